@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/kernels/compute.h"
+#include "common/tensor/matrix_view.h"
+
+namespace tessera::kernels {
+
+struct GateOptions {
+  size_t top_k = 1;       // <= experts
+  bool normalize = true;  // divide the chosen scores by their sum (+ 1e-20)
+  float scale = 1.0f;     // after normalisation: route_scale
+};
+
+// The sigmoid gate of AFMoE, per row of logits [rows, experts]:
+//   score = sigmoid(logit); chosen = the top_k largest of score + bias, ties to the lower id;
+//   weight = score (without bias), normalised and scaled as `options` says.
+// bias [experts] or empty. experts and weights [rows, top_k], in ascending expert id.
+void SelectExperts(const Compute& compute, ConstMatrixView logits, std::span<const float> bias,
+                   const GateOptions& options, std::span<uint32_t> experts,
+                   std::span<float> weights);
+
+// The `k` largest values in descending order, ties to the lower index; NaN never chosen. Returns
+// indices.
+std::vector<uint32_t> TopK(std::span<const float> values, size_t k);
+
+}  // namespace tessera::kernels
