@@ -1,24 +1,23 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 
 #include "absl/functional/function_ref.h"
+#include "common/concurrency/cpu_count.h"
 
 namespace tessera {
 
 struct ThreadPoolConfig {
-  size_t thread_count =
-      0;             // threads that compute, the caller's included; 0: as many as UsableCpuCount()
-  bool pin = false;  // bind thread i to the i-th usable CPU (only where the process owns them all)
-  size_t spin_rounds =
-      2000;  // polls (with a pause each) before an idle worker sleeps; 0: sleep at once
+  // Threads that compute, the caller's included; 0: as many as UsableCpuCount().
+  size_t thread_count = 0;
+  // Bind worker i (the caller is 0 and stays free) to the i-th CPU of the affinity mask: only where
+  // the process owns them all.
+  bool pin = false;
+  // Polls (with a pause each) before an idle worker, or a caller waiting for the last piece,
+  // sleeps; 0: sleep at once. 2000 are 20 to 120 us, by CPU.
+  size_t spin_rounds = 2000;
 };
-
-// CPUs this process may really use: the smallest of the affinity mask and the cgroup quota (rounded
-// up, at least 1), never the machine's core count alone.
-size_t UsableCpuCount();
 
 // The compute threads of a process. One parallel region at a time; the calling thread takes part.
 // Idle workers spin a little, then sleep. Owned by the thread that calls ParallelFor.
@@ -31,10 +30,11 @@ class ThreadPool {
 
   size_t thread_count() const;
 
-  // Calls body(begin, end, worker) for consecutive pieces of at most `grain` that cover [0, count)
-  // once each; worker < thread_count() tells apart the threads (for scratch memory). Pieces are
-  // claimed one by one, so uneven work and a slow core even out. Returns when all are done; what
-  // the pieces wrote is visible then. `body` must not call ParallelFor of the same pool.
+  // Calls body(begin, end, worker) for consecutive pieces of at most `grain` (> 0) that cover
+  // [0, count) once each; worker < thread_count() tells apart the threads (for scratch memory).
+  // Pieces are claimed one by one, so uneven work and a slow core even out. Returns when all are
+  // done; what the pieces wrote is visible then. `body` must not call ParallelFor of the same pool.
+  // A single piece runs in the caller, without waking anyone.
   void ParallelFor(size_t count, size_t grain,
                    absl::FunctionRef<void(size_t begin, size_t end, size_t worker)> body);
 
