@@ -136,10 +136,13 @@ std::optional<JsonValue> JsonValue::Find(std::string_view key) const {
   }
   const auto begin = tree_->sorted_members.begin() + node.sorted;
   const auto end = begin + node.extent.size;
-  const auto found = std::lower_bound(
-      begin, end, key, [&](uint32_t i, std::string_view k) { return key_of(i) < k; });
-  if (found == end || key_of(*found) != key) return std::nullopt;
-  return JsonValue(tree_, *found);
+  const JsonMemberEntry wanted = {JsonKeyHash(key), 0};
+  auto found =
+      std::lower_bound(begin, end, wanted, [&](const JsonMemberEntry& e, const JsonMemberEntry& w) {
+        return e.hash != w.hash ? e.hash < w.hash : key_of(e.node) < key;
+      });
+  if (found == end || key_of(found->node) != key) return std::nullopt;
+  return JsonValue(tree_, found->node);
 }
 
 size_t JsonValue::size() const {

@@ -117,18 +117,23 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool IndexMembers(uint32_t object) {
     const JsonNode::Extent members = pending_[object].extent;
     if (members.size < 2) return true;
-    std::vector<uint32_t>& sorted = tree_.sorted_members;
+    std::vector<JsonMemberEntry>& sorted = tree_.sorted_members;
     const size_t first = sorted.size();
-    for (uint32_t i = 0; i < members.size; ++i) sorted.push_back(members.begin + i);
-    const auto key_of = [this](uint32_t i) { return tree_.Text(tree_.nodes[i].key); };
+    const auto key_of = [this](uint32_t node) { return tree_.Text(tree_.nodes[node].key); };
+    for (uint32_t i = members.begin; i < members.begin + members.size; ++i)
+      sorted.push_back({JsonKeyHash(key_of(i)), i});
+    using Entry = JsonMemberEntry;
     const auto begin = sorted.begin() + static_cast<ptrdiff_t>(first);
-    std::sort(begin, sorted.end(), [&](uint32_t a, uint32_t b) { return key_of(a) < key_of(b); });
-    const auto twice = std::adjacent_find(
-        begin, sorted.end(), [&](uint32_t a, uint32_t b) { return key_of(a) == key_of(b); });
+    std::sort(begin, sorted.end(), [&](const Entry& a, const Entry& b) {
+      return a.hash != b.hash ? a.hash < b.hash : key_of(a.node) < key_of(b.node);
+    });
+    const auto twice = std::adjacent_find(begin, sorted.end(), [&](const Entry& a, const Entry& b) {
+      return a.hash == b.hash && key_of(a.node) == key_of(b.node);
+    });
     if (twice != sorted.end()) {
       open_.push_back(object);
       return Refuse(
-          absl::StrCat("the key ", JsonPathStep(key_of(*twice)), " stands twice in ", Path()));
+          absl::StrCat("the key ", JsonPathStep(key_of(twice->node)), " stands twice in ", Path()));
     }
     if (members.size <= kLinearMembersMax) {
       sorted.resize(first);
