@@ -56,4 +56,12 @@ struct ModelSpec {
   size_t shared_width() const { return expert_width * shared_expert_count; }
 };
 
+// Numbers a model consists of, and how many of them one token meets (embedding row counted as the
+// whole matrix, routed experts as top_k of expert_count), as model cards count them.
+struct ParameterCounts {
+  uint64_t total = 0;
+  uint64_t active = 0;
+};
+ParameterCounts CountParameters(const ModelSpec& spec);
+
 }  // namespace tessera
