@@ -1,7 +1,10 @@
 # tessera_test(NAME common_tensor LABEL unit SRCS a_test.cc ... DEPS tessera::common_tensor [TIMEOUT 120])
 #
 # One test program per folder, named <NAME>_test. LABEL is unit, cluster, simulation, fuzz or tidy.
+# TIMEOUT is in seconds for a plain build; sanitizers get four times as much. `tessera_tests` builds all
+# test programs and what they need.
 include(GoogleTest)
+add_custom_target(tessera_tests)
 
 function(tessera_test)
   cmake_parse_arguments(ARG "" "NAME;LABEL;TIMEOUT" "SRCS;DEPS" ${ARGN})
@@ -11,6 +14,15 @@ function(tessera_test)
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
+  if(TESSERA_SANITIZE)
+    math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
+  endif()
+  # gRPC and UCX come without thread sanitizer instrumentation, which would report them falsely.
+  tessera_links("gRPC|grpc|ucx|UCX|ucp" uninstrumented ${ARG_DEPS})
+  if(TESSERA_SANITIZE STREQUAL "thread" AND uninstrumented)
+    message(STATUS "${ARG_NAME}_test is not built with the thread sanitizer: it links ${uninstrumented}")
+    return()
+  endif()
   set(target ${ARG_NAME}_test)
   add_executable(${target} ${ARG_SRCS})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
@@ -18,4 +30,29 @@ function(tessera_test)
   target_compile_definitions(${target} PRIVATE TESSERA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   gtest_discover_tests(${target} TEST_PREFIX ${ARG_NAME}. DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+  add_dependencies(tessera_tests ${target})
+endfunction()
+
+# Sets `result` to the first library below the given ones, at any depth, whose name matches `pattern`;
+# to nothing if there is none.
+function(tessera_links pattern result)
+  set(waiting ${ARGN})
+  set(seen "")
+  while(waiting)
+    list(POP_FRONT waiting library)
+    string(REGEX REPLACE "^\\$<LINK_ONLY:(.*)>$" "\\1" library "${library}")
+    if(library MATCHES "${pattern}")
+      set(${result} ${library} PARENT_SCOPE)
+      return()
+    endif()
+    if(library IN_LIST seen OR NOT TARGET "${library}")
+      continue()
+    endif()
+    list(APPEND seen ${library})
+    get_target_property(below ${library} INTERFACE_LINK_LIBRARIES)
+    if(below)
+      list(APPEND waiting ${below})
+    endif()
+  endwhile()
+  set(${result} "" PARENT_SCOPE)
 endfunction()
