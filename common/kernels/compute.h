@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "common/concurrency/thread_pool.h"
 #include "common/device/cpu_features.h"
+#include "common/kernels/scratch.h"
 
 namespace tessera::kernels {
 
@@ -29,12 +30,13 @@ std::string_view NameOf(Isa isa);  // "reference", "avx2", "avx512", "amx"
 // for a level this CPU lacks (what it has is named); without AVX2 also for "auto".
 absl::StatusOr<Isa> ChooseIsa(std::string_view name, const CpuFeatures& features);
 
-// Thread-compatible; `pool` is borrowed.
+// Thread-compatible; `pool` and `scratch` are borrowed, and used by one call at a time.
 struct Compute {
   ThreadPool& pool;
   CpuFeatures features;
   Isa isa = Isa::kReference;
   Arithmetic arithmetic = Arithmetic::kFloat32;
+  Scratch* scratch = nullptr;  // what a server passes; null: each call allocates its own
 };
 
 }  // namespace tessera::kernels

@@ -1,0 +1,49 @@
+#pragma once
+
+// The AVX2 files' parts of StripKernels. Internal to them.
+
+#include <immintrin.h>
+
+#include <cstddef>
+
+#include "common/kernels/strip_kernels.h"
+
+namespace tessera::kernels::avx2 {
+
+// Row r of kFloat32 lies r * FloatStride(inputs) floats from the first. The 16 extra floats keep
+// rows of a power of two apart in the cache's sets.
+inline constexpr size_t FloatStride(size_t inputs) {
+  return BlockCount(inputs) * kBlockInputs + 16;
+}
+
+// A row of kInt16, all of it on 64-byte borders:
+//   [float scale, padded to 64 B][int16: per 4 inputs k0 k2 k1 k3][int32 per block of 32: -8 * sum]
+// with x = scale * int16, scale = absmax / 32767. The order makes a 4-byte broadcast meet the even
+// or the odd bytes of weights, whose sign extension to int16 is a shift. The sums undo the offset
+// of 4-bit weights: sum((nibble - 8) * x) = sum(nibble * x) - 8 * sum(x).
+inline constexpr size_t kInt16ValuesOffset = 64;
+inline constexpr size_t Int16SumsOffset(size_t inputs) {
+  return kInt16ValuesOffset + BlockCount(inputs) * kBlockInputs * 2;
+}
+inline constexpr size_t Int16RowBytes(size_t inputs) {
+  return Int16SumsOffset(inputs) + (BlockCount(inputs) * 4 + 63) / 64 * 64;
+}
+
+// How far ahead the weights are asked for, into L2: 4 to 16 KB measure the same.
+inline constexpr size_t kPrefetchAheadBytes = 4096;
+
+// Rows a register tile holds at most; more rows are cut into tiles of nearly equal size.
+inline constexpr size_t kTileRows = 6;
+
+void ConvertToFloat(const float* x, size_t inputs, float* out);
+void ConvertToInt16(const float* x, size_t inputs, std::byte* out);
+
+// kPanels, rows in kFloat32: one chain of fused multiply-adds an output, k ascending.
+void MultiplyPanelFloat(const StripTask& task);
+// kPanels of q8 or q4, rows in kInt16: exact integer sums a block, one fused multiply-add with the
+// block's scale, blocks ascending; the row's scale at the end.
+void MultiplyPanelInt16(const StripTask& task);
+// kRows, rows in kFloat32: eight lanes along k, summed in a fixed order at the end.
+void MultiplyRowsFloat(const StripTask& task);
+
+}  // namespace tessera::kernels::avx2
