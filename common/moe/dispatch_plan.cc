@@ -73,6 +73,7 @@ class Planner {
     uint32_t pair_count = 0;
     uint32_t shard = kNowhere;
     uint32_t slot = 0;
+    uint64_t weights_version = 0;
     uint32_t next_pair = 0;  // where its next pair goes in the shard's lists
   };
   struct ShardPart {
@@ -98,6 +99,7 @@ class Planner {
   void Assign(uint32_t expert, const Replica& replica) {
     experts_[expert].shard = static_cast<uint32_t>(ToIndex(replica.shard));
     experts_[expert].slot = replica.slot;
+    experts_[expert].weights_version = replica.weights_version;
     ++shards_[ToIndex(replica.shard)].expert_count;
   }
 
@@ -153,7 +155,8 @@ class Planner {
       ShardPart& shard = shards_[part.shard];
       part.next_pair = shard.pair_count;
       shard.pair_count += part.pair_count;
-      plan.shards[shard.index].segments.push_back({ExpertId{e}, part.slot, part.pair_count});
+      plan.shards[shard.index].segments.push_back(
+          {ExpertId{e}, part.slot, part.weights_version, part.pair_count});
     }
     for (const ShardPart& shard : shards_) {
       if (shard.index == kNowhere) continue;

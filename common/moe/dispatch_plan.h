@@ -23,7 +23,8 @@ namespace tessera {
 // One expert's part of a call: `pair_count` consecutive pairs.
 struct PlanSegment {
   ExpertId expert{};
-  uint32_t slot = 0;  // of the chosen replica
+  uint32_t slot = 0;             // of the chosen replica
+  uint64_t weights_version = 0;  // of the chosen replica
   uint32_t pair_count = 0;
 };
 
