@@ -59,6 +59,9 @@ class KvCache {
   static absl::StatusOr<std::unique_ptr<KvCache>> Create(const ModelSpec& spec,
                                                          const KvCacheConfig& config);
 
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
   const KvGeometry& geometry() const { return geometry_; }
   // Where the kernels find a layer's blocks; constant.
   kernels::KvLayerView View(LayerIndex layer) const { return views_[ToIndex(layer)]; }
@@ -96,15 +99,13 @@ class KvCache {
   KvCache(const ModelSpec& spec, const KvCacheConfig& config, std::array<AlignedBuffer, 2> memory);
   static size_t Index(KvGroup group) { return static_cast<size_t>(group); }
 
-  struct PrefixMatch {
-    std::vector<PrefixCache::NodeId> nodes;  // of blocks 0 .. n-1
-  };
-  PrefixMatch Match(const Sequence& sequence, size_t block_count_max) const;
+  // Nodes of the longest reusable prefix, at most `block_count_max` blocks.
+  std::vector<PrefixCache::NodeId> Match(const Sequence& sequence, size_t block_count_max) const;
   void ExtendChain(Sequence& sequence);
   void DropBehindWindow(Sequence& sequence);
   size_t Available(KvGroup group) const;
   uint32_t TakeBlock(KvGroup group);  // one is available
-  void ShareBlock(KvGroup group, uint32_t block);
+  bool HasLayers(KvGroup group) const;
   void GiveBack(KvGroup group, uint32_t block);
 
   const KvGeometry geometry_;

@@ -17,12 +17,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "common/base/ids.h"
 #include "services/router/kv/block_allocator.h"
 #include "services/router/kv/kv_geometry.h"
+#include "services/router/sequence/sequence.h"
 
 namespace tessera::router {
 
@@ -75,7 +77,7 @@ class PrefixCache {
   struct Node {
     Key key;           // of a root: no parent
     std::string salt;  // of a root
-    std::array<uint32_t, kKvGroupCount> blocks{};
+    std::array<uint32_t, kKvGroupCount> blocks = {kNoBlock, kNoBlock};
     uint32_t child_count = 0;
     uint32_t pin_count = 0;
   };
