@@ -14,7 +14,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -107,6 +106,7 @@ class Scheduler {
     uint64_t arrival = 0;
     bool is_running = false;
     bool in_step = false;
+    bool was_admitted = false;  // at least once
     // Ends when the step does; kNone: does not.
     FinishReason pending_reason = FinishReason::kNone;
     absl::Status pending_error;
@@ -118,20 +118,29 @@ class Scheduler {
   struct Plan;
 
   absl::Status CheckLimits(const Sequence& sequence) const;
+  absl::Status CheckFits(const Sequence& sequence) const;
   void ExpireDeadlines(absl::Duration now);
   void PlanDecode(Plan& plan);
   void PlanPrefill(Plan& plan);
   void PlanAdmissions(Plan& plan);
+  // Rows of prefill that the limits of the step leave to this sequence; blocks not considered.
   size_t ChunkLimit(const Plan& plan, const Sequence& sequence) const;
-  // Rows (<= rows_max) that now have blocks; preempts less important sequences to get at least one.
+  // Gives blocks to up to `rows_max` rows and returns how many; preempts less important sequences
+  // until at least one fits. 0: the sequence is the least important itself and waits.
   size_t SecureRows(Plan& plan, Entry& entry, size_t rows_max);
+  void AddToPlan(Plan& plan, Entry& entry, size_t row_count, bool is_decode) const;
+  // Makes a waiting sequence run if blocks allow, always if it would run `alone`.
   bool Admit(Entry& entry, bool alone);
-  BlockCounts OutstandingBlocks() const;
+  // What a running sequence still lacks for the tokens it has now and one more.
+  BlockCounts MissingBlocks(const Sequence& sequence) const;
   void Preempt(Plan& plan, Entry& victim);
+  // After its rows were computed; `sampled` may be null.
   void Advance(Entry& entry, size_t row_count, const SampledToken* sampled);
   bool End(SequenceId id, FinishReason reason, absl::Status error);
   void Retire(Entry& entry, FinishReason reason, absl::Status error);
-  void EndStep(const StepBatch& batch);
+  // The batch came back: entries are free again; those to end do so. Returns the entry of a chunk
+  // that goes on, else null.
+  Entry* LeaveStep(const StepBatch::Chunk& chunk);
 
   const SchedulerConfig config_;
   KvCache& kv_;
