@@ -13,7 +13,8 @@
 namespace tessera::kernels {
 namespace {
 
-// Lanes [0, count) on, for maskload and maskstore; count <= 8.
+// Lanes [0, count) on, for maskload and maskstore; all from 8 up. (maskstore takes tens of cycles
+// on some CPUs: for tails only.)
 [[maybe_unused]] inline __m256i LaneMask(size_t count) {
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes);

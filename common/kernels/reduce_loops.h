@@ -1,0 +1,32 @@
+#pragma once
+
+// The loops behind reduce.h, softmax.h and TopK, per level. Internal to this room.
+
+#include <cstddef>
+
+namespace tessera::kernels {
+
+// The largest value, NaN passed over; minus infinity for none.
+float MaxOfReference(const float* values, size_t count);
+float MaxOfAvx2(const float* values, size_t count);
+
+// The first index in [begin, count) whose value is > (>=) bound; count if there is none.
+size_t FirstAboveReference(const float* values, size_t begin, size_t count, float bound);
+size_t FirstAboveAvx2(const float* values, size_t begin, size_t count, float bound);
+size_t FirstAtLeastReference(const float* values, size_t begin, size_t count, float bound);
+size_t FirstAtLeastAvx2(const float* values, size_t begin, size_t count, float bound);
+
+bool AllFiniteReference(const float* values, size_t count);
+bool AllFiniteAvx2(const float* values, size_t count);
+
+// sum(exp(values[i] - max)) for max >= all values.
+double SumExpReference(const float* values, size_t count, float max);
+double SumExpAvx2(const float* values, size_t count, float max);
+
+// The same, leaving exp(values[i] - max) in place; and the multiplication that follows.
+double ExpInPlaceReference(float* values, size_t count, float max);
+double ExpInPlaceAvx2(float* values, size_t count, float max);
+void ScaleReference(float* values, size_t count, float factor);
+void ScaleAvx2(float* values, size_t count, float factor);
+
+}  // namespace tessera::kernels
