@@ -159,6 +159,16 @@ class TileWorker {
   std::vector<TokenRange> visible_;
 };
 
+// Pieces [0, count) one by one on the pool; a single one on the caller.
+template <typename Body>
+void RunPieces(const Compute& compute, size_t count, const Body& body) {
+  if (count == 1) {
+    body(0, 1, 0);
+  } else if (count > 1) {
+    compute.pool.ParallelFor(count, 1, body);
+  }
+}
+
 void RunPlan(const Compute& compute, const Call& call, Scratch& scratch) {
   const AttentionPlan& plan = call.plan;
   const size_t worker_bytes = TileWorker::MemorySize(call) * sizeof(float);
@@ -180,15 +190,16 @@ void RunPlan(const Compute& compute, const Call& call, Scratch& scratch) {
       }
     }
   };
-  if (plan.units.size() == 1) {
-    run(0, 1, 0);
-  } else {
-    compute.pool.ParallelFor(plan.units.size(), 1, run);
-  }
-  // A fold reads each partial result once: less than a parallel region for a few tiles.
-  for (const SplitTile& split : plan.split) {
-    worker_of(0).RunFold(plan.tiles[split.tile], partials + split.first_partial * call.sums_size());
-  }
+  const auto fold = [&](size_t begin, size_t end, size_t worker) {
+    TileWorker tile_worker = worker_of(worker);
+    for (size_t i = begin; i < end; ++i) {
+      const SplitTile& split = plan.split[i];
+      tile_worker.RunFold(plan.tiles[split.tile],
+                          partials + split.first_partial * call.sums_size());
+    }
+  };
+  RunPieces(compute, plan.units.size(), run);
+  RunPieces(compute, plan.split.size(), fold);
 }
 
 void RunReference(const Compute& compute, const Call& call) {
