@@ -22,6 +22,7 @@ constexpr uint64_t kSharedExpertsMax = 256;
 constexpr uint64_t kVocabMax = uint64_t{1} << 26;
 constexpr uint64_t kPositionsMax = INT32_MAX;
 constexpr uint64_t kBlockMax = 1 << 16;
+constexpr double kNormEpsMin = 1e-30;  // a smaller one may be zero as a float
 
 // The member called `key`; null counts as absent.
 std::optional<JsonValue> FindSet(const JsonValue& object, std::string_view key) {
@@ -36,16 +37,16 @@ absl::Status ReadSize(const JsonValue& config, std::string_view key, uint64_t mi
   return absl::OkStatus();
 }
 
-absl::Status ReadReal(const JsonValue& value, double above, double max, double& out) {
+absl::Status ReadReal(const JsonValue& value, double min, double max, double& out) {
   TESSERA_ASSIGN_OR_RETURN(out, value.AsNumber());
-  if (out > above && out <= max) return absl::OkStatus();
-  return value.Unexpected(absl::StrCat("a number above ", above, ", at most ", max));
+  if (out >= min && out <= max) return absl::OkStatus();
+  return value.Unexpected(absl::StrCat("a number from ", min, " to ", max));
 }
 
-absl::Status ReadRequiredReal(const JsonValue& config, std::string_view key, double above,
-                              double max, double& out) {
+absl::Status ReadRequiredReal(const JsonValue& config, std::string_view key, double min, double max,
+                              double& out) {
   TESSERA_ASSIGN_OR_RETURN(const JsonValue value, config.Member(key));
-  return ReadReal(value, above, max, out);
+  return ReadReal(value, min, max, out);
 }
 
 // A key that is absent or null leaves `out` alone.
@@ -149,9 +150,9 @@ absl::Status ReadRope(const JsonValue& config, ModelSpec& spec) {
   const std::optional<JsonValue> parameters = FindSet(config, "rope_parameters");
   const std::optional<JsonValue> inner =
       parameters ? FindSet(*parameters, "rope_theta") : std::nullopt;
-  if (outer) TESSERA_RETURN_IF_ERROR(ReadReal(*outer, 0, kThetaMax, spec.rope_theta));
+  if (outer) TESSERA_RETURN_IF_ERROR(ReadReal(*outer, 1, kThetaMax, spec.rope_theta));
   if (inner) {
-    TESSERA_RETURN_IF_ERROR(ReadReal(*inner, 0, kThetaMax, spec.rope_theta));
+    TESSERA_RETURN_IF_ERROR(ReadReal(*inner, 1, kThetaMax, spec.rope_theta));
     if (outer && *outer->AsNumber() != spec.rope_theta)
       return inner->Unexpected("the same number as rope_theta");
   }
@@ -176,7 +177,7 @@ absl::Status ReadFeedForward(const JsonValue& config, ModelSpec& spec) {
   TESSERA_RETURN_IF_ERROR(
       ReadSize(config, "num_shared_experts", 0, kSharedExpertsMax, spec.shared_expert_count));
   double route_scale = 0;
-  TESSERA_RETURN_IF_ERROR(ReadRequiredReal(config, "route_scale", 0, 1e6, route_scale));
+  TESSERA_RETURN_IF_ERROR(ReadRequiredReal(config, "route_scale", 1e-10, 1e6, route_scale));
   spec.route_scale = static_cast<float>(route_scale);
   return ReadOptionalBool(config, "route_norm", spec.route_normalize);
 }
@@ -268,7 +269,7 @@ absl::StatusOr<ModelSpec> ParseConfig(const JsonValue& config) {
   TESSERA_RETURN_IF_ERROR(ReadFeedForward(config, spec));
 
   double norm_eps = 0;
-  TESSERA_RETURN_IF_ERROR(ReadRequiredReal(config, "rms_norm_eps", 0, 1, norm_eps));
+  TESSERA_RETURN_IF_ERROR(ReadRequiredReal(config, "rms_norm_eps", kNormEpsMin, 1, norm_eps));
   spec.norm_eps = static_cast<float>(norm_eps);
   TESSERA_ASSIGN_OR_RETURN(const JsonValue mup, config.Member("mup_enabled"));
   TESSERA_ASSIGN_OR_RETURN(spec.embedding_scaled, mup.AsBool());

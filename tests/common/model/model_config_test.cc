@@ -313,7 +313,7 @@ TEST(ModelConfigTest, NumbersOutOfRangeAreRefused) {
     }
   }
   for (const char* key : {"route_scale", "rope_theta", "rms_norm_eps"}) {
-    for (const char* value : {"0", "-0.5", "1e300", "\"1\""})
+    for (const char* value : {"0", "-0.5", "1e-308", "1e300", "\"1\""})
       EXPECT_THAT(Refusal({{key, value}}), HasSubstr(key));
   }
   for (const char* value : {"NaN", "Infinity", "1e999"})
