@@ -2,8 +2,8 @@
 
 // Chooses the next token of every row that samples.
 //
-//   logits ─finite?─► logprobs ─► processors ─► greedy: largest │ else candidates ─draw(seed,
-//   position)─► token
+//   logits ─ finite? ─► processors ─┬─ greedy: the largest ──────────────────────────┬─► token,
+//                                   └─ candidates ─► draw(seed, position of the token) ┘   logprobs
 //
 // A sequence's token depends on its logits, its tokens and its parameters only: not on the batch,
 // on preemption or on the number of threads. Owned by the engine thread.
@@ -13,7 +13,7 @@
 #include <span>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "common/concurrency/thread_pool.h"
 #include "common/tensor/matrix_view.h"
 #include "services/router/sampling/candidates.h"
@@ -26,8 +26,9 @@ struct SamplerConfig {
   size_t vocab = 0;  // real tokens; logits from here on are padding and never looked at; > 0
 };
 
-// The log probability of `token`, its rank and the `count` best, of softmax(logits [vocab]); what
-// prompt_logprobs needs, too. Ties go to the lower id. kInternal if a logit is not finite.
+// Fills out.logprob, .rank and .top_logprobs (the `count` best, ties to the lower id) from
+// log softmax(logits [vocab]), which no processor has touched; also what prompt_logprobs needs.
+// token < vocab. kInternal if a logit is not finite; `out` is unchanged then.
 absl::Status ComputeLogprobs(std::span<const float> logits, TokenId token, size_t count,
                              SampledToken& out);
 
@@ -36,12 +37,15 @@ class Sampler {
   // `pool` is borrowed; rows are shared out among its threads.
   Sampler(const SamplerConfig& config, ThreadPool& pool);
 
-  // One answer per batch.samples(), in that order. logits [batch.logits_rows(), >= vocab]; changed
-  // by nothing. A row with a logit that is NaN or infinite gives kInternal for its sequence only, a
-  // mask that allows nothing kFailedPrecondition.
+  // One answer per batch.samples(), in that order; the new token stands at position
+  // sequence.token_count(). logits [batch.logits_rows(), >= vocab] are only read.
+  // Errors, each in the answer of its own sequence:
+  //   kInternal            a logit is NaN or infinite.
+  //   kFailedPrecondition  mask, bias and min_tokens together forbid every token.
+  //   kInvalidArgument     bias or penalty made a logit infinite.
   std::vector<SampledToken> Sample(const StepBatch& batch, ConstMatrixView logits);
 
-  // One row, on the calling thread. The position of the new token is sequence.token_count().
+  // One row [>= vocab], on the calling thread.
   SampledToken SampleRow(const Sequence& sequence, std::span<const float> logits);
 
  private:
@@ -50,9 +54,10 @@ class Sampler {
     std::vector<float> logits;
     std::vector<uint64_t> mask_words;
     std::vector<Candidate> candidates;
+    CandidateScratch selection;
   };
-  SampledToken SampleRow(const Sequence& sequence, std::span<const float> logits,
-                         Scratch& scratch) const;
+  SampledToken SampleWith(Scratch& scratch, const Sequence& sequence,
+                          std::span<const float> logits) const;
 
   const SamplerConfig config_;
   ThreadPool& pool_;

@@ -1,0 +1,135 @@
+#include "services/router/sampling/row_math.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+
+#include "common/base/check.h"
+
+namespace tessera::router {
+namespace {
+
+// Values handled side by side: independent chains that fill the vector units, and a fixed order of
+// summation.
+constexpr size_t kLanes = 16;
+
+constexpr uint32_t kExponentMask = 0x7f800000u;
+
+// Branch-free, so that loops over it become vector code. exp(x) = 2^n exp(r) with r in
+// [-ln2 / 2, ln2 / 2]; the Taylor series up to r^7 leaves r^8 / 8! < 6e-9.
+inline float ExpLane(float x) {
+  constexpr float kLowest = -87.0f;
+  constexpr float kLog2E = 1.44269504f;
+  constexpr float kLn2High = 0x1.62e4p-1f;  // 17 bits: n * kLn2High is exact for n < 128
+  constexpr float kLn2Low = 1.42860677e-6f;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const float clamped = x > kLowest ? x : kLowest;
+  const float rounded = clamped * kLog2E + kRound;
+  const float n = rounded - kRound;
+  const float r = (clamped - n * kLn2High) - n * kLn2Low;
+  float sum = 1.0f / 5040.0f;
+  sum = sum * r + 1.0f / 720.0f;
+  sum = sum * r + 1.0f / 120.0f;
+  sum = sum * r + 1.0f / 24.0f;
+  sum = sum * r + 1.0f / 6.0f;
+  sum = sum * r + 0.5f;
+  sum = sum * r + 1.0f;
+  sum = sum * r + 1.0f;
+  const uint32_t exponent =
+      std::bit_cast<uint32_t>(rounded) - std::bit_cast<uint32_t>(kRound) + 127;
+  const float power = std::bit_cast<float>(exponent << 23);
+  return x >= kLowest ? sum * power : 0.0f;
+}
+
+}  // namespace
+
+size_t FirstNonFinite(std::span<const float> values) {
+  constexpr size_t kPiece = 4096;
+  for (size_t begin = 0; begin < values.size(); begin += kPiece) {
+    const size_t end = std::min(values.size(), begin + kPiece);
+    uint32_t bad_count = 0;
+    for (size_t i = begin; i < end; ++i) {
+      bad_count += (std::bit_cast<uint32_t>(values[i]) & kExponentMask) == kExponentMask ? 1 : 0;
+    }
+    if (bad_count == 0) continue;
+    for (size_t i = begin; i < end; ++i) {
+      if ((std::bit_cast<uint32_t>(values[i]) & kExponentMask) == kExponentMask) return i;
+    }
+  }
+  return values.size();
+}
+
+float MaxOf(std::span<const float> values) {
+  std::array<float, kLanes> lanes;
+  lanes.fill(-std::numeric_limits<float>::infinity());
+  const size_t whole = values.size() / kLanes * kLanes;
+  for (size_t i = 0; i < whole; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] = values[i + lane] > lanes[lane] ? values[i + lane] : lanes[lane];
+    }
+  }
+  float max = *std::max_element(lanes.begin(), lanes.end());
+  for (size_t i = whole; i < values.size(); ++i) max = std::max(max, values[i]);
+  return max;
+}
+
+size_t ArgMax(std::span<const float> values) {
+  TESSERA_CHECK(!values.empty());
+  const float max = MaxOf(values);
+  return static_cast<size_t>(std::find(values.begin(), values.end(), max) - values.begin());
+}
+
+size_t CountAbove(std::span<const float> values, float bound) {
+  size_t count = 0;
+  for (const float value : values) count += value > bound ? 1 : 0;
+  return count;
+}
+
+float ExpNonPositive(float x) { return ExpLane(x); }
+
+double ExpShifted(std::span<const float> values, float max, float scale, std::span<float> out) {
+  TESSERA_CHECK(out.empty() || out.size() == values.size());
+  std::array<double, kLanes> sums{};
+  std::array<float, kLanes> piece{};
+  const size_t whole = values.size() / kLanes * kLanes;
+  for (size_t i = 0; i < whole; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      piece[lane] = ExpLane((values[i + lane] - max) * scale);
+    }
+    for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += static_cast<double>(piece[lane]);
+    if (!out.empty()) std::copy(piece.begin(), piece.end(), out.begin() + static_cast<long>(i));
+  }
+  double sum = 0.0;
+  for (const double lane : sums) sum += lane;
+  for (size_t i = whole; i < values.size(); ++i) {
+    const float value = ExpLane((values[i] - max) * scale);
+    sum += static_cast<double>(value);
+    if (!out.empty()) out[i] = value;
+  }
+  return sum;
+}
+
+std::vector<uint32_t> LargestIndices(std::span<const float> values, size_t count) {
+  count = std::min(count, values.size());
+  if (count == 0) return {};
+  // A heap with the worst of the kept on top: smaller value, or equal and higher index.
+  const auto is_better = [values](uint32_t a, uint32_t b) {
+    return values[a] != values[b] ? values[a] > values[b] : a < b;
+  };
+  std::vector<uint32_t> kept(count);
+  for (size_t i = 0; i < count; ++i) kept[i] = static_cast<uint32_t>(i);
+  std::make_heap(kept.begin(), kept.end(), is_better);
+  float worst = values[kept.front()];
+  for (size_t i = count; i < values.size(); ++i) {
+    if (!(values[i] > worst)) continue;  // an equal one with a higher index loses
+    std::pop_heap(kept.begin(), kept.end(), is_better);
+    kept.back() = static_cast<uint32_t>(i);
+    std::push_heap(kept.begin(), kept.end(), is_better);
+    worst = values[kept.front()];
+  }
+  std::sort_heap(kept.begin(), kept.end(), is_better);
+  return kept;
+}
+
+}  // namespace tessera::router
