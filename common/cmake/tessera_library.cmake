@@ -23,7 +23,9 @@ function(tessera_library)
   target_include_directories(${target} ${scope} ${PROJECT_SOURCE_DIR})
   add_library(tessera::${ARG_NAME} ALIAS ${target})
   string(REGEX MATCH "^(common|protos|gateway|router|expert_shard|cli|trainer)" house ${ARG_NAME})
-  set_target_properties(${target} PROPERTIES TESSERA_LAYER ${ARG_LAYER} TESSERA_HOUSE "${house}")
+  # The last three are for tests/tidy, which compiles each header alone and holds includes against layers.
+  set_target_properties(${target} PROPERTIES TESSERA_LAYER ${ARG_LAYER} TESSERA_HOUSE "${house}"
+    TESSERA_HDRS "${ARG_HDRS}" TESSERA_SRCS "${ARG_SRCS}" TESSERA_DEPS "${ARG_DEPS};${ARG_IMPL_DEPS}")
   tessera_check_arrows(${target} ${ARG_DEPS} ${ARG_IMPL_DEPS})
   set_property(GLOBAL APPEND PROPERTY TESSERA_LIBRARIES ${target})
 endfunction()

@@ -26,7 +26,7 @@ TEST(RandomTest, UniformFillsTheUnitIntervalEvenly) {
     ++buckets[static_cast<int>(value * 10)];
   }
   // Standard deviation of a bucket: sqrt(n p (1-p)) = 95; six of them.
-  for (int count : buckets) EXPECT_NEAR(count, kDraws / 10, 570);
+  for (int count : buckets) EXPECT_NEAR(count, kDraws / 10.0, 570);
 }
 
 }  // namespace
