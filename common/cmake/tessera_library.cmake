@@ -2,7 +2,7 @@
 #
 # One folder, one library. The alias is tessera::<NAME>, the include root is the project.
 # LAYER orders the libraries: one may use only lower layers, and only its own house, `common` or `protos`
-# (the programs of `cli` and `trainer` compose all houses). Anything else stops the configure step.
+# (the programs of `cli` and `trainer`, and the support of `tests`, compose all houses). Anything else stops the configure step.
 set_property(GLOBAL PROPERTY TESSERA_LIBRARIES "")
 
 function(tessera_library)
@@ -22,7 +22,7 @@ function(tessera_library)
   endif()
   target_include_directories(${target} ${scope} ${PROJECT_SOURCE_DIR})
   add_library(tessera::${ARG_NAME} ALIAS ${target})
-  string(REGEX MATCH "^(common|protos|gateway|router|expert_shard|cli|trainer)" house ${ARG_NAME})
+  string(REGEX MATCH "^(common|protos|gateway|router|expert_shard|cli|trainer|tests)" house ${ARG_NAME})
   # The last three are for tests/tidy, which compiles each header alone and holds includes against layers.
   set_target_properties(${target} PROPERTIES TESSERA_LAYER ${ARG_LAYER} TESSERA_HOUSE "${house}"
     TESSERA_HDRS "${ARG_HDRS}" TESSERA_SRCS "${ARG_SRCS}" TESSERA_DEPS "${ARG_DEPS};${ARG_IMPL_DEPS}")
@@ -46,7 +46,7 @@ function(tessera_check_arrows target)
     if(NOT dep_layer LESS layer)
       message(FATAL_ERROR "${target} (layer ${layer}) may not use ${dep} (layer ${dep_layer})")
     endif()
-    if(NOT dep_house STREQUAL house AND NOT dep_house MATCHES "^(common|protos)$" AND NOT house MATCHES "^(cli|trainer)$")
+    if(NOT dep_house STREQUAL house AND NOT dep_house MATCHES "^(common|protos)$" AND NOT house MATCHES "^(cli|trainer|tests)$")
       message(FATAL_ERROR "${target} may not use ${dep}: services meet only in protos/ and common/")
     endif()
   endforeach()

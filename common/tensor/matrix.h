@@ -2,12 +2,36 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
+#include <new>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "common/tensor/matrix_view.h"
 
 namespace tessera {
+
+// Zeroed memory straight from the system: pages of a large matrix are committed when first touched,
+// so scratch for the largest step costs nothing while steps are small.
+template <typename T>
+struct LazyZeroAllocator {
+  using value_type = T;
+  LazyZeroAllocator() = default;
+  template <typename U>
+  LazyZeroAllocator(const LazyZeroAllocator<U>&) {}
+  T* allocate(size_t count) {
+    if (void* memory = std::calloc(count, sizeof(T))) return static_cast<T*>(memory);
+    throw std::bad_alloc();
+  }
+  void deallocate(T* memory, size_t) { std::free(memory); }
+  void construct(T*) {}  // zero already
+  template <typename... Args>
+  void construct(T* at, Args&&... args) {
+    ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
+  }
+  bool operator==(const LazyZeroAllocator&) const { return true; }
+};
 
 // Owns rows x cols floats, zeroed, contiguous. Thread-compatible.
 class Matrix {
@@ -28,7 +52,7 @@ class Matrix {
  private:
   size_t rows_ = 0;
   size_t cols_ = 0;
-  std::vector<float> values_;
+  std::vector<float, LazyZeroAllocator<float>> values_;
 };
 
 }  // namespace tessera
