@@ -1,0 +1,37 @@
+#pragma once
+
+// What the engine asks of the experts of one layer, wherever they live.
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "common/moe/routing.h"
+#include "common/tensor/matrix_view.h"
+
+namespace tessera::router {
+
+// Calls under way for one layer of one step: Send's answer, Receive's question. Views in `routed`
+// stay valid until Receive has returned.
+struct InFlight {
+  LayerIndex layer{};
+  Routed routed;
+};
+
+// Owned by the engine thread.
+class ExpertCalls {
+ public:
+  virtual ~ExpertCalls() = default;
+
+  // Sets the calls of one layer going and returns at once where experts are elsewhere.
+  // kUnavailable: no live shard holds a needed expert; the step may be retried.
+  virtual absl::StatusOr<InFlight> Send(LayerIndex layer, const Routed& routed) = 0;
+
+  // Waits for the answers: sum.row(r) = sum over the row's experts of weight * expert(row), added
+  // in an order that depends on the row and the placement only. sum [rows, d_model]. kUnavailable,
+  // kDeadlineExceeded: the step may be retried. kInternal: a wrong answer, never retried.
+  virtual absl::Status Receive(const InFlight& calls, MatrixView sum) = 0;
+};
+
+}  // namespace tessera::router

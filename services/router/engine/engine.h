@@ -1,0 +1,76 @@
+#pragma once
+
+// The corridor: one step from the next batch to committed tokens.
+//
+//   NextBatch ─► Embed ─► per layer { Attend, then DenseMlp, or Gate, Send, SharedExpert, Receive,
+//   AddMoe }
+//             ─► Project ─► Sample ─► Commit ─► TokenSink
+//
+// A step is a transaction: only Commit advances a sequence. Keys and values that a failed step
+// wrote lie past the committed positions and are written again.
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "common/tensor/matrix.h"
+#include "services/router/dispatch/expert_calls.h"
+#include "services/router/engine/token_sink.h"
+#include "services/router/kv/kv_cache.h"
+#include "services/router/model/model.h"
+#include "services/router/sampling/sampler.h"
+#include "services/router/scheduler/scheduler.h"
+
+namespace tessera::router {
+
+struct EngineConfig {
+  size_t batch_tokens_max = 2048;  // rows of a step, as the scheduler's; > 0
+  size_t logits_rows_max = 256;    // rows projected to logits in a step, as the scheduler's; > 0
+};
+
+// The rooms of the corridor; all borrowed.
+struct EngineRooms {
+  Scheduler& scheduler;
+  KvCache& kv;
+  Model& model;
+  ExpertCalls& experts;
+  Sampler& sampler;
+  TokenSink& sink;
+  const Clock& clock;
+};
+
+// Owned by the engine thread, the only one that touches its rooms.
+class Engine {
+ public:
+  // verify_weights says after each forward pass whether the weights it read are still those of the
+  // checkpoint (a mapped file may shrink under us); empty: always.
+  Engine(const EngineConfig& config, const EngineRooms& rooms,
+         std::function<absl::Status()> verify_weights);
+
+  // Runs one step; does nothing if no sequence has work. Sequences that ended are handed to the
+  // sink. Errors: kUnavailable, kDeadlineExceeded  experts did not answer: nothing advanced, call
+  // again.
+  //         kDataLoss, kInternal             nothing advanced; the same would happen again.
+  absl::Status Step();
+
+ private:
+  // All layers; returns the hidden rows that are projected, [batch.logits_rows()].
+  absl::StatusOr<MatrixView> Forward(const StepBatch& batch);
+  MatrixView Attend(LayerIndex layer, const StepBatch& batch, MatrixView hidden);
+  absl::Status MoeLayer(LayerIndex layer, MatrixView hidden);
+  void HandOutTokens(const StepBatch& batch, std::span<const SampledToken> sampled);
+  void HandOutPromptLogits(const StepBatch& batch, ConstMatrixView logits);
+  void HandOutFinished();
+
+  const EngineRooms rooms_;
+  const std::function<absl::Status()> verify_weights_;
+
+  Matrix hidden_;                   // [batch_tokens_max, d_model]
+  Matrix shared_sum_;               // [batch_tokens_max, d_model]
+  Matrix expert_sum_;               // [batch_tokens_max, d_model]
+  Matrix logits_;                   // [logits_rows_max, vocab]
+  std::vector<uint32_t> all_rows_;  // 0 .. batch_tokens_max - 1
+};
+
+}  // namespace tessera::router
