@@ -1,0 +1,62 @@
+#pragma once
+
+// The flags of one subcommand: declared once, parsed once, printed as help.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace tessera::cli {
+
+// --name=value, --name value, and --name / --name=false for bool. The variables that are bound keep
+// their value as the default. Thread-compatible.
+class FlagSet {
+ public:
+  // usage: what follows the program's name, e.g. "inspect DIR".
+  FlagSet(std::string usage, std::string summary)
+      : usage_(std::move(usage)), summary_(std::move(summary)) {}
+
+  void Add(std::string name, std::string* value, std::string help);
+  void Add(std::string name, size_t* value, std::string help);
+  void Add(std::string name, uint16_t* value, std::string help);
+  void Add(std::string name, double* value, std::string help);
+  void Add(std::string name, bool* value, std::string help);
+
+  // kInvalidArgument names a flag that is unknown, lacks its value or has one that cannot be read;
+  // the message lists the flags there are. Words that are not flags go to positional(). "--" ends
+  // the flags.
+  absl::Status Parse(std::span<const std::string_view> args);
+  const std::vector<std::string>& positional() const { return positional_; }
+  bool help_wanted() const { return help_wanted_; }
+  // True if the flag stood on the command line.
+  bool given(std::string_view name) const;
+  std::string Help() const;
+
+ private:
+  struct Flag {
+    std::string name;
+    std::string default_text;
+    std::string help;
+    bool is_bool;
+    bool given;
+    std::function<bool(std::string_view)> read;
+  };
+  void Bind(std::string name, std::string default_text, std::string help, bool is_bool,
+            std::function<bool(std::string_view)> read);
+  Flag* Find(std::string_view name);
+  absl::Status ParseFlag(std::string_view flag, std::span<const std::string_view>& rest);
+
+  std::string usage_;
+  std::string summary_;
+  std::vector<Flag> flags_;
+  std::vector<std::string> positional_;
+  bool help_wanted_ = false;
+};
+
+}  // namespace tessera::cli

@@ -1,0 +1,221 @@
+// The engine against the reference implementation, on checkpoints it computed: float32 arithmetic,
+// keys and values.
+
+#include "tests/support/golden.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+
+#include "common/base/clock.h"
+#include "services/cli/local_engine.h"
+#include "tests/support/collecting_sink.h"
+
+namespace tessera {
+namespace {
+
+using cli::CapacityOptions;
+using cli::LocalEngine;
+using testing::CollectingSink;
+using testing::Golden;
+using testing::GoldenPrompt;
+
+constexpr float kTolerance = 1e-3f;
+
+class GoldenTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<Golden> golden = testing::ReadGolden(GetParam());
+    ASSERT_TRUE(golden.ok()) << golden.status();
+    golden_ = *std::move(golden);
+  }
+
+  void Start(const CapacityOptions& capacity, const std::string& isa = "auto") {
+    absl::StatusOr<std::unique_ptr<LocalEngine>> engine =
+        LocalEngine::Create(golden_.model_dir, {.threads = 2, .isa = isa, .precision = "float32"},
+                            capacity, sink_, clock_, {});
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+  }
+
+  void Submit(uint64_t id, const GoldenPrompt& prompt, bool wants_logits) {
+    router::SequenceRequest request;
+    request.id = SequenceId{id};
+    request.prompt = prompt.ids;
+    request.sampling.temperature = 0;
+    request.sampling.max_tokens = static_cast<uint32_t>(prompt.greedy.size());
+    request.sampling.ignore_eos = true;
+    request.wants_prompt_logits = wants_logits;
+    ASSERT_TRUE(
+        engine_->scheduler().Submit(std::make_unique<router::Sequence>(std::move(request))).ok());
+  }
+
+  void Run() {
+    for (int steps = 0; !engine_->scheduler().idle(); ++steps) {
+      ASSERT_LT(steps, 100000);
+      const absl::Status status = engine_->Step();
+      ASSERT_TRUE(status.ok()) << status;
+    }
+  }
+
+  void ExpectGreedy(uint64_t id, const GoldenPrompt& prompt) {
+    EXPECT_EQ(sink_.of(id).tokens, prompt.greedy) << "sequence " << id;
+    ASSERT_NE(sink_.of(id).finished, nullptr);
+    EXPECT_EQ(sink_.of(id).finished->finish_reason(), router::FinishReason::kLength);
+  }
+
+  void ExpectLogits(uint64_t id, const GoldenPrompt& prompt) {
+    const std::vector<std::vector<float>>& logits = sink_.of(id).logits;
+    ASSERT_EQ(logits.size(), prompt.ids.size());
+    float worst = 0;
+    for (size_t t = 0; t < logits.size(); ++t) {
+      ASSERT_EQ(logits[t].size(), prompt.logits[t].size());
+      for (size_t v = 0; v < logits[t].size(); ++v) {
+        worst = std::max(worst, std::fabs(logits[t][v] - prompt.logits[t][v]));
+      }
+    }
+    EXPECT_LE(worst, kTolerance) << "sequence " << id;
+    RecordProperty("worst_logit_error", std::to_string(worst));
+  }
+
+  Golden golden_;
+  RealClock clock_;
+  CollectingSink sink_;
+  std::unique_ptr<LocalEngine> engine_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints, GoldenTest, ::testing::ValuesIn(testing::kGoldenNames),
+                         [](const ::testing::TestParamInfo<const char*>& info) {
+                           std::string name = info.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+TEST_P(GoldenTest, LogitsAndGreedyTokensOfEveryPrompt) {
+  Start({.context_max = 256});
+  for (size_t i = 0; i < golden_.prompts.size(); ++i) {
+    Submit(i, golden_.prompts[i], /*wants_logits=*/true);
+    Run();
+    ExpectLogits(i, golden_.prompts[i]);
+    ExpectGreedy(i, golden_.prompts[i]);
+  }
+}
+
+TEST_P(GoldenTest, ReferenceKernelsAgreeToo) {
+  Start({.context_max = 256}, "reference");
+  const GoldenPrompt& prompt = golden_.prompts.back();
+  Submit(0, prompt, /*wants_logits=*/true);
+  Run();
+  ExpectLogits(0, prompt);
+  ExpectGreedy(0, prompt);
+}
+
+TEST_P(GoldenTest, GateChoosesTheSameExpertsWithTheSameWeights) {
+  std::map<size_t, std::vector<std::vector<std::pair<uint32_t, float>>>> chosen;  // layer -> rows
+  CapacityOptions capacity{.context_max = 256};
+  capacity.routing_observer = [&](LayerIndex layer, const RoutingView& routing) {
+    for (size_t row = 0; row < routing.rows; ++row) {
+      std::vector<std::pair<uint32_t, float>> pairs;
+      for (size_t k = 0; k < routing.top_k; ++k) {
+        pairs.emplace_back(routing.experts_of(row)[k], routing.weights_of(row)[k]);
+      }
+      chosen[ToIndex(layer)].push_back(pairs);
+    }
+  };
+  Start(capacity);
+  for (size_t i = 0; i < golden_.prompts.size(); ++i) {
+    chosen.clear();
+    const GoldenPrompt& prompt = golden_.prompts[i];
+    Submit(i, prompt, /*wants_logits=*/true);
+    ASSERT_TRUE(engine_->Step().ok());  // the prompt's step; later rows have no expected routing
+    ASSERT_FALSE(prompt.routing.empty());
+    for (const GoldenPrompt::LayerRouting& expected : prompt.routing) {
+      ASSERT_EQ(chosen[expected.layer].size(), prompt.ids.size()) << "layer " << expected.layer;
+      for (size_t row = 0; row < prompt.ids.size(); ++row) {
+        std::map<uint32_t, float> weights;
+        for (size_t k = 0; k < expected.selected[row].size(); ++k) {
+          weights[static_cast<uint32_t>(expected.selected[row][k])] = expected.weights[row][k];
+        }
+        ASSERT_EQ(chosen[expected.layer][row].size(), weights.size());
+        for (const auto& [expert, weight] : chosen[expected.layer][row]) {
+          ASSERT_TRUE(weights.contains(expert)) << "layer " << expected.layer << " row " << row;
+          EXPECT_NEAR(weight, weights[expert], 1e-4f);
+        }
+      }
+    }
+    Run();
+  }
+}
+
+TEST_P(GoldenTest, ChunkedPrefillChangesNoBit) {
+  Start({.context_max = 256});
+  const GoldenPrompt& prompt = golden_.prompts.back();
+  Submit(0, prompt, /*wants_logits=*/true);
+  Run();
+  const std::vector<std::vector<float>> whole = sink_.of(0).logits;
+  uint64_t id = 1;
+  for (const size_t chunk : {1u, 3u, 7u}) {
+    Start({.context_max = 256, .prefill_chunk_max = chunk});
+    Submit(id, prompt, /*wants_logits=*/true);
+    const auto chunks = (prompt.ids.size() + chunk - 1) / chunk;
+    Run();
+    EXPECT_GE(engine_->scheduler().stats().steps_committed, chunks);  // it happened
+    EXPECT_EQ(sink_.of(id).logits, whole) << "chunk " << chunk;
+    ExpectLogits(id, prompt);
+    ExpectGreedy(id, prompt);
+    ++id;
+  }
+}
+
+TEST_P(GoldenTest, MixedBatchesOfDecodeAndPrefill) {
+  Start({.context_max = 256, .sequence_count = 8, .prefill_chunk_max = 5});
+  // A new prompt comes every two steps, while the earlier ones decode.
+  bool mixed = false;
+  for (size_t i = 0; i < golden_.prompts.size(); ++i) {
+    Submit(i, golden_.prompts[i], /*wants_logits=*/true);
+    for (int step = 0; step < 2; ++step) ASSERT_TRUE(engine_->Step().ok());
+    mixed = mixed || engine_->scheduler().stats().running > 1;
+  }
+  Run();
+  EXPECT_TRUE(mixed);
+  for (size_t i = 0; i < golden_.prompts.size(); ++i) {
+    ExpectLogits(i, golden_.prompts[i]);
+    ExpectGreedy(i, golden_.prompts[i]);
+  }
+}
+
+TEST_P(GoldenTest, TokensSurvivePreemption) {
+  // Two prompts fit, but not what both will have grown to: the younger sequence must give way.
+  const GoldenPrompt& prompt = golden_.prompts.back();
+  const size_t tokens = prompt.ids.size() + prompt.greedy.size();
+  const size_t full_blocks = 2 * router::BlocksFor(prompt.ids.size() + 1);
+  Start({.context_max = tokens,
+         .sequence_count = 4,
+         .prefill_chunk_max = 16,
+         .kv_blocks = router::BlockCounts{.full = full_blocks, .sliding = 64}});
+  for (uint64_t id = 0; id < 4; ++id) Submit(id, prompt, /*wants_logits=*/false);
+  Run();
+  EXPECT_GT(engine_->scheduler().stats().preemptions, 0u);
+  for (uint64_t id = 0; id < 4; ++id) ExpectGreedy(id, prompt);
+  EXPECT_EQ(engine_->kv().stats().used_bytes, 0u);
+}
+
+TEST_P(GoldenTest, PrefixCacheHitGivesTheSameTokens) {
+  Start({.context_max = 256, .sequence_count = 4, .prefix_cache = true});
+  const GoldenPrompt& prompt = golden_.prompts.back();
+  Submit(0, prompt, /*wants_logits=*/false);
+  Run();
+  EXPECT_EQ(engine_->kv().stats().prefix_hit_tokens, 0u);
+  Submit(1, prompt, /*wants_logits=*/false);
+  Run();
+  EXPECT_GE(engine_->kv().stats().prefix_hit_tokens, 16u);
+  ExpectGreedy(0, prompt);
+  ExpectGreedy(1, prompt);
+}
+
+}  // namespace
+}  // namespace tessera
