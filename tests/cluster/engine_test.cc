@@ -252,7 +252,7 @@ TEST(EngineTest, AModelThatDoesNotFitIsRefusedWithTheArithmetic) {
   CollectingSink sink;
   const RealClock clock;
   const absl::StatusOr<std::unique_ptr<LocalEngine>> engine = LocalEngine::Create(
-      model.path(), {}, {.context_max = size_t{1} << 26, .sequence_count = 64}, sink, clock, {});
+      model.path(), {}, {.context_max = size_t{1} << 22, .sequence_count = 64}, sink, clock, {});
   EXPECT_EQ(engine.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(engine.status().message()),
               ::testing::HasSubstr("GB of keys and values"));
