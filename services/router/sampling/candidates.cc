@@ -1,6 +1,7 @@
 #include "services/router/sampling/candidates.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "common/base/check.h"
@@ -40,9 +41,15 @@ std::vector<uint32_t> TopKIds(std::span<const float> logits, size_t k) {
   return ids;
 }
 
-// Keeps the fewest candidates, best first, whose weights reach `target`; their order stays.
-void KeepMass(double target, std::vector<Candidate>& ranked, std::vector<Candidate>& candidates) {
-  ranked = candidates;
+// Weights lie in (0, 1]; the upper bits of a positive float32 order it: exponent and 5 bits of the
+// fraction make buckets 3 % wide at most.
+constexpr uint32_t kBucketShift = 18;
+constexpr size_t kBucketCount = (0x3f800000u >> kBucketShift) + 1;
+
+size_t BucketOf(float weight) { return std::bit_cast<uint32_t>(weight) >> kBucketShift; }
+
+// The worst of the fewest of `ranked`, best first, whose weights reach `target`. Reorders.
+Candidate LastOfMass(double target, std::span<Candidate> ranked) {
   size_t begin = 0;            // ranked[0, begin) belong to the answer
   size_t end = ranked.size();  // ranked[0, end) suffice
   double mass = 0.0;           // of ranked[0, begin)
@@ -50,7 +57,7 @@ void KeepMass(double target, std::vector<Candidate>& ranked, std::vector<Candida
     const size_t middle = begin + (end - begin) / 2;
     const auto at = [&](size_t i) { return ranked.begin() + static_cast<long>(i); };
     std::nth_element(at(begin), at(middle), at(end), IsBetter);
-    const double half = SumOf(std::span(ranked).subspan(begin, middle - begin));
+    const double half = SumOf(ranked.subspan(begin, middle - begin));
     if (mass + half >= target) {
       end = middle;
     } else {
@@ -58,7 +65,27 @@ void KeepMass(double target, std::vector<Candidate>& ranked, std::vector<Candida
       begin = middle;
     }
   }
-  const Candidate last = ranked[begin];
+  return ranked[begin];
+}
+
+// Keeps the fewest candidates, best first, whose weights reach `target`; their order stays.
+void KeepMass(double target, CandidateScratch& scratch, std::vector<Candidate>& candidates) {
+  scratch.bucket_mass.assign(kBucketCount, 0.0);
+  for (const Candidate& candidate : candidates) {
+    scratch.bucket_mass[BucketOf(candidate.weight)] += static_cast<double>(candidate.weight);
+  }
+  size_t bucket = kBucketCount;
+  double mass = 0.0;  // of the buckets above
+  while (bucket-- > 0) {
+    if (mass + scratch.bucket_mass[bucket] >= target) break;
+    mass += scratch.bucket_mass[bucket];
+  }
+  if (bucket >= kBucketCount) return;  // rounding only: all are needed
+  scratch.ranked.clear();
+  for (const Candidate& candidate : candidates) {
+    if (BucketOf(candidate.weight) == bucket) scratch.ranked.push_back(candidate);
+  }
+  const Candidate last = LastOfMass(target - mass, scratch.ranked);
   std::erase_if(candidates, [&](const Candidate& c) { return IsBetter(last, c); });
 }
 
@@ -93,12 +120,12 @@ void SelectCandidates(std::span<const float> logits, const SamplingParams& param
       if (scratch.weights[token] >= least) keep(token, scratch.weights[token]);
     }
     if (params.top_p < 1.0f && params.min_p == 0) {
-      KeepMass(double{params.top_p} * sum, scratch.ranked, candidates);
+      KeepMass(double{params.top_p} * sum, scratch, candidates);
       return;
     }
   }
   if (params.top_p < 1.0f) {
-    KeepMass(double{params.top_p} * SumOf(candidates), scratch.ranked, candidates);
+    KeepMass(double{params.top_p} * SumOf(candidates), scratch, candidates);
   }
 }
 

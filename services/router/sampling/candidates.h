@@ -20,6 +20,7 @@ struct Candidate {
 // Memory that a caller keeps between rows.
 struct CandidateScratch {
   std::vector<float> weights;
+  std::vector<double> bucket_mass;
   std::vector<Candidate> ranked;
 };
 

@@ -16,15 +16,17 @@ constexpr size_t kLanes = 16;
 
 constexpr uint32_t kExponentMask = 0x7f800000u;
 
-// Branch-free, so that loops over it become vector code. exp(x) = 2^n exp(r) with r in
+// For x <= 0. Comparisons are made on the bits of -x: those of floats may trap, which makes the
+// compiler keep branches and leave loops scalar. exp(x) = 2^n exp(r) with r in
 // [-ln2 / 2, ln2 / 2]; the Taylor series up to r^7 leaves r^8 / 8! < 6e-9.
 inline float ExpLane(float x) {
-  constexpr float kLowest = -87.0f;
+  constexpr int32_t kLargest = std::bit_cast<int32_t>(87.0f);
   constexpr float kLog2E = 1.44269504f;
   constexpr float kLn2High = 0x1.62e4p-1f;  // 17 bits: n * kLn2High is exact for n < 128
   constexpr float kLn2Low = 1.42860677e-6f;
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const float clamped = x > kLowest ? x : kLowest;
+  const int32_t magnitude = std::bit_cast<int32_t>(x) & 0x7fffffff;
+  const float clamped = -std::bit_cast<float>(magnitude < kLargest ? magnitude : kLargest);
   const float rounded = clamped * kLog2E + kRound;
   const float n = rounded - kRound;
   const float r = (clamped - n * kLn2High) - n * kLn2Low;
@@ -39,7 +41,8 @@ inline float ExpLane(float x) {
   const uint32_t exponent =
       std::bit_cast<uint32_t>(rounded) - std::bit_cast<uint32_t>(kRound) + 127;
   const float power = std::bit_cast<float>(exponent << 23);
-  return x >= kLowest ? sum * power : 0.0f;
+  const uint32_t keep = magnitude <= kLargest ? 0xffffffffu : 0u;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(sum * power) & keep);
 }
 
 }  // namespace
@@ -90,23 +93,30 @@ float ExpNonPositive(float x) { return ExpLane(x); }
 
 double ExpShifted(std::span<const float> values, float max, float scale, std::span<float> out) {
   TESSERA_CHECK(out.empty() || out.size() == values.size());
+  // One plain loop for the exponentials of a piece, one for its sum: together in one loop the
+  // compiler unrolls the lanes first and then leaves them scalar.
+  constexpr size_t kPiece = 1024;
+  std::array<float, kPiece> piece;
   std::array<double, kLanes> sums{};
-  std::array<float, kLanes> piece{};
-  const size_t whole = values.size() / kLanes * kLanes;
-  for (size_t i = 0; i < whole; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      piece[lane] = ExpLane((values[i + lane] - max) * scale);
+  for (size_t begin = 0; begin < values.size(); begin += kPiece) {
+    const size_t count = std::min(kPiece, values.size() - begin);
+    const float* in = values.data() + begin;
+    for (size_t i = 0; i < count; ++i) piece[i] = ExpLane((in[i] - max) * scale);
+    // Zeros fill the last lanes: they change no sum.
+    const size_t padded = (count + kLanes - 1) / kLanes * kLanes;
+    std::fill(piece.begin() + static_cast<long>(count), piece.begin() + static_cast<long>(padded),
+              0.0f);
+    for (size_t i = 0; i < padded; i += kLanes) {
+      for (size_t lane = 0; lane < kLanes; ++lane) {
+        sums[lane] += static_cast<double>(piece[i + lane]);
+      }
     }
-    for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += static_cast<double>(piece[lane]);
-    if (!out.empty()) std::copy(piece.begin(), piece.end(), out.begin() + static_cast<long>(i));
+    if (!out.empty()) {
+      std::copy_n(piece.begin(), count, out.begin() + static_cast<long>(begin));
+    }
   }
   double sum = 0.0;
   for (const double lane : sums) sum += lane;
-  for (size_t i = whole; i < values.size(); ++i) {
-    const float value = ExpLane((values[i] - max) * scale);
-    sum += static_cast<double>(value);
-    if (!out.empty()) out[i] = value;
-  }
   return sum;
 }
 
