@@ -4,10 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <chrono>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "common/device/host_memory.h"
 #include "tests/support/tiny_model.h"
 
 namespace tessera {
@@ -184,6 +185,20 @@ TEST(CheckpointTest, ADeletedFileStaysReadable) {
   std::filesystem::remove(folder.File("model.safetensors"));
   EXPECT_EQ(Sum(**checkpoint, "second"), size_t{'s'} * 6144);
   EXPECT_TRUE((*checkpoint)->Verify().ok()) << (*checkpoint)->Verify();
+}
+
+TEST(CheckpointTest, ReleasedPagesLeaveTheProcess) {
+  constexpr size_t kBytes = size_t{32} << 20;
+  const TempFolder folder;
+  testing::WriteCheckpoint(
+      folder.path(), std::vector<FileTensor>{
+                         {"large", DType::kU8, {1024, kBytes / 1024}, std::string(kBytes, 1)}});
+  const auto checkpoint = Checkpoint::Open(folder.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(Sum(**checkpoint, "large"), kBytes);
+  const size_t read = ResidentBytes();
+  (*checkpoint)->Release(ViewOf(**checkpoint, "large"));
+  EXPECT_LT(ResidentBytes() + kBytes / 2, read);
 }
 
 TEST(CheckpointTest, HintsDoNotChangeWhatIsRead) {

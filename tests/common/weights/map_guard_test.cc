@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/base/check.h"
+#include "common/concurrency/thread.h"
 #include "tests/support/temp_folder.h"
 
 namespace tessera {
@@ -86,6 +87,34 @@ TEST(MapGuardTest, ASlotComesBackClean) {
     const MapGuard moved = std::move(guard).value();
     EXPECT_TRUE(moved.damaged());
   }
+}
+
+// Threads fault on the same and on neighbouring pages while others open and close maps.
+TEST(MapGuardTest, FaultsOfSeveralThreads) {
+  constexpr size_t kPages = 64;
+  Map map(kPages);
+  const absl::StatusOr<MapGuard> guard = MapGuard::Protect(map.bytes());
+  ASSERT_TRUE(guard.ok()) << guard.status();
+  map.Truncate(1);
+  std::atomic<int> wrong = 0;
+  std::vector<Thread> threads;
+  for (size_t t = 0; t < 4; ++t) {
+    threads.emplace_back("fault", [&](std::stop_token) {
+      for (size_t page = kPages - 1; page >= 1; --page) {
+        if (map.At(page * map.page) != '\0') ++wrong;
+      }
+    });
+  }
+  threads.emplace_back("guard", [&](std::stop_token) {
+    for (int i = 0; i < 100; ++i) {
+      Map other(1);
+      if (!MapGuard::Protect(other.bytes()).ok() || other.At(0) != 'x') ++wrong;
+    }
+  });
+  for (Thread& thread : threads) thread.Join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(guard->damaged_from(), map.page);
+  EXPECT_EQ(map.At(0), 'x');
 }
 
 TEST(MapGuardTest, GuardsAreLimited) {
