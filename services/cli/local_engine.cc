@@ -150,7 +150,9 @@ absl::Status LocalEngine::BuildRooms(const CapacityOptions& capacity, router::To
   sampler_ = std::make_unique<router::Sampler>(router::SamplerConfig{.vocab = spec_.vocab}, *pool_);
   model_ = std::make_unique<router::Model>(spec_, *weights_, *compute_, capacity.batch_tokens_max);
   experts_ = std::make_unique<LocalExperts>(*store_, *compute_, capacity.routing_observer);
-  const router::EngineRooms rooms{*scheduler_, *kv_, *model_, *experts_, *sampler_, sink, clock};
+  metrics_ = std::make_unique<router::EngineMetrics>(registry_);
+  const router::EngineRooms rooms{*scheduler_, *kv_, *model_, *experts_,
+                                  *sampler_,   sink, clock,   *metrics_};
   engine_ = std::make_unique<router::Engine>(
       router::EngineConfig{.batch_tokens_max = capacity.batch_tokens_max,
                            .logits_rows_max = capacity.logits_rows_max},

@@ -63,6 +63,7 @@ class LocalEngine {
   const ModelSpec& spec() const { return spec_; }
   const kernels::Compute& compute() const { return *compute_; }
   ThreadPool& pool() const { return *pool_; }
+  const router::EngineMetrics& metrics() const { return *metrics_; }
   const LocalExperts& experts() const { return *experts_; }
   const router::ModelWeights& weights() const { return *weights_; }
   kernels::WeightType expert_weight_type() const { return store_->weight_type(); }
@@ -78,6 +79,7 @@ class LocalEngine {
   absl::Status BuildRooms(const CapacityOptions& capacity, router::TokenSink& sink,
                           const Clock& clock);
 
+  Registry registry_;
   ModelSpec spec_;
   std::unique_ptr<const Checkpoint> checkpoint_;
   std::unique_ptr<ModelManifest> manifest_;
@@ -91,6 +93,7 @@ class LocalEngine {
   std::unique_ptr<router::Sampler> sampler_;
   std::unique_ptr<router::Model> model_;
   std::unique_ptr<LocalExperts> experts_;
+  std::unique_ptr<router::EngineMetrics> metrics_;
   std::unique_ptr<router::Engine> engine_;
 };
 

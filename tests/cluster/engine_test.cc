@@ -243,6 +243,13 @@ TEST(EngineTest, ANonFiniteLogitFailsItsRequestOnly) {
   EXPECT_EQ(model.sink().of(1).finished->error().code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(model.sink().of(1).tokens.empty());
   EXPECT_EQ(model.sink().of(2).tokens.size(), 4u);
+  EXPECT_EQ(model.engine().metrics().non_finite_logits.value(), 1);
+  // The same where only logits are wanted.
+  model.Run(Request(3, {1, 7, 2}, 0));
+  EXPECT_EQ(model.sink().of(3).finished->error().code(), absl::StatusCode::kInternal);
+  // The blocks that held its keys and values serve others unharmed.
+  model.Run(Request(4, {1, 2, 3}, 4));
+  EXPECT_EQ(model.sink().of(4).tokens, model.sink().of(2).tokens);
 }
 
 TEST(EngineTest, AModelThatDoesNotFitIsRefusedWithTheArithmetic) {

@@ -4,10 +4,26 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/status.h"
+#include "common/kernels/reduce.h"
 
 namespace tessera::router {
+
+EngineMetrics::EngineMetrics(Registry& registry)
+    : steps(registry.AddCounter("tessera_router_steps_total", "Steps committed.")),
+      failed_steps(
+          registry.AddCounter("tessera_router_failed_steps_total",
+                              "Steps that were given up because experts or weights failed.")),
+      rows(registry.AddCounter("tessera_router_rows_total", "Rows computed in committed steps.")),
+      tokens(registry.AddCounter("tessera_router_tokens_total", "Tokens sampled.")),
+      non_finite_logits(
+          registry.AddCounter("tessera_router_non_finite_logits_total",
+                              "Rows with a NaN or infinite logit; each ended its request.")),
+      step_seconds(registry.AddHistogram(
+          "tessera_router_step_seconds", "Duration of committed steps.",
+          {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10})) {}
 
 Engine::Engine(const EngineConfig& config, const EngineRooms& rooms,
                std::function<absl::Status()> verify_weights)
@@ -22,7 +38,8 @@ Engine::Engine(const EngineConfig& config, const EngineRooms& rooms,
 }
 
 absl::Status Engine::Step() {
-  const StepBatch batch = rooms_.scheduler.NextBatch(rooms_.clock.Elapsed());
+  const absl::Duration start = rooms_.clock.Elapsed();
+  const StepBatch batch = rooms_.scheduler.NextBatch(start);
   if (batch.empty()) {
     HandOutFinished();
     return absl::OkStatus();
@@ -30,6 +47,7 @@ absl::Status Engine::Step() {
   const absl::StatusOr<MatrixView> hidden = Forward(batch);
   if (!hidden.ok()) {
     rooms_.scheduler.Abort(batch);
+    rooms_.metrics.failed_steps.Increment();
     HandOutFinished();
     return hidden.status();
   }
@@ -40,6 +58,9 @@ absl::Status Engine::Step() {
   rooms_.scheduler.Commit(batch, sampled);
   HandOutTokens(batch, sampled);
   HandOutFinished();
+  rooms_.metrics.steps.Increment();
+  rooms_.metrics.rows.Increment(static_cast<double>(batch.row_count()));
+  rooms_.metrics.step_seconds.Observe(absl::ToDoubleSeconds(rooms_.clock.Elapsed() - start));
   return absl::OkStatus();
 }
 
@@ -84,14 +105,27 @@ absl::Status Engine::MoeLayer(LayerIndex layer, MatrixView hidden) {
 
 void Engine::HandOutPromptLogits(const StepBatch& batch, ConstMatrixView logits) {
   for (const StepBatch::PromptLogits& wanted : batch.prompt_logits()) {
-    rooms_.sink.OnPromptLogits(*wanted.sequence, wanted.position, logits.row(wanted.logits_index));
+    const std::span<const float> row = logits.row(wanted.logits_index);
+    if (kernels::AllFinite(row)) {
+      rooms_.sink.OnPromptLogits(*wanted.sequence, wanted.position, row);
+      continue;
+    }
+    rooms_.metrics.non_finite_logits.Increment();
+    rooms_.scheduler.Fail(wanted.sequence->id(), absl::InternalError(absl::StrCat(
+                                                     "a logit of prompt position ", wanted.position,
+                                                     " is NaN or infinite")));
   }
 }
 
 void Engine::HandOutTokens(const StepBatch& batch, std::span<const SampledToken> sampled) {
   TESSERA_CHECK(sampled.size() == batch.samples().size());
   for (size_t i = 0; i < sampled.size(); ++i) {
-    if (sampled[i].status.ok()) rooms_.sink.OnToken(*batch.samples()[i].sequence, sampled[i]);
+    if (sampled[i].status.ok()) {
+      rooms_.metrics.tokens.Increment();
+      rooms_.sink.OnToken(*batch.samples()[i].sequence, sampled[i]);
+    } else if (sampled[i].status.code() == absl::StatusCode::kInternal) {
+      rooms_.metrics.non_finite_logits.Increment();
+    }
   }
 }
 

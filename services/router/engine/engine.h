@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
+#include "common/metrics/metrics.h"
 #include "common/tensor/matrix.h"
 #include "services/router/dispatch/expert_calls.h"
 #include "services/router/engine/token_sink.h"
@@ -29,6 +30,17 @@ struct EngineConfig {
   size_t logits_rows_max = 256;    // rows projected to logits in a step, as the scheduler's; > 0
 };
 
+// What a step tells Prometheus. Made once from the service's registry.
+struct EngineMetrics {
+  explicit EngineMetrics(Registry& registry);
+  Counter steps;              // committed
+  Counter failed_steps;       // aborted, to be run again or not
+  Counter rows;               // computed in committed steps
+  Counter tokens;             // sampled
+  Counter non_finite_logits;  // rows with a NaN or infinite logit; each ended its request
+  Histogram step_seconds;     // of committed steps
+};
+
 // The rooms of the corridor; all borrowed.
 struct EngineRooms {
   Scheduler& scheduler;
@@ -38,6 +50,7 @@ struct EngineRooms {
   Sampler& sampler;
   TokenSink& sink;
   const Clock& clock;
+  EngineMetrics& metrics;
 };
 
 // Owned by the engine thread, the only one that touches its rooms.

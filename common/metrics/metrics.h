@@ -1,0 +1,91 @@
+#pragma once
+
+// Counters, gauges and histograms that Prometheus reads. Handles are made once, in constructors,
+// from a registry that is passed in; they are cheap to copy and thread-safe to use.
+//
+//   Registry registry;
+//   Counter steps = registry.AddCounter("tessera_router_steps_total", "Steps committed.");
+//   steps.Increment();
+//
+// Names: tessera_<place>_<what>_<unit>, counters end in _total, units are base units (seconds,
+// bytes).
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace prometheus {
+class Counter;
+class Gauge;
+class Histogram;
+class Registry;
+}  // namespace prometheus
+
+namespace tessera {
+
+// Only goes up. A handle without a metric (default-constructed) does nothing.
+class Counter {
+ public:
+  Counter() = default;
+  void Increment(double by = 1.0);  // by >= 0
+  double value() const;
+
+ private:
+  friend class Registry;
+  explicit Counter(prometheus::Counter* metric) : metric_(metric) {}
+  prometheus::Counter* metric_ = nullptr;
+};
+
+// A value that goes up and down.
+class Gauge {
+ public:
+  Gauge() = default;
+  void Set(double value);
+  double value() const;
+
+ private:
+  friend class Registry;
+  explicit Gauge(prometheus::Gauge* metric) : metric_(metric) {}
+  prometheus::Gauge* metric_ = nullptr;
+};
+
+// How often values fell below each of its bounds.
+class Histogram {
+ public:
+  Histogram() = default;
+  void Observe(double value);
+
+ private:
+  friend class Registry;
+  explicit Histogram(prometheus::Histogram* metric) : metric_(metric) {}
+  prometheus::Histogram* metric_ = nullptr;
+};
+
+// Owns all metrics of a service; handles must not outlive it. Thread-safe.
+class Registry {
+ public:
+  using Labels = std::map<std::string, std::string>;
+
+  Registry();
+  ~Registry();
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  // The same name with other labels is another series of one family; the same name and labels give
+  // the same metric again. A name Prometheus would not accept, or one that was added as another
+  // kind, is a bug.
+  Counter AddCounter(const std::string& name, const std::string& help, const Labels& labels = {});
+  Gauge AddGauge(const std::string& name, const std::string& help, const Labels& labels = {});
+  // bounds: ascending upper bounds of the buckets; the last bucket, +Inf, comes by itself.
+  Histogram AddHistogram(const std::string& name, const std::string& help,
+                         const std::vector<double>& bounds, const Labels& labels = {});
+
+  // Everything in Prometheus' text format, version 0.0.4.
+  std::string Text() const;
+
+ private:
+  std::shared_ptr<prometheus::Registry> registry_;
+};
+
+}  // namespace tessera
