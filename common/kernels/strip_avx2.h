@@ -5,6 +5,8 @@
 #include <immintrin.h>
 
 #include <cstddef>
+#include <type_traits>
+#include <utility>
 
 #include "common/kernels/strip_kernels.h"
 
@@ -32,8 +34,15 @@ inline constexpr size_t Int16RowBytes(size_t inputs) {
 // How far ahead the weights are asked for, into L2: 4 to 16 KB measure the same.
 inline constexpr size_t kPrefetchAheadBytes = 4096;
 
-// Rows a register tile holds at most; more rows are cut into tiles of nearly equal size.
-inline constexpr size_t kTileRows = 6;
+// Calls step(0), step(1), ... step(kCount - 1) with the index as a constant: arrays of vectors that
+// are indexed so become registers, which gcc does not manage for those indexed in a loop.
+template <size_t kCount, typename Step>
+[[gnu::always_inline]] inline void Repeat(Step step) {
+  [&]<size_t... kIndex>(std::index_sequence<kIndex...>) __attribute__((always_inline)) {
+    (step(std::integral_constant<size_t, kIndex>()), ...);
+  }
+  (std::make_index_sequence<kCount>());
+}
 
 void ConvertToFloat(const float* x, size_t inputs, float* out);
 void ConvertToInt16(const float* x, size_t inputs, std::byte* out);

@@ -13,41 +13,36 @@ namespace {
 // Weights of a panel that stay in L1 while all rows of a pass go over them; the sums wait in `out`.
 constexpr size_t kStageBytes = 16 * 1024;
 
+// Rows a register tile holds at most; more rows are cut into tiles of nearly equal size.
+constexpr size_t kTileRows = 6;
+
 // Inputs that one step widens.
 constexpr size_t StepInputs(WeightType type) {
   if (type == WeightType::kF32) return 1;
   return type == WeightType::kBF16 ? 2 : 4;
 }
 
-// The 8 outputs at `p` of step `step` in a tile's lines, for the step's inputs in ascending order.
+// Input `input` of step `step` of the 8 outputs whose part of the step's line begins at `p`.
 template <WeightType kType>
-inline void Widen(const std::byte* line, size_t step, size_t half, __m256 scale,
-                  __m256 (&w)[StepInputs(kType)]) {
-  const std::byte* p = line + half * 32;
+[[gnu::always_inline]] inline __m256 Widen(const std::byte* p, size_t step, int input,
+                                           const __m256& scale) {
   if constexpr (kType == WeightType::kF32) {
-    w[0] = _mm256_load_ps(reinterpret_cast<const float*>(p));
-    return;
+    return _mm256_load_ps(reinterpret_cast<const float*>(p));
   }
   const __m256i v = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
   if constexpr (kType == WeightType::kBF16) {
-    w[0] = _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
-    w[1] = _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(-65536)));
+    return _mm256_castsi256_ps(input == 0 ? _mm256_slli_epi32(v, 16)
+                                          : _mm256_slli_epi32(_mm256_srli_epi32(v, 16), 16));
   }
+  __m256i value;
   if constexpr (kType == WeightType::kQ8) {
-    for (int i = 0; i < 4; ++i) {
-      const __m256i value = _mm256_srai_epi32(_mm256_slli_epi32(v, 24 - 8 * i), 24);
-      w[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(value), scale);
-    }
+    value = _mm256_srai_epi32(_mm256_slli_epi32(v, 24 - 8 * input), 24);
+  } else {
+    const int shift = 8 * input + (step >= TileLines(WeightType::kQ4) ? 4 : 0);
+    value = _mm256_sub_epi32(_mm256_and_si256(_mm256_srli_epi32(v, shift), _mm256_set1_epi32(15)),
+                             _mm256_set1_epi32(8));
   }
-  if constexpr (kType == WeightType::kQ4) {
-    const int high = step >= 4 ? 4 : 0;
-    for (int i = 0; i < 4; ++i) {
-      const __m256i nibble =
-          _mm256_and_si256(_mm256_srli_epi32(v, 8 * i + high), _mm256_set1_epi32(15));
-      const __m256i value = _mm256_sub_epi32(nibble, _mm256_set1_epi32(8));
-      w[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(value), scale);
-    }
-  }
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(value), scale);
 }
 
 // Adds `blocks` blocks of kTiles tiles to out [kRows, 32]; `tile` points at the first tile's lines
@@ -59,48 +54,47 @@ void MultiplyTile(const float* x, size_t stride, const std::byte* tile, const st
   constexpr size_t kStep = StepInputs(kType);
   constexpr size_t kTileBytes = TileLines(kType) * kLineBytes;
   __m256 sum[kRows][kVectors];
-  for (size_t r = 0; r < kRows; ++r) {
-    for (size_t v = 0; v < kVectors; ++v) sum[r][v] = _mm256_load_ps(out + r * 32 + v * 8);
-  }
+  Repeat<kRows>([&](auto r) {
+    Repeat<kVectors>([&](auto v) { sum[r][v] = _mm256_load_ps(out + r * kPanelOutputs + v * 8); });
+  });
   for (size_t b = 0; b < blocks; ++b) {
     __m256 scale[kVectors];
-    for (size_t v = 0; v < kVectors; ++v) {
+    Repeat<kVectors>([&](auto v) {
       scale[v] =
           IsQuantised(kType)
               ? _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(scales + v * 16)))
               : _mm256_setzero_ps();
-    }
+    });
 #pragma GCC unroll 4
     for (size_t step = 0; step < kBlockInputs / kStep; ++step) {
       const std::byte* line = tile + step % TileLines(kType) * kLineBytes;
-      __m256 w[kVectors][kStep];
-      for (size_t v = 0; v < kVectors; ++v) {
-        const std::byte* p = line + v / 2 * kTileBytes;
-        if (v % 2 == 0) _mm_prefetch(p + kPrefetchAheadBytes, _MM_HINT_T1);
-        Widen<kType>(p, step, v % 2, scale[v], w[v]);
-      }
-      for (size_t i = 0; i < kStep; ++i) {
-        for (size_t r = 0; r < kRows; ++r) {
+      // Not within Repeat: gcc takes a function that only prefetches for one that does nothing.
+      _mm_prefetch(line + kPrefetchAheadBytes, _MM_HINT_T1);
+      if (kTiles == 2) _mm_prefetch(line + kTileBytes + kPrefetchAheadBytes, _MM_HINT_T1);
+      Repeat<kStep>([&](auto i) {
+        __m256 w[kVectors];
+        Repeat<kVectors>([&](auto v) {
+          w[v] = Widen<kType>(line + v / 2 * kTileBytes + v % 2 * 32, step, i, scale[v]);
+        });
+        Repeat<kRows>([&](auto r) {
           const __m256 value = _mm256_broadcast_ss(x + r * stride + step * kStep + i);
-          for (size_t v = 0; v < kVectors; ++v) {
-            sum[r][v] = _mm256_fmadd_ps(value, w[v][i], sum[r][v]);
-          }
-        }
-      }
+          Repeat<kVectors>([&](auto v) { sum[r][v] = _mm256_fmadd_ps(value, w[v], sum[r][v]); });
+        });
+      });
     }
     x += kBlockInputs;
     tile += BlockBytes(kType);
     scales += BlockBytes(kType);
   }
-  for (size_t r = 0; r < kRows; ++r) {
-    for (size_t v = 0; v < kVectors; ++v) _mm256_store_ps(out + r * 32 + v * 8, sum[r][v]);
-  }
+  Repeat<kRows>([&](auto r) {
+    Repeat<kVectors>([&](auto v) { _mm256_store_ps(out + r * kPanelOutputs + v * 8, sum[r][v]); });
+  });
 }
 
 template <WeightType kType, size_t kRows>
 void MultiplyRowTile(const float* x, size_t stride, const std::byte* block, size_t blocks,
                      float* out) {
-  if constexpr (kRows <= 3) {
+  if constexpr (kRows <= 2) {
     MultiplyTile<kType, kRows, 2>(x, stride, block + TileOffset(kType, 0), block, blocks, out);
   } else {
     for (size_t t = 0; t < 2; ++t) {

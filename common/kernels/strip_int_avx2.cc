@@ -16,25 +16,24 @@ namespace {
 // As in strip_float_avx2.cc.
 constexpr size_t kStageBytes = 16 * 1024;
 
-// Lines of q8, half lines (low nibbles, then high nibbles) of q4: four inputs each.
-constexpr size_t kSteps = kBlockInputs / 4;
+// Rows of a register tile: 8 sums by 16 outputs, and 4 registers of weights. Six rows would save
+// four instructions in a hundred and have no registers for the weights.
+constexpr size_t kTileRows = 4;
 
 // The even and the odd inputs of eight outputs' four, as int16 pairs.
 template <WeightType kType>
-inline void WidenPairs(const std::byte* p, size_t step, __m256i& even, __m256i& odd) {
+[[gnu::always_inline]] inline void WidenPairs(const std::byte* p, bool high_nibbles, __m256i& even,
+                                              __m256i& odd) {
   const __m256i v = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
   if constexpr (kType == WeightType::kQ8) {
     even = _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
     odd = _mm256_srai_epi16(v, 8);
+  } else if (high_nibbles) {
+    even = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi16(15));
+    odd = _mm256_srli_epi16(v, 12);
   } else {
-    const __m256i mask = _mm256_set1_epi16(15);
-    if (step < 4) {
-      even = _mm256_and_si256(v, mask);
-      odd = _mm256_and_si256(_mm256_srli_epi16(v, 8), mask);
-    } else {
-      even = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
-      odd = _mm256_srli_epi16(v, 12);
-    }
+    even = _mm256_and_si256(v, _mm256_set1_epi16(15));
+    odd = _mm256_and_si256(_mm256_srli_epi16(v, 8), _mm256_set1_epi16(15));
   }
 }
 
@@ -43,7 +42,10 @@ inline __m256i BroadcastPair(const std::byte* p) {
 }
 
 inline __m256i MultiplyAdd(__m256i sum, __m256i w, __m256i x) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+  sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+  // Integer sums may be reordered, and gcc does so until it runs out of registers.
+  asm("" : "+x"(sum));
+  return sum;
 }
 
 // Rows of one register tile, at the first block of a stage.
@@ -55,45 +57,59 @@ struct Rows {
 
 // Adds `blocks` blocks of kTiles tiles to out [kRows, 32].
 template <WeightType kType, size_t kRows, size_t kTiles>
-void MultiplyTile(Rows rows, const std::byte* tile, const std::byte* scales, size_t blocks,
-                  float* out) {
+[[gnu::noinline]] void MultiplyTile(Rows rows, const std::byte* tile, const std::byte* scales,
+                                    size_t blocks, float* out) {
   constexpr size_t kVectors = 2 * kTiles;
   constexpr size_t kTileBytes = TileLines(kType) * kLineBytes;
+  // Unknown to the compiler, which would unroll, move all sums to the end and run out of registers.
+  size_t lines = TileLines(kType);
+  asm("" : "+r"(lines));
   for (size_t b = 0; b < blocks; ++b) {
     __m256i sum[kRows][kVectors];
-    for (size_t r = 0; r < kRows; ++r) {
+    Repeat<kRows>([&](auto r) {
       const __m256i start = kType == WeightType::kQ4 ? BroadcastPair(rows.sums + r * rows.stride)
                                                      : _mm256_setzero_si256();
-      for (size_t v = 0; v < kVectors; ++v) sum[r][v] = start;
-    }
+      Repeat<kVectors>([&](auto v) { sum[r][v] = start; });
+    });
     _mm_prefetch(scales + kPrefetchAheadBytes, _MM_HINT_T1);
-#pragma GCC unroll 8
-    for (size_t step = 0; step < kSteps; ++step) {
-      const std::byte* line = tile + step % TileLines(kType) * kLineBytes;
-      for (size_t v = 0; v < kVectors; ++v) {
-        const std::byte* p = line + v / 2 * kTileBytes;
-        if (v % 2 == 0 && step < TileLines(kType)) {
-          _mm_prefetch(p + kPrefetchAheadBytes, _MM_HINT_T1);
-        }
-        __m256i even;
-        __m256i odd;
-        WidenPairs<kType>(p + v % 2 * 32, step, even, odd);
-        for (size_t r = 0; r < kRows; ++r) {
-          const std::byte* x = rows.values + r * rows.stride + step * 8;
-          sum[r][v] = MultiplyAdd(sum[r][v], even, BroadcastPair(x));
-          sum[r][v] = MultiplyAdd(sum[r][v], odd, BroadcastPair(x + 4));
-        }
+    const auto add_line = [&](size_t line, auto high_nibbles) __attribute__((always_inline)) {
+      const std::byte* p = tile + line * kLineBytes;
+      const std::byte* x = rows.values + (line + (high_nibbles ? TileLines(kType) : 0)) * 8;
+      __m256i even[kVectors];
+      __m256i odd[kVectors];
+      Repeat<kVectors>([&](auto v) __attribute__((always_inline)) {
+        WidenPairs<kType>(p + v / 2 * kTileBytes + v % 2 * 32, high_nibbles, even[v], odd[v]);
+      });
+      Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
+        const __m256i x_even = BroadcastPair(x + r * rows.stride);
+        const __m256i x_odd = BroadcastPair(x + r * rows.stride + 4);
+        Repeat<kVectors>([&](auto v) __attribute__((always_inline)) {
+          sum[r][v] = MultiplyAdd(sum[r][v], even[v], x_even);
+          sum[r][v] = MultiplyAdd(sum[r][v], odd[v], x_odd);
+        });
+      });
+    };
+    for (size_t line = 0; line < lines; ++line) {
+      _mm_prefetch(tile + line * kLineBytes + kPrefetchAheadBytes, _MM_HINT_T1);
+      if (kTiles == 2) {
+        _mm_prefetch(tile + line * kLineBytes + kTileBytes + kPrefetchAheadBytes, _MM_HINT_T1);
       }
+      add_line(line, std::false_type());
     }
-    for (size_t v = 0; v < kVectors; ++v) {
+    if constexpr (kType == WeightType::kQ4) {
+      for (size_t line = 0; line < lines; ++line) add_line(line, std::true_type());
+    }
+    Repeat<kVectors>([&](auto v) {
       const __m256 scale =
           _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(scales + v * 16)));
-      for (size_t r = 0; r < kRows; ++r) {
+      Repeat<kRows>([&](auto r) {
         float* to = out + r * kPanelOutputs + v * 8;
         _mm256_store_ps(to,
                         _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r][v]), scale, _mm256_load_ps(to)));
-      }
-    }
+      });
+    });
+    // The results wait in L1: the compiler would rather keep them in registers it does not have.
+    asm volatile("" ::: "memory");
     rows.values += kBlockInputs * 2;
     rows.sums += 4;
     tile += BlockBytes(kType);
@@ -103,7 +119,7 @@ void MultiplyTile(Rows rows, const std::byte* tile, const std::byte* scales, siz
 
 template <WeightType kType, size_t kRows>
 void MultiplyRowTile(const Rows& rows, const std::byte* block, size_t blocks, float* out) {
-  if constexpr (kRows <= 3) {
+  if constexpr (kRows <= 2) {
     MultiplyTile<kType, kRows, 2>(rows, block + TileOffset(kType, 0), block, blocks, out);
   } else {
     for (size_t t = 0; t < 2; ++t) {
@@ -123,12 +139,8 @@ void MultiplyRowsOf(size_t count, const Rows& rows, const std::byte* block, size
       return MultiplyRowTile<kType, 2>(rows, block, blocks, out);
     case 3:
       return MultiplyRowTile<kType, 3>(rows, block, blocks, out);
-    case 4:
-      return MultiplyRowTile<kType, 4>(rows, block, blocks, out);
-    case 5:
-      return MultiplyRowTile<kType, 5>(rows, block, blocks, out);
     default:
-      return MultiplyRowTile<kType, 6>(rows, block, blocks, out);
+      return MultiplyRowTile<kType, 4>(rows, block, blocks, out);
   }
 }
 

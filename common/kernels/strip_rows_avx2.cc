@@ -31,34 +31,32 @@ void MultiplyGroup(const float* x, size_t stride, const std::byte* weights, size
   constexpr size_t kSize = kBF16 ? 2 : 4;
   const size_t weight_stride = inputs * kSize;
   __m256 sum[kRows][kOutputs];
-  for (size_t r = 0; r < kRows; ++r) {
-    for (size_t n = 0; n < kOutputs; ++n) sum[r][n] = _mm256_setzero_ps();
-  }
+  Repeat<kRows>(
+      [&](auto r) { Repeat<kOutputs>([&](auto n) { sum[r][n] = _mm256_setzero_ps(); }); });
   const auto add = [&](size_t k, const __m256(&w)[kOutputs]) {
-    for (size_t r = 0; r < kRows; ++r) {
+    Repeat<kRows>([&](auto r) {
       const __m256 value = _mm256_load_ps(x + r * stride + k);
-      for (size_t n = 0; n < kOutputs; ++n) sum[r][n] = _mm256_fmadd_ps(value, w[n], sum[r][n]);
-    }
+      Repeat<kOutputs>([&](auto n) { sum[r][n] = _mm256_fmadd_ps(value, w[n], sum[r][n]); });
+    });
   };
   size_t k = 0;
   for (; k + kLanes <= inputs; k += kLanes) {
     __m256 w[kOutputs];
-    for (size_t n = 0; n < kOutputs; ++n)
-      w[n] = Load8<kBF16>(weights + n * weight_stride + k * kSize);
+    Repeat<kOutputs>([&](auto n) { w[n] = Load8<kBF16>(weights + n * weight_stride + k * kSize); });
     add(k, w);
   }
   if (k < inputs) {
     __m256 w[kOutputs];
-    for (size_t n = 0; n < kOutputs; ++n) {
+    Repeat<kOutputs>([&](auto n) {
       std::byte tail[kLanes * kSize] = {};
       std::memcpy(tail, weights + n * weight_stride + k * kSize, (inputs - k) * kSize);
       w[n] = Load8<kBF16>(tail);
-    }
+    });
     add(k, w);
   }
-  for (size_t r = 0; r < kRows; ++r) {
-    for (size_t n = 0; n < kOutputs; ++n) out[r * kPanelOutputs + n] = HorizontalSum(sum[r][n]);
-  }
+  Repeat<kRows>([&](auto r) {
+    Repeat<kOutputs>([&](auto n) { out[r * kPanelOutputs + n] = HorizontalSum(sum[r][n]); });
+  });
 }
 
 template <bool kBF16, size_t kOutputs>
