@@ -71,4 +71,13 @@ Findings CheckIncludeLayers(const SourceText& source, const std::vector<Library>
   return findings;
 }
 
+Findings CheckNamedByCMake(const std::string& path, const std::string& cmake_lists) {
+  if (!absl::StartsWith(path, "common/") && !absl::StartsWith(path, "services/")) return {};
+  const std::vector<std::string> words =
+      absl::StrSplit(cmake_lists, absl::ByAnyChar(" \n()"), absl::SkipEmpty());
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (std::find(words.begin(), words.end(), name) != words.end()) return {};
+  return {{path, 1, "the CMakeLists.txt of its folder does not name this file"}};
+}
+
 }  // namespace tessera::tidy

@@ -26,4 +26,8 @@ std::vector<Library> ParseLibraryTable(const std::string& table);
 // Each include of ours stays in the library of `source` or goes to one it depends on, at any depth.
 Findings CheckIncludeLayers(const SourceText& source, const std::vector<Library>& libraries);
 
+// A source or header below common/ or services/ is named by `cmake_lists`, the CMakeLists.txt of
+// its folder (empty if there is none): what no target names is neither built nor tested.
+Findings CheckNamedByCMake(const std::string& path, const std::string& cmake_lists);
+
 }  // namespace tessera::tidy

@@ -187,6 +187,15 @@ TEST(IncludeLayersTest, AnIncludeNeedsADependency) {
   EXPECT_THAT(check("tests/common/base/a_test.cc", "#include \"common/moe/c.h\"\n"), IsEmpty());
 }
 
+TEST(NamedByCMakeTest, AFileBelongsToATarget) {
+  const std::string lists = "tessera_library(NAME common_a LAYER 1\n  HDRS a.h bb.h SRCS c.cc)\n";
+  EXPECT_THAT(CheckNamedByCMake("common/a/a.h", lists), IsEmpty());
+  EXPECT_THAT(CheckNamedByCMake("common/a/c.cc", lists), IsEmpty());
+  EXPECT_THAT(CheckNamedByCMake("common/a/b.h", lists), ::testing::SizeIs(1));
+  EXPECT_THAT(CheckNamedByCMake("services/a/a.h", ""), ::testing::SizeIs(1));
+  EXPECT_THAT(CheckNamedByCMake("tests/tidy/a.h", ""), IsEmpty());
+}
+
 TEST(ClocksTest, OnlyClockCcReadsThem) {
   for (const char* text : {"auto t = std::chrono::steady_clock::now();", "absl::Now()",
                            "time(nullptr)", "clock_gettime(CLOCK_MONOTONIC, &t);"}) {

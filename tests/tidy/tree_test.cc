@@ -52,6 +52,15 @@ TEST(TreeTest, IncludeLayers) {
   ExpectKept([&](const SourceText& source) { return CheckIncludeLayers(source, libraries); });
 }
 
+TEST(TreeTest, NamedByCMake) {
+  ExpectKept([](const SourceText& source) {
+    const std::filesystem::path folder =
+        std::filesystem::path(absl::StrCat(Root(), "/", source.path)).parent_path();
+    const std::string lists = (folder / "CMakeLists.txt").string();
+    return CheckNamedByCMake(source.path, std::filesystem::exists(lists) ? ReadFile(lists) : "");
+  });
+}
+
 TEST(TreeTest, MachinePaths) {
   std::vector<std::string> paths =
       ListFiles(Root(), {".h", ".cc", ".cu", ".proto", ".md", ".txt", ".cmake", ".json", ".yaml",
