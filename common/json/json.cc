@@ -176,6 +176,12 @@ std::string JsonValue::Path() const {
   return path;
 }
 
+bool JsonValue::is_integer() const {
+  const JsonNode& node = tree_->nodes[index_];
+  return node.kind == JsonKind::kNumber && (node.storage == JsonNode::Storage::kSigned ||
+                                            node.storage == JsonNode::Storage::kUnsigned);
+}
+
 std::string JsonValue::Describe() const {
   const JsonNode& node = tree_->nodes[index_];
   switch (node.kind) {

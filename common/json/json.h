@@ -45,6 +45,8 @@ class JsonValue {
   bool is_null() const { return kind() == JsonKind::kNull; }
   bool is_bool() const { return kind() == JsonKind::kBool; }
   bool is_number() const { return kind() == JsonKind::kNumber; }
+  // A number written without fraction and exponent that fits 64 bits: 3, not 3.0.
+  bool is_integer() const;
   bool is_string() const { return kind() == JsonKind::kString; }
   bool is_array() const { return kind() == JsonKind::kArray; }
   bool is_object() const { return kind() == JsonKind::kObject; }

@@ -9,15 +9,21 @@
 #include "services/cli/bench_command.h"
 #include "services/cli/inspect_command.h"
 #include "services/cli/logits_command.h"
+#include "services/cli/tokenize_command.h"
 
 namespace tessera::cli {
 namespace {
+
+int Tokenize(std::span<const std::string_view> args, const Streams& streams) {
+  return RunTokenize(args, streams.in, streams.out, streams.err);
+}
 
 constexpr std::array kCommands = {
     Command{"inspect", "what a checkpoint holds, how big it is, and where it fits", &RunInspect},
     Command{"logits", "the logits of every position of a list of token ids", &RunLogits},
     Command{"bench", "speed of prefill and decode, and the share of the machine's limit",
             &RunBench},
+    Command{"tokenize", "texts to token ids and back, line by line", &Tokenize},
 };
 
 void PrintCommands(std::ostream& out) {
