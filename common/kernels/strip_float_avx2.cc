@@ -10,9 +10,6 @@
 namespace tessera::kernels::avx2 {
 namespace {
 
-// Weights of a panel that stay in L1 while all rows of a pass go over them; the sums wait in `out`.
-constexpr size_t kStageBytes = 16 * 1024;
-
 // Rows a register tile holds at most; more rows are cut into tiles of nearly equal size.
 constexpr size_t kTileRows = 6;
 
@@ -129,7 +126,7 @@ void MultiplyPanel(const StripTask& task) {
   const float* x = reinterpret_cast<const float*>(task.rows) + task.row_begin * stride;
   const size_t blocks = BlockCount(task.inputs);
   const size_t tiles = (task.row_count + kTileRows - 1) / kTileRows;
-  const size_t stage = tiles == 1 ? blocks : kStageBytes / BlockBytes(kType);
+  const size_t stage = StageBlocks(kType, task.row_count, blocks);
   std::fill(task.out, task.out + task.row_count * kPanelOutputs, 0.0f);
   for (size_t b = 0; b < blocks; b += stage) {
     const size_t count = std::min(stage, blocks - b);

@@ -13,9 +13,6 @@
 namespace tessera::kernels::avx2 {
 namespace {
 
-// As in strip_float_avx2.cc.
-constexpr size_t kStageBytes = 16 * 1024;
-
 // Rows of a register tile: 8 sums by 16 outputs, and 4 registers of weights. Six rows would save
 // four instructions in a hundred and have no registers for the weights.
 constexpr size_t kTileRows = 4;
@@ -150,7 +147,7 @@ void MultiplyPanel(const StripTask& task) {
   const std::byte* first = task.rows + task.row_begin * row_bytes;
   const size_t blocks = BlockCount(task.inputs);
   const size_t tiles = (task.row_count + kTileRows - 1) / kTileRows;
-  const size_t stage = tiles == 1 ? blocks : kStageBytes / BlockBytes(kType);
+  const size_t stage = StageBlocks(kType, task.row_count, blocks);
   std::fill(task.out, task.out + task.row_count * kPanelOutputs, 0.0f);
   for (size_t b = 0; b < blocks; b += stage) {
     size_t row = 0;

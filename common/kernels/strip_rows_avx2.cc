@@ -24,38 +24,62 @@ inline __m256 Load8(const std::byte* p) {
   }
 }
 
-// kRows rows times kOutputs weight rows that lie `weight_stride` bytes apart.
+// kRows rows times kOutputs weight rows that follow one another. Of 16 registers 12 are sums, 3
+// hold the rows' numbers and one the weights of one output.
 template <bool kBF16, size_t kRows, size_t kOutputs>
 void MultiplyGroup(const float* x, size_t stride, const std::byte* weights, size_t inputs,
                    float* out) {
   constexpr size_t kSize = kBF16 ? 2 : 4;
   const size_t weight_stride = inputs * kSize;
   __m256 sum[kRows][kOutputs];
-  Repeat<kRows>(
-      [&](auto r) { Repeat<kOutputs>([&](auto n) { sum[r][n] = _mm256_setzero_ps(); }); });
-  const auto add = [&](size_t k, const __m256(&w)[kOutputs]) {
-    Repeat<kRows>([&](auto r) {
-      const __m256 value = _mm256_load_ps(x + r * stride + k);
-      Repeat<kOutputs>([&](auto n) { sum[r][n] = _mm256_fmadd_ps(value, w[n], sum[r][n]); });
+  Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
+    Repeat<kOutputs>([&](auto n)
+                         __attribute__((always_inline)) { sum[r][n] = _mm256_setzero_ps(); });
+  });
+  // Adds inputs [k, k + 8); `load(n)` gives the weights of output n.
+  const auto add = [&](size_t k, auto load) __attribute__((always_inline)) {
+    __m256 value[kRows];
+    Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
+      value[r] = _mm256_load_ps(x + r * stride + k);
+    });
+    Repeat<kOutputs>([&](auto n) __attribute__((always_inline)) {
+      const __m256 w = load(n);
+      Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
+        sum[r][n] = _mm256_fmadd_ps(value[r], w, sum[r][n]);
+      });
     });
   };
+  const auto add_whole = [&](size_t k) __attribute__((always_inline)) {
+    add(
+        k, [&](size_t n) __attribute__((always_inline)) {
+          return Load8<kBF16>(weights + n * weight_stride + k * kSize);
+        });
+  };
   size_t k = 0;
-  for (; k + kLanes <= inputs; k += kLanes) {
-    __m256 w[kOutputs];
-    Repeat<kOutputs>([&](auto n) { w[n] = Load8<kBF16>(weights + n * weight_stride + k * kSize); });
-    add(k, w);
-  }
-  if (k < inputs) {
-    __m256 w[kOutputs];
-    Repeat<kOutputs>([&](auto n) {
-      std::byte tail[kLanes * kSize] = {};
-      std::memcpy(tail, weights + n * weight_stride + k * kSize, (inputs - k) * kSize);
-      w[n] = Load8<kBF16>(tail);
+  for (; k + kBlockInputs <= inputs; k += kBlockInputs) {
+    // The same inputs of the next outputs.
+    const std::byte* next = weights + kOutputs * weight_stride + k * kSize;
+    for (size_t n = 0; n < kOutputs; ++n) {
+      _mm_prefetch(next + n * weight_stride, _MM_HINT_T1);
+      if (!kBF16) _mm_prefetch(next + n * weight_stride + kLineBytes, _MM_HINT_T1);
+    }
+    Repeat<kBlockInputs / kLanes>([&](auto i) __attribute__((always_inline)) {
+      add_whole(k + i * kLanes);
     });
-    add(k, w);
   }
-  Repeat<kRows>([&](auto r) {
-    Repeat<kOutputs>([&](auto n) { out[r * kPanelOutputs + n] = HorizontalSum(sum[r][n]); });
+  for (; k + kLanes <= inputs; k += kLanes) add_whole(k);
+  if (k < inputs) {
+    add(
+        k, [&](size_t n) __attribute__((always_inline)) {
+          std::byte tail[kLanes * kSize] = {};
+          std::memcpy(tail, weights + n * weight_stride + k * kSize, (inputs - k) * kSize);
+          return Load8<kBF16>(tail);
+        });
+  }
+  Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
+    Repeat<kOutputs>([&](auto n) __attribute__((always_inline)) {
+      out[r * kPanelOutputs + n] = HorizontalSum(sum[r][n]);
+    });
   });
 }
 
