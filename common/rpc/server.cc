@@ -1,0 +1,84 @@
+#include "common/rpc/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/rpc/health_service.h"
+
+namespace tessera {
+namespace {
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& files) {
+  if (files.empty()) return grpc::InsecureServerCredentials();
+  TESSERA_ASSIGN_OR_RETURN(TlsContents contents, ReadTlsFiles(files));
+  grpc::SslServerCredentialsOptions options(
+      contents.ca.empty() ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                          : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = std::move(contents.ca);
+  options.pem_key_cert_pairs.push_back({std::move(contents.key), std::move(contents.certificate)});
+  return grpc::SslServerCredentials(options);
+}
+
+}  // namespace
+
+RpcServer::RpcServer(const RpcServerConfig& config)
+    : config_(config), health_(std::make_unique<HealthService>()) {}
+
+RpcServer::~RpcServer() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerConfig& config,
+                                                            std::vector<NamedService> services) {
+  TESSERA_ASSIGN_OR_RETURN(auto credentials, MakeCredentials(config.tls));
+  std::unique_ptr<RpcServer> server(new RpcServer(config));
+  // gRPC keeps the plugin for the whole process and ignores the second call.
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(config.listen, credentials, &server->port_);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(config.message_bytes_max));
+  builder.SetMaxSendMessageSize(static_cast<int>(config.message_bytes_max));
+  // A port that somebody else has is an error here, not a share of his connections.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Clients of ours ping every ten seconds; do not take that for abuse.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
+  builder.RegisterService(server->health_.get());
+  server->names_.push_back("");
+  for (const NamedService& service : services) {
+    builder.RegisterService(service.service);
+    server->names_.push_back(service.name);
+  }
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || server->port_ == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot serve at ", config.listen, ": in use, or not an address of this box"));
+  }
+  server->SetServing(false);
+  return server;
+}
+
+std::string RpcServer::address() const {
+  return absl::StrCat(config_.listen.substr(0, config_.listen.rfind(':')), ":", port_);
+}
+
+void RpcServer::SetServing(bool serving) {
+  for (const std::string& name : names_) health_->SetServing(name, serving);
+}
+
+void RpcServer::Drain() { health_->ShutDown(); }
+
+void RpcServer::Stop() {
+  if (server_ == nullptr) return;
+  Drain();
+  health_->EndWatches();
+  const int64_t micros = absl::ToInt64Microseconds(config_.stop_timeout);
+  server_->Shutdown(
+      gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_micros(micros, GPR_TIMESPAN)));
+  server_->Wait();
+  server_.reset();
+}
+
+}  // namespace tessera
