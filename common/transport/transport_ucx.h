@@ -1,0 +1,27 @@
+#pragma once
+
+// Frames as UCX active messages: shared memory with a TCP lane beside it on one box, TCP or RDMA
+// between boxes.
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/transport/transport.h"
+
+namespace tessera {
+
+struct UcxConfig {
+  // UCX's names. A lane that notices death (tcp, rc) has to be among them: with shared memory alone
+  // a killed peer is not noticed. Between boxes "tcp,self" or "rc,tcp,self".
+  std::string transports = "posix,tcp,self";
+  std::string net_devices;  // of TCP and RDMA ("eth0", "mlx5_0:1"); empty: all
+  // TCP lanes over IPv6: both ends must say so, and use an address of a real device (UCX 1.13 takes
+  // no lane over ::1). Off, IPv6 addresses serve for nothing, and IPv4 ones for everything.
+  bool ipv6 = false;
+};
+
+// Addresses are "host:port" or "[v6]:port". kUnavailable if UCX cannot be had, with what it says.
+absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxConfig& config);
+
+}  // namespace tessera

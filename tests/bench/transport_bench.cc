@@ -1,0 +1,82 @@
+// transport_bench [calls]
+//
+// Round trip router -> shard -> router over UCX between two processes of this box: rows of 6 KB up
+// and down, written into the slot and read from where they arrived. One JSON line a case: "awake"
+// polls on both sides, "asleep" sleeps on both sides between frames. Needs two idle cores; the
+// smallest value shows what a busy box hides.
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/transport/transport_ucx.h"
+#include "tests/common/transport/child_process.h"
+#include "tests/common/transport/exchange_samples.h"
+
+namespace tessera {
+namespace {
+
+struct Case {
+  bool awake;
+  bool checksum;
+  size_t rows;
+};
+
+double Micros(absl::Duration d) { return absl::ToDoubleMicroseconds(d); }
+
+void Measure(const Case& c, size_t calls) {
+  const RealClock clock;
+  const std::string spin_us = c.awake ? "1000000" : "0";
+  ChildProcess shard({TRANSPORT_ECHO_SERVER, spin_us});
+  ExchangeConfig config;
+  if (c.awake) config.progress.spin = absl::Seconds(1);
+  auto transport = MakeUcxTransport({});
+  TESSERA_CHECK(transport.ok());
+  TestRouter router(clock, *std::move(transport), config);
+  wire::Hello hello = SampleHello();
+  hello.checksum_payload = c.checksum;
+  const auto peer = router.exchange().Connect(shard.ReadLine(), hello, absl::Seconds(20));
+  TESSERA_CHECK(peer.ok());
+  const Matrix rows = SampleRows(c.rows, hello.geometry.d_model, 1);
+  const ShardPlan plan = SamplePlan(c.rows);
+  std::vector<absl::Duration> times;
+  std::vector<ExchangeEvent> events;
+  for (size_t i = 0; i < calls + calls / 10; ++i) {
+    const absl::Duration start = clock.Elapsed();
+    const auto slot = router.exchange().Acquire(*peer);
+    const auto header = wire::WriteCall(hello.geometry, {}, plan, rows.view(), slot->frame);
+    TESSERA_CHECK(header.ok() && router.exchange().Post(*slot, *header).ok());
+    while (events.empty()) router.exchange().Wait(absl::Seconds(10), events);
+    TESSERA_CHECK(events[0].kind == ExchangeEvent::Kind::kReply);
+    if (i >= calls / 10) times.push_back(clock.Elapsed() - start);
+    events.clear();
+  }
+  std::sort(times.begin(), times.end());
+  std::printf(
+      "{\"case\":\"transport\",\"waiting\":\"%s\",\"rows\":%zu,\"checksum\":%s,\"calls\":%zu,"
+      "\"min_us\":%.1f,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f}\n",
+      c.awake ? "awake" : "asleep", c.rows, c.checksum ? "true" : "false", calls, Micros(times[0]),
+      Micros(times[times.size() / 2]), Micros(times[times.size() * 9 / 10]),
+      Micros(times[times.size() * 99 / 100]));
+  std::fflush(stdout);
+}
+
+}  // namespace
+}  // namespace tessera
+
+int main(int argc, char** argv) {
+  const size_t calls = argc > 1 ? static_cast<size_t>(std::atoi(argv[1])) : 2000;
+  if (calls < 10) {
+    std::fprintf(stderr, "usage: transport_bench [calls, at least 10]\n");
+    return 2;
+  }
+  for (const bool awake : {false, true}) {
+    for (const size_t rows : {1, 8, 32}) {
+      for (const bool checksum : {true, false}) tessera::Measure({awake, checksum, rows}, calls);
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,30 @@
+// A shard in a process of its own, for tests that kill it: prints its address and echoes until its
+// standard input closes (so that it never outlives its parent).
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "common/base/clock.h"
+#include "common/transport/transport_ucx.h"
+#include "tests/common/transport/echo_server.h"
+
+int main(int argc, char** argv) {
+  const tessera::RealClock clock;
+  auto transport = tessera::MakeUcxTransport({});
+  if (!transport.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(transport.status().message()).c_str());
+    return 1;
+  }
+  tessera::ExchangeConfig config;
+  if (argc > 1) config.progress.spin = absl::Microseconds(std::atoi(argv[1]));
+  tessera::EchoServer server(clock, *std::move(transport), /*credits=*/4, config);
+  const auto address = server.Start("127.0.0.1:0");
+  if (!address.ok()) return 1;
+  std::printf("%s\n", address->c_str());
+  std::fflush(stdout);
+  char byte;
+  while (read(STDIN_FILENO, &byte, 1) > 0) {
+  }
+  return 0;
+}

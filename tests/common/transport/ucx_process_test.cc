@@ -1,0 +1,133 @@
+// UCX between processes: a shard that is killed or stopped.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <set>
+
+#include "common/base/clock.h"
+#include "common/transport/socket_address.h"
+#include "common/transport/transport_ucx.h"
+#include "tests/common/transport/child_process.h"
+#include "tests/common/transport/exchange_samples.h"
+
+namespace tessera {
+namespace {
+
+using Kind = ExchangeEvent::Kind;
+using ::testing::HasSubstr;
+
+std::unique_ptr<Transport> MakeUcx() {
+  auto transport = MakeUcxTransport({});
+  TESSERA_CHECK(transport.ok());
+  return *std::move(transport);
+}
+
+std::set<std::string> SharedMemoryFiles() {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
+    names.insert(entry.path().filename());
+  }
+  return names;
+}
+
+class UcxProcessTest : public ::testing::Test {
+ protected:
+  void Start() {
+    child_ = std::make_unique<ChildProcess>(std::vector<std::string>{TRANSPORT_ECHO_SERVER});
+    address_ = child_->ReadLine();
+    ASSERT_FALSE(address_.empty());
+    const auto peer = router_.exchange().Connect(address_, SampleHello(), absl::Seconds(20));
+    ASSERT_TRUE(peer.ok()) << peer.status();
+    peer_ = *peer;
+  }
+  // Reads events until the peer is gone; returns how many calls failed before.
+  int FailuresUntilDown() {
+    int failures = 0;
+    while (const auto event = router_.Next()) {
+      if (event->kind == Kind::kPeerDown) return failures;
+      failures += event->kind == Kind::kFailed;
+    }
+    ADD_FAILURE() << "the loss was not noticed";
+    return failures;
+  }
+
+  RealClock clock_;
+  TestRouter router_{clock_, MakeUcx()};
+  std::unique_ptr<ChildProcess> child_;
+  std::string address_;
+  PeerId peer_{};
+};
+
+TEST_F(UcxProcessTest, DataGoesThroughSharedMemory) {
+  Start();
+  router_.ExpectEcho(peer_, 40, 1);
+  const std::string lanes = router_.exchange().Describe(peer_);
+  EXPECT_THAT(lanes, HasSubstr("posix")) << "without it everything goes over TCP, unnoticed";
+  EXPECT_THAT(lanes, HasSubstr("tcp")) << "without it death goes unnoticed";
+}
+
+TEST_F(UcxProcessTest, AKilledShardIsNoticedWithin100ms) {
+  Start();
+  router_.ExpectEcho(peer_, 1, 1);
+  const Matrix rows = SampleRows(1, SampleGeometry().d_model, 1);
+  child_->Freeze();  // so that the call is surely outstanding
+  ASSERT_TRUE(router_.Post(peer_, rows).ok());
+  const absl::Duration killed = clock_.Elapsed();
+  child_->Signal(SIGKILL);
+  EXPECT_EQ(FailuresUntilDown(), 1);
+  EXPECT_LT(clock_.Elapsed() - killed, absl::Milliseconds(100));
+}
+
+TEST_F(UcxProcessTest, AnIdleShardThatIsKilledIsNoticedToo) {
+  Start();
+  const absl::Duration killed = clock_.Elapsed();
+  child_->Signal(SIGKILL);
+  EXPECT_EQ(FailuresUntilDown(), 0);
+  EXPECT_LT(clock_.Elapsed() - killed, absl::Milliseconds(100));
+}
+
+TEST_F(UcxProcessTest, AStoppedShardIsNoticedByTheHeartbeat) {
+  Start();
+  router_.ExpectEcho(peer_, 1, 1);
+  child_->Freeze();
+  const absl::Duration stopped = clock_.Elapsed();
+  ASSERT_TRUE(router_.Post(peer_, SampleRows(1, SampleGeometry().d_model, 1)).ok());
+  EXPECT_EQ(FailuresUntilDown(), 1);
+  const absl::Duration noticed = clock_.Elapsed() - stopped;
+  EXPECT_GE(noticed, absl::Milliseconds(150));
+  EXPECT_LT(noticed, absl::Seconds(1));
+  child_->Signal(SIGCONT);
+}
+
+TEST_F(UcxProcessTest, ARestartedShardIsReachedAndNothingIsLeftBehind) {
+  const std::set<std::string> before = SharedMemoryFiles();
+  for (int life = 0; life < 3; ++life) {
+    Start();
+    router_.ExpectEcho(peer_, 20, static_cast<float>(life));
+    child_->Signal(SIGKILL);
+    FailuresUntilDown();
+    child_.reset();
+  }
+  for (const std::string& name : SharedMemoryFiles()) {
+    EXPECT_TRUE(before.contains(name) || name.find("ucx") == std::string::npos) << name;
+  }
+}
+
+TEST(SocketAddressTest, ReadsAndWritesBothFamilies) {
+  for (const std::string text : {"127.0.0.1:8021", "[::1]:8021"}) {
+    const auto address = ParseSocketAddress(text);
+    ASSERT_TRUE(address.ok()) << address.status();
+    EXPECT_EQ(FormatSocketAddress(address->storage), text);
+  }
+  EXPECT_TRUE(ParseSocketAddress(":0").ok());
+  for (const std::string text : {"", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:x", "::1:80"}) {
+    EXPECT_EQ(ParseSocketAddress(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
+  }
+  EXPECT_EQ(ParseSocketAddress("no.such.host.invalid:1").status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace tessera
