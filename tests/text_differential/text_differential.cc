@@ -1,19 +1,20 @@
-// Our side of differential.mjs:
+// Our side of differential.mjs and template_differential.mjs:
+//   text_differential render                           renders chat templates, line by line
 //   text_differential tokenize ARGS...                 what `tessera tokenize ARGS...` does
 //   text_differential bench TOKENIZER FILE [ROUNDS]    encode speed of FILE, line by line, on one
 //   thread
 #include <algorithm>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/time/time.h"
-#include "common/base/clock.h"
 #include "common/text/tokenizer.h"
 #include "services/cli/tokenize_command.h"
+#include "services/gateway/template/chat_template.h"
 
 namespace {
 
@@ -30,22 +31,45 @@ int RunBench(const std::string& tokenizer_path, const std::string& text_path, in
     bytes += line.size();
     texts.push_back(std::move(line));
   }
-  const tessera::RealClock clock;
   std::vector<double> rates;
   size_t ids = 0;
   for (int round = 0; round < rounds; ++round) {
-    const absl::Duration begin = clock.Elapsed();
+    // Processor time: other programs on the machine do not count.
+    const std::clock_t begin = std::clock();
     ids = 0;
     for (const std::string& text : texts) {
       ids += (*tokenizer)->Encode(text, {.add_special_tokens = false})->size();
     }
-    rates.push_back(static_cast<double>(bytes) / 1e6 /
-                    absl::ToDoubleSeconds(clock.Elapsed() - begin));
+    rates.push_back(static_cast<double>(bytes) / 1e6 * CLOCKS_PER_SEC /
+                    static_cast<double>(std::clock() - begin));
   }
   std::sort(rates.begin(), rates.end());
   std::cout << texts.size() << " texts, " << bytes << " bytes, " << ids << " ids: median "
             << rates[rates.size() / 2] << " MB/s, best " << rates.back() << " MB/s of " << rounds
             << " rounds\n";
+  return EXIT_SUCCESS;
+}
+
+// {"template": "...", "variables": {...}} a line -> {"text": "..."} or {"error": "..."} a line.
+int RunRender() {
+  using tessera::gateway::TemplateValue;
+  for (std::string line; std::getline(std::cin, line, '\n');) {
+    const auto document = tessera::JsonDocument::Parse(line);
+    if (!document.ok()) {
+      std::cerr << document.status().message() << '\n';
+      return EXIT_FAILURE;
+    }
+    const TemplateValue request = TemplateValue::FromJson(document->root());
+    const TemplateValue* source = request.AsDict().Find("template");
+    const TemplateValue* variables = request.AsDict().Find("variables");
+    const auto parsed = tessera::gateway::ChatTemplate::Parse(source->AsString());
+    const auto text = parsed.ok() ? (*parsed)->Render(variables->AsDict(), absl::UnixEpoch())
+                                  : absl::StatusOr<std::string>(parsed.status());
+    tessera::gateway::ValueMap answer;
+    answer.Set(text.ok() ? "text" : "error",
+               TemplateValue::String(text.ok() ? *text : std::string(text.status().message())));
+    std::cout << *ToJson(TemplateValue::Dict(std::move(answer)), {}, size_t{1} << 30) << '\n';
+  }
   return EXIT_SUCCESS;
 }
 
@@ -60,6 +84,8 @@ int main(int argc, char** argv) {
   if (args.size() >= 3 && args.front() == "bench") {
     return RunBench(argv[2], argv[3], args.size() > 3 ? std::atoi(argv[4]) : 5);
   }
-  std::cerr << "usage: text_differential tokenize ARGS... | bench TOKENIZER FILE [ROUNDS]\n";
+  if (!args.empty() && args.front() == "render") return RunRender();
+  std::cerr
+      << "usage: text_differential tokenize ARGS... | bench TOKENIZER FILE [ROUNDS] | render\n";
   return 2;
 }
