@@ -35,6 +35,13 @@ void ValueMap::Set(std::string_view key, TemplateValue value) {
   members.emplace_back(key, std::move(value));
 }
 
+TemplateValue::TemplateValue() = default;
+TemplateValue::~TemplateValue() = default;
+TemplateValue::TemplateValue(const TemplateValue&) = default;
+TemplateValue::TemplateValue(TemplateValue&&) noexcept = default;
+TemplateValue& TemplateValue::operator=(const TemplateValue&) = default;
+TemplateValue& TemplateValue::operator=(TemplateValue&&) noexcept = default;
+
 TemplateValue TemplateValue::None() {
   TemplateValue v;
   v.data_ = NoneTag();

@@ -60,7 +60,13 @@ class TemplateValue {
     kMacro
   };
 
-  TemplateValue() = default;  // undefined
+  TemplateValue();  // undefined
+  // Out of line, all of them: they are large, and the compiler's warnings lose their way in them.
+  ~TemplateValue();
+  TemplateValue(const TemplateValue&);
+  TemplateValue(TemplateValue&&) noexcept;
+  TemplateValue& operator=(const TemplateValue&);
+  TemplateValue& operator=(TemplateValue&&) noexcept;
   static TemplateValue None();
   static TemplateValue Bool(bool value);
   static TemplateValue Integer(int64_t value);
