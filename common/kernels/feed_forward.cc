@@ -51,19 +51,16 @@ void FeedForward::RunAct(size_t begin, size_t end) const {
   alignas(64) float out[kPassRows * kPanelOutputs];
   alignas(64) float up_out[kPassRows * kPanelOutputs];
   const size_t columns = woven_ ? kTileOutputs : kPanelOutputs;
-  for (size_t strip = begin; strip < end; ++strip) {
-    for (size_t first = 0; first < rows(); first += kPassRows) {
-      const size_t count = std::min(kPassRows, rows() - first);
-      gate_.MultiplyStrip(strip, first, count, out);
-      if (!woven_) up_.MultiplyStrip(strip, first, count, up_out);
-      const float* up = woven_ ? out + kTileOutputs : up_out;
-      float* act = act_ + first * act_stride_ + strip * columns;
-      for (size_t r = 0; r < count; ++r) {
-        kernels_->silu_mul(out + r * kPanelOutputs, up + r * kPanelOutputs, columns,
-                           act + r * act_stride_);
-      }
+  ForEachPass(begin, end, act_strip_bytes(), rows(), [&](size_t strip, size_t first, size_t count) {
+    gate_.MultiplyStrip(strip, first, count, out);
+    if (!woven_) up_.MultiplyStrip(strip, first, count, up_out);
+    const float* up = woven_ ? out + kTileOutputs : up_out;
+    float* act = act_ + first * act_stride_ + strip * columns;
+    for (size_t r = 0; r < count; ++r) {
+      kernels_->silu_mul(out + r * kPanelOutputs, up + r * kPanelOutputs, columns,
+                         act + r * act_stride_);
     }
-  }
+  });
 }
 
 void FeedForward::RunDown(size_t begin, size_t end, std::span<const float> row_weights,
@@ -73,19 +70,17 @@ void FeedForward::RunDown(size_t begin, size_t end, std::span<const float> row_w
     return;
   }
   alignas(64) float out[kPassRows * kPanelOutputs];
-  for (size_t strip = begin; strip < end; ++strip) {
-    const size_t column = strip * kPanelOutputs;
-    const size_t columns = std::min(kPanelOutputs, y.cols() - column);
-    for (size_t first = 0; first < rows(); first += kPassRows) {
-      const size_t count = std::min(kPassRows, rows() - first);
-      down_.MultiplyStrip(strip, first, count, out);
-      for (size_t r = 0; r < count; ++r) {
-        const float weight = row_weights[first + r];
-        float* to = y.row(first + r).data() + column;
-        for (size_t c = 0; c < columns; ++c) to[c] = weight * out[r * kPanelOutputs + c];
-      }
-    }
-  }
+  ForEachPass(begin, end, down_.strip_bytes(), rows(),
+              [&](size_t strip, size_t first, size_t count) {
+                const size_t column = strip * kPanelOutputs;
+                const size_t columns = std::min(kPanelOutputs, y.cols() - column);
+                down_.MultiplyStrip(strip, first, count, out);
+                for (size_t r = 0; r < count; ++r) {
+                  const float weight = row_weights[first + r];
+                  float* to = y.row(first + r).data() + column;
+                  for (size_t c = 0; c < columns; ++c) to[c] = weight * out[r * kPanelOutputs + c];
+                }
+              });
 }
 
 }  // namespace tessera::kernels

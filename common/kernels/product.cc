@@ -9,6 +9,7 @@ namespace {
 
 // Below this a parallel region costs more than it saves.
 constexpr size_t kParallelElements = 32 * 1024;
+constexpr size_t kGroupBytes = 256 * 1024;
 constexpr size_t kPieceBytes = 512 * 1024;
 constexpr size_t kPiecesPerThread = 16;
 
@@ -59,19 +60,30 @@ void Product::MultiplyStrip(size_t strip, size_t row_begin, size_t row_count, fl
   });
 }
 
-void MultiplyInto(const Product& product, size_t begin, size_t end, MatrixView y) {
-  alignas(64) float out[kPassRows * kPanelOutputs];
-  for (size_t strip = begin; strip < end; ++strip) {
-    const size_t column = strip * kPanelOutputs;
-    const size_t bytes = std::min(kPanelOutputs, y.cols() - column) * sizeof(float);
-    for (size_t first = 0; first < product.rows(); first += kPassRows) {
-      const size_t count = std::min(kPassRows, product.rows() - first);
-      product.MultiplyStrip(strip, first, count, out);
-      for (size_t r = 0; r < count; ++r) {
-        std::memcpy(y.row(first + r).data() + column, out + r * kPanelOutputs, bytes);
+void ForEachPass(size_t begin, size_t end, size_t strip_bytes, size_t rows,
+                 absl::FunctionRef<void(size_t strip, size_t row_begin, size_t row_count)> run) {
+  const size_t group = std::max<size_t>(1, kGroupBytes / std::max<size_t>(strip_bytes, 1));
+  for (; begin < end; begin += group) {
+    for (size_t first = 0; first < rows; first += kPassRows) {
+      const size_t count = std::min(kPassRows, rows - first);
+      for (size_t strip = begin; strip < std::min(end, begin + group); ++strip) {
+        run(strip, first, count);
       }
     }
   }
+}
+
+void MultiplyInto(const Product& product, size_t begin, size_t end, MatrixView y) {
+  alignas(64) float out[kPassRows * kPanelOutputs];
+  ForEachPass(begin, end, product.strip_bytes(), product.rows(),
+              [&](size_t strip, size_t first, size_t count) {
+                const size_t column = strip * kPanelOutputs;
+                const size_t bytes = std::min(kPanelOutputs, y.cols() - column) * sizeof(float);
+                product.MultiplyStrip(strip, first, count, out);
+                for (size_t r = 0; r < count; ++r) {
+                  std::memcpy(y.row(first + r).data() + column, out + r * kPanelOutputs, bytes);
+                }
+              });
 }
 
 size_t StripGrain(size_t strip_count, size_t strip_bytes, size_t thread_count) {

@@ -48,6 +48,12 @@ class Product {
   RowForm form_ = RowForm::kFloat32;
 };
 
+// Calls run(strip, row_begin, row_count) for every pass of `rows` rows over every strip of [begin,
+// end), in the order that reads memory least: each strip once, and while a few strips (256 KB) lie
+// in a cache, the rows of a pass for all of them.
+void ForEachPass(size_t begin, size_t end, size_t strip_bytes, size_t rows,
+                 absl::FunctionRef<void(size_t strip, size_t row_begin, size_t row_count)> run);
+
 // Strips [begin, end) of a product into columns [32 begin, 32 end) of y; columns past y.cols() are
 // left out.
 void MultiplyInto(const Product& product, size_t begin, size_t end, MatrixView y);

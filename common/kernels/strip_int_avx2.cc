@@ -4,6 +4,10 @@
 // below 2^28, so int32 sums of a block are exact and their order is free; a multiply-add of pairs
 // cannot overflow. The error against exact arithmetic is that of the rows' rounding (half a step of
 // absmax / 32767 each), of one conversion to float32 a block, and of the float32 chain over blocks.
+//
+// Speed: a multiply-add of 16 pairs and the addition of its result pass 1.5 a cycle on Zen 3, 1.5
+// times the products of float32 at its peak; of that the shifts and the scales leave 1.2. Widening
+// the weights once for all rows of a pass was tried and measured the same.
 
 #include <algorithm>
 #include <cstring>
