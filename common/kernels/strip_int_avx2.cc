@@ -73,33 +73,33 @@ template <WeightType kType, size_t kRows, size_t kTiles>
       Repeat<kVectors>([&](auto v) { sum[r][v] = start; });
     });
     _mm_prefetch(scales + kPrefetchAheadBytes, _MM_HINT_T1);
-    const auto add_line = [&](size_t line, auto high_nibbles) __attribute__((always_inline)) {
-      const std::byte* p = tile + line * kLineBytes;
-      const std::byte* x = rows.values + (line + (high_nibbles ? TileLines(kType) : 0)) * 8;
-      __m256i even[kVectors];
-      __m256i odd[kVectors];
-      Repeat<kVectors>([&](auto v) __attribute__((always_inline)) {
-        WidenPairs<kType>(p + v / 2 * kTileBytes + v % 2 * 32, high_nibbles, even[v], odd[v]);
-      });
-      Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
-        const __m256i x_even = BroadcastPair(x + r * rows.stride);
-        const __m256i x_odd = BroadcastPair(x + r * rows.stride + 4);
-        Repeat<kVectors>([&](auto v) __attribute__((always_inline)) {
-          sum[r][v] = MultiplyAdd(sum[r][v], even[v], x_even);
-          sum[r][v] = MultiplyAdd(sum[r][v], odd[v], x_odd);
+    Repeat<kTiles>([&](auto t) __attribute__((always_inline)) {
+      const std::byte* first = tile + t * kTileBytes;
+      const auto add_line = [&](size_t line, auto high_nibbles) __attribute__((always_inline)) {
+        const std::byte* p = first + line * kLineBytes;
+        const std::byte* x = rows.values + (line + (high_nibbles ? TileLines(kType) : 0)) * 8;
+        __m256i even[2];
+        __m256i odd[2];
+        WidenPairs<kType>(p, high_nibbles, even[0], odd[0]);
+        WidenPairs<kType>(p + 32, high_nibbles, even[1], odd[1]);
+        Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
+          const __m256i x_even = BroadcastPair(x + r * rows.stride);
+          const __m256i x_odd = BroadcastPair(x + r * rows.stride + 4);
+          Repeat<2>([&](auto v) __attribute__((always_inline)) {
+            __m256i& to = sum[r][2 * t + v];
+            to = MultiplyAdd(to, even[v], x_even);
+            to = MultiplyAdd(to, odd[v], x_odd);
+          });
         });
-      });
-    };
-    for (size_t line = 0; line < lines; ++line) {
-      _mm_prefetch(tile + line * kLineBytes + kPrefetchAheadBytes, _MM_HINT_T1);
-      if (kTiles == 2) {
-        _mm_prefetch(tile + line * kLineBytes + kTileBytes + kPrefetchAheadBytes, _MM_HINT_T1);
+      };
+      for (size_t line = 0; line < lines; ++line) {
+        _mm_prefetch(first + line * kLineBytes + kPrefetchAheadBytes, _MM_HINT_T1);
+        add_line(line, std::false_type());
       }
-      add_line(line, std::false_type());
-    }
-    if constexpr (kType == WeightType::kQ4) {
-      for (size_t line = 0; line < lines; ++line) add_line(line, std::true_type());
-    }
+      if constexpr (kType == WeightType::kQ4) {
+        for (size_t line = 0; line < lines; ++line) add_line(line, std::true_type());
+      }
+    });
     Repeat<kVectors>([&](auto v) {
       const __m256 scale =
           _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(scales + v * 16)));
