@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/kernels/compute_level.h"
+
 namespace tessera::kernels {
 namespace {
 
@@ -30,6 +32,15 @@ TEST(ChooseIsaTest, ErrorsSayWhatThereIs) {
   const absl::Status unknown = ChooseIsa("sse9", {.avx2 = true}).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(unknown.message()), HasSubstr("avx512"));
+}
+
+TEST(ComputeLevelTest, NamesWhatResultsDependOn) {
+  EXPECT_EQ(LevelName(Isa::kAvx2, Arithmetic::kFast), "avx2 fast");
+  EXPECT_EQ(*ParseArithmetic("float32"), Arithmetic::kFloat32);
+  EXPECT_EQ(*ParseArithmetic("fast"), Arithmetic::kFast);
+  const absl::Status unknown = ParseArithmetic("double").status();
+  EXPECT_EQ(unknown.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(unknown.message()), HasSubstr("float32"));
 }
 
 TEST(ScratchTest, MemoryStaysUntilMoreIsAsked) {
