@@ -1,0 +1,87 @@
+#pragma once
+
+// Writes JSON by hand: replies are the hot path, and no tree is built for them.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace tessera::gateway {
+
+// Appends `text` as a JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD, so the
+// result is always valid; nothing but quotes, backslashes and controls is escaped, and U+2028,
+// U+2029, which old readers of event streams take for ends of lines.
+void AppendJsonString(std::string_view text, std::string& out);
+// Appends the shortest digits that read back as the same value; what is not finite becomes the
+// nearest number that JSON has (0 for NaN).
+void AppendJsonNumber(double value, std::string& out);
+void AppendJsonNumber(float value, std::string& out);
+// A log probability: at least kLogprobFloor, at most 0, never NaN.
+void AppendLogprob(float value, std::string& out);
+inline constexpr float kLogprobFloor = -9999.0f;
+
+// Objects and arrays, with their commas. Borrows `out`.
+//   JsonWriter json(out);
+//   json.Open('{').Key("id").String(id).Key("n").Integer(3).Close('}');
+class JsonWriter {
+ public:
+  explicit JsonWriter(std::string& out) : out_(out) {}
+
+  JsonWriter& Open(char bracket) {
+    Comma();
+    out_ += bracket;
+    comma_ = false;
+    return *this;
+  }
+  JsonWriter& Close(char bracket) {
+    out_ += bracket;
+    comma_ = true;
+    return *this;
+  }
+  // `key` is ours: it needs no escape.
+  JsonWriter& Key(std::string_view key) {
+    Comma();
+    out_ += '"';
+    out_ += key;
+    out_ += "\":";
+    comma_ = false;
+    return *this;
+  }
+  JsonWriter& String(std::string_view value) {
+    Comma();
+    AppendJsonString(value, out_);
+    return *this;
+  }
+  JsonWriter& Integer(int64_t value);
+  JsonWriter& Number(float value) {
+    Comma();
+    AppendJsonNumber(value, out_);
+    return *this;
+  }
+  JsonWriter& Logprob(float value) {
+    Comma();
+    AppendLogprob(value, out_);
+    return *this;
+  }
+  JsonWriter& Bool(bool value) { return Raw(value ? "true" : "false"); }
+  JsonWriter& Null() { return Raw("null"); }
+  // `json` is a value already.
+  JsonWriter& Raw(std::string_view json) {
+    Comma();
+    out_ += json;
+    return *this;
+  }
+  std::string& out() { return out_; }
+
+ private:
+  // A value follows another: every value sets the mark, every key and opening bracket clears it.
+  void Comma() {
+    if (comma_) out_ += ',';
+    comma_ = true;
+  }
+
+  std::string& out_;
+  bool comma_ = false;
+};
+
+}  // namespace tessera::gateway

@@ -1,0 +1,37 @@
+#pragma once
+
+// Who may call which route: deny by default. Pure functions.
+//
+//   route        no key file    key file, no or wrong key   key            admin key
+//   kProbe       open           open                        open           open
+//   kModel       open           401                         open           open
+//   kAdmin       open           401                         403            open
+//   kUnknown     open (404)     401                         open (404)     open (404)
+// Without a key file an Authorization header is ignored.
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "services/gateway/keys/key_set.h"
+
+namespace tessera::gateway {
+
+enum class RouteClass : uint8_t {
+  kProbe,    // /livez, /readyz
+  kModel,    // everything that uses the model or tells about it
+  kAdmin,    // /metrics, /v1/experts/load
+  kUnknown,  // whatever else: 404 for those who may know
+};
+
+// By path, without its query.
+RouteClass ClassOf(std::string_view path);
+
+// `has_key_file`: the server was given one. `key`: of the request, null if none or wrong.
+// Errors: kUnauthenticated; kPermissionDenied with code "admin_only".
+absl::Status CheckAccess(RouteClass route, bool has_key_file, bool presented_secret,
+                         const ApiKey* key);
+// kPermissionDenied with code "model_not_allowed". `key` may be null: no key file.
+absl::Status CheckModel(const ApiKey* key, std::string_view model);
+
+}  // namespace tessera::gateway
