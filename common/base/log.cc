@@ -1,11 +1,14 @@
 #include "common/base/log.h"
 
+#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "absl/strings/str_cat.h"
 
 namespace tessera {
 namespace {
@@ -30,13 +33,36 @@ spdlog::level::level_enum LevelOf(LogLevel level) {
 
 }  // namespace
 
-void StartLogging(bool json) {
-  auto logger = std::make_shared<spdlog::logger>("tessera",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  json_lines = json;
-  logger->set_pattern(json ? kJsonPattern : kTextPattern);
+absl::Status StartLogging(const LogOptions& options) {
+  spdlog::sink_ptr sink;
+  try {
+    if (options.file.empty()) {
+      sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    } else {
+      sink = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(
+          options.file, options.file_bytes_max, options.files_max);
+    }
+  } catch (const spdlog::spdlog_ex& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot write the log file ", options.file, ": ", error.what()));
+  }
+  // What a sink throws while it writes ends in the logger's own error handler: a line on standard
+  // error, at most one a second.
+  auto logger = std::make_shared<spdlog::logger>("tessera", std::move(sink));
+  json_lines = options.json;
+  logger->set_pattern(options.json ? kJsonPattern : kTextPattern);
+  logger->set_level(LevelOf(options.level));
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LogLevel> ParseLogLevel(std::string_view name) {
+  if (name == "info") return LogLevel::INFO;
+  if (name == "warning") return LogLevel::WARNING;
+  if (name == "error") return LogLevel::ERROR;
+  return absl::InvalidArgumentError(
+      absl::StrCat("log level '", std::string(name), "' is unknown; use info, warning or error"));
 }
 
 LogLine::~LogLine() {
