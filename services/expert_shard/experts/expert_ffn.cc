@@ -13,7 +13,8 @@ constexpr size_t kRowsPerPiece = 16;
 
 }  // namespace
 
-absl::Status ExpertFfn::GroupByExpert(LayerIndex layer, const RoutingView& routing) {
+absl::Status ExpertFfn::GroupByExpert(const ExpertTable& table, LayerIndex layer,
+                                      const RoutingView& routing) {
   uint32_t expert_end = 0;
   for (uint32_t expert : routing.experts) expert_end = std::max(expert_end, expert + 1);
   group_ends_.assign(expert_end + 1, 0);
@@ -28,12 +29,12 @@ absl::Status ExpertFfn::GroupByExpert(LayerIndex layer, const RoutingView& routi
     const uint32_t count = group_ends_[expert + 1];
     group_ends_[expert + 1] += begin;
     if (count == 0) continue;
-    const kernels::SwiGluWeights* weights = store_.Find(layer, ExpertId{expert});
-    if (weights == nullptr) {
+    const HeldExpert* held = table.Find(layer, ExpertId{expert});
+    if (held == nullptr) {
       return absl::FailedPreconditionError(
           absl::StrCat("expert ", expert, " of layer ", ToIndex(layer), " is not held here"));
     }
-    groups_.push_back({weights, std::span(pair_rows_).subspan(begin, count),
+    groups_.push_back({&held->network, std::span(pair_rows_).subspan(begin, count),
                        std::span(pair_weights_).subspan(begin, count)});
   }
   // group_ends_[e] is now where expert e's pairs begin; it moves on as they are filled in, row by
@@ -53,7 +54,8 @@ absl::Status ExpertFfn::GroupByExpert(LayerIndex layer, const RoutingView& routi
 absl::Status ExpertFfn::Run(LayerIndex layer, const Routed& routed, MatrixView sum) {
   const RoutingView& routing = routed.routing;
   if (routing.rows == 0) return absl::OkStatus();
-  if (absl::Status status = GroupByExpert(layer, routing); !status.ok()) return status;
+  const std::shared_ptr<const ExpertTable> table = store_.Snapshot();
+  if (absl::Status status = GroupByExpert(*table, layer, routing); !status.ok()) return status;
 
   const size_t d_model = routed.rows.cols();
   pair_results_.resize(routing.experts.size() * d_model);

@@ -30,7 +30,8 @@ class ExpertFfn {
   absl::Status Run(LayerIndex layer, const Routed& routed, MatrixView sum);
 
  private:
-  absl::Status GroupByExpert(LayerIndex layer, const RoutingView& routing);
+  absl::Status GroupByExpert(const ExpertTable& table, LayerIndex layer,
+                             const RoutingView& routing);
 
   const ExpertStore& store_;
   const kernels::Compute& compute_;

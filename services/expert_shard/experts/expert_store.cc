@@ -1,8 +1,10 @@
 #include "services/expert_shard/experts/expert_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/random.h"
 #include "common/base/status.h"
 
 namespace tessera::expert_shard {
@@ -12,6 +14,10 @@ using kernels::SwiGluWeights;
 using kernels::WeightMatrix;
 using kernels::WeightType;
 
+// Pieces beyond the slots: what was just dropped and is still being read does not keep its slot
+// from being filled again.
+constexpr size_t kPiecesSpare = 2;
+
 size_t GateUpBytes(const ModelSpec& spec, WeightType type) {
   return WeightMatrix::PackedGateUpBytes(type, spec.expert_width, spec.d_model);
 }
@@ -19,34 +25,11 @@ size_t DownBytes(const ModelSpec& spec, WeightType type) {
   return WeightMatrix::PackedBytes(type, spec.d_model, spec.expert_width);
 }
 
-absl::Status PackExpert(const SwiGluTensors& tensors, WeightType type, std::span<std::byte> gate_up,
-                        std::span<std::byte> down, SwiGluWeights& network) {
-  TESSERA_ASSIGN_OR_RETURN(network.gate_up,
-                           WeightMatrix::PackGateUpInto(tensors.gate, tensors.up, type, gate_up));
-  TESSERA_ASSIGN_OR_RETURN(network.down, WeightMatrix::PackInto(tensors.down, type, down));
-  return absl::OkStatus();
-}
-
 size_t StoredBytes(const SwiGluTensors& tensors) {
   return tensors.gate.size_bytes() + tensors.up.size_bytes() + tensors.down.size_bytes();
 }
 
-std::string NameOf(const ExpertUnit& unit) {
-  return absl::StrCat("layer ", ToIndex(unit.layer), " expert ", ToIndex(unit.expert));
-}
-
 }  // namespace
-
-std::vector<ExpertUnit> AllUnits(const ModelSpec& spec) {
-  std::vector<ExpertUnit> units;
-  for (size_t layer = spec.dense_layer_count; layer < spec.layer_count; ++layer) {
-    for (size_t expert = 0; expert < spec.expert_count; ++expert) {
-      units.push_back(
-          {LayerIndex{static_cast<uint32_t>(layer)}, ExpertId{static_cast<uint32_t>(expert)}});
-    }
-  }
-  return units;
-}
 
 size_t ExpertStore::PackedBytes(const ModelSpec& spec, const ModelManifest& manifest,
                                 kernels::WeightChoice dtype, kernels::Arithmetic arithmetic) {
@@ -62,89 +45,164 @@ size_t ExpertStore::PackedBytes(const ModelSpec& spec, const ModelManifest& mani
 absl::StatusOr<std::unique_ptr<ExpertStore>> ExpertStore::Plan(
     const ModelSpec& spec, const Checkpoint& checkpoint, const ModelManifest& manifest,
     std::span<const ExpertUnit> units, const ExpertStoreConfig& config, LoadPlan& plan) {
-  std::unique_ptr<ExpertStore> store(new ExpertStore);
-  store->layers_.resize(spec.layer_count);
-  for (size_t layer = spec.dense_layer_count; layer < spec.layer_count; ++layer) {
-    store->layers_[layer].networks.resize(spec.expert_count);
+  if (config.mapped && config.dtype != kernels::WeightChoice::kAuto) {
+    return absl::InvalidArgumentError(
+        "mapped weights are used as stored: --expert_dtype must be auto");
   }
+  const size_t slot_count = units.size() + config.slots_spare;
+  auto table = std::make_shared<ExpertTable>(spec, slot_count);
+  std::unique_ptr<ExpertStore> store(new ExpertStore(spec, checkpoint, manifest, config, table));
   for (const ExpertUnit& unit : units) {
-    if (ToIndex(unit.layer) >= spec.layer_count || spec.is_dense(ToIndex(unit.layer)) ||
-        ToIndex(unit.expert) >= spec.expert_count) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the model has no ", NameOf(unit), "; MoE layers are ", spec.dense_layer_count, " to ",
-          spec.layer_count - 1, " with ", spec.expert_count, " experts each"));
+    if (const absl::Status known = store->CheckUnit(unit); !known.ok()) {
+      return absl::InvalidArgumentError(known.message());
     }
   }
-  store->unit_count_ = units.size();
-  if (config.mapped) {
-    if (config.dtype != kernels::WeightChoice::kAuto) {
-      return absl::InvalidArgumentError(
-          "mapped weights are used as stored: --expert_dtype must be auto");
+  if (!units.empty()) store->weight_type_ = store->TypeOf(units.front());
+  TESSERA_RETURN_IF_ERROR(store->AllocateMemory(units));
+  for (uint32_t slot = 0; slot < units.size(); ++slot) {
+    const ExpertUnit& unit = units[slot];
+    if (table->Find(unit.layer, unit.expert) != nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(NameOf(unit), " is named twice"));
     }
-    TESSERA_RETURN_IF_ERROR(store->BorrowMapped(manifest, units));
-  } else {
-    TESSERA_RETURN_IF_ERROR(store->PlanPacked(spec, checkpoint, manifest, units, config, plan));
+    TESSERA_ASSIGN_OR_RETURN(std::shared_ptr<HeldExpert> expert, store->MakeRoom(unit, slot));
+    table->Put(expert);
+    if (config.mapped) {
+      TESSERA_RETURN_IF_ERROR(store->FillIn(*expert));
+      continue;
+    }
+    plan.Add(NameOf(unit), StoredBytes(manifest.expert(unit.layer, unit.expert)),
+             [store = store.get(), expert] { return store->FillIn(*expert); });
   }
   return store;
 }
 
-absl::Status ExpertStore::BorrowMapped(const ModelManifest& manifest,
-                                       std::span<const ExpertUnit> units) {
-  for (const ExpertUnit& unit : units) {
-    const SwiGluTensors& tensors = manifest.expert(unit.layer, unit.expert);
-    SwiGluWeights& network = layers_[ToIndex(unit.layer)].networks[ToIndex(unit.expert)];
+absl::Status ExpertStore::CheckUnit(const ExpertUnit& unit) const {
+  if (ToIndex(unit.layer) < spec_.layer_count && !spec_.is_dense(ToIndex(unit.layer)) &&
+      ToIndex(unit.expert) < spec_.expert_count) {
+    return absl::OkStatus();
+  }
+  return absl::NotFoundError(absl::StrCat("the model has no ", NameOf(unit), "; MoE layers are ",
+                                          spec_.dense_layer_count, " to ", spec_.layer_count - 1,
+                                          " with ", spec_.expert_count, " experts each"));
+}
+
+WeightType ExpertStore::TypeOf(const ExpertUnit& unit) const {
+  return ResolveWeightType(config_.dtype, manifest_.expert(unit.layer, unit.expert).gate.dtype,
+                           config_.arithmetic);
+}
+
+size_t ExpertStore::PackedUnitBytes(const ExpertUnit& unit) const {
+  return GateUpBytes(spec_, TypeOf(unit)) + DownBytes(spec_, TypeOf(unit));
+}
+
+uint64_t ExpertStore::VersionOf(const ExpertUnit& unit) const {
+  uint64_t hash = MixBits(config_.model_identity);
+  for (const uint64_t value :
+       {static_cast<uint64_t>(unit.layer), static_cast<uint64_t>(unit.expert),
+        static_cast<uint64_t>(TypeOf(unit)), static_cast<uint64_t>(config_.arithmetic),
+        uint64_t{config_.mapped}}) {
+    hash = MixBits(hash ^ value);
+  }
+  return hash;
+}
+
+absl::Status ExpertStore::AllocateMemory(std::span<const ExpertUnit> units) {
+  const size_t slot_count = units.size() + config_.slots_spare;
+  if (config_.mapped || slot_count == 0) return absl::OkStatus();
+  // Spare slots may be given any unit.
+  size_t piece_bytes = 0;
+  for (const ExpertUnit& unit : units) piece_bytes = std::max(piece_bytes, PackedUnitBytes(unit));
+  if (config_.slots_spare > 0) {
+    for (const ExpertUnit& unit : AllUnits(spec_)) {
+      piece_bytes = std::max(piece_bytes, PackedUnitBytes(unit));
+    }
+  }
+  TESSERA_ASSIGN_OR_RETURN(memory_, SlotMemory::Allocate(piece_bytes, slot_count + kPiecesSpare));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<HeldExpert>> ExpertStore::MakeRoom(const ExpertUnit& unit,
+                                                                  uint32_t slot) {
+  auto expert = std::make_shared<HeldExpert>();
+  expert->unit = unit;
+  expert->slot = slot;
+  expert->weights_version = VersionOf(unit);
+  if (config_.mapped) {
+    expert->size_bytes = StoredBytes(manifest_.expert(unit.layer, unit.expert));
+    return expert;
+  }
+  expert->size_bytes = PackedUnitBytes(unit);
+  expert->memory = memory_->Take();
+  if (expert->memory == nullptr || expert->size_bytes > memory_->piece_bytes()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory is free for ", NameOf(unit), ": ", expert->size_bytes, " bytes"));
+  }
+  return expert;
+}
+
+absl::Status ExpertStore::FillIn(HeldExpert& expert) const {
+  const SwiGluTensors& tensors = manifest_.expert(expert.unit.layer, expert.unit.expert);
+  SwiGluWeights& network = expert.network;
+  if (config_.mapped) {
     TESSERA_ASSIGN_OR_RETURN(network.gate, WeightMatrix::Borrow(tensors.gate));
     TESSERA_ASSIGN_OR_RETURN(network.up, WeightMatrix::Borrow(tensors.up));
     TESSERA_ASSIGN_OR_RETURN(network.down, WeightMatrix::Borrow(tensors.down));
-    size_bytes_ += network.size_bytes();
-    weight_type_ = network.down.type();
+    return absl::OkStatus();
+  }
+  const WeightType type = TypeOf(expert.unit);
+  // The piece is ours alone until the table that names it is published.
+  const std::span<std::byte> bytes(const_cast<std::byte*>(expert.memory.get()), expert.size_bytes);
+  const size_t gate_up_bytes = GateUpBytes(spec_, type);
+  TESSERA_ASSIGN_OR_RETURN(
+      network.gate_up,
+      WeightMatrix::PackGateUpInto(tensors.gate, tensors.up, type, bytes.first(gate_up_bytes)));
+  TESSERA_ASSIGN_OR_RETURN(
+      network.down, WeightMatrix::PackInto(tensors.down, type, bytes.subspan(gate_up_bytes)));
+  for (const TensorView& tensor : {tensors.gate, tensors.up, tensors.down}) {
+    checkpoint_.Release(tensor);
   }
   return absl::OkStatus();
 }
 
-absl::Status ExpertStore::PlanPacked(const ModelSpec& spec, const Checkpoint& checkpoint,
-                                     const ModelManifest& manifest,
-                                     std::span<const ExpertUnit> units,
-                                     const ExpertStoreConfig& config, LoadPlan& plan) {
-  std::vector<size_t> layer_bytes(spec.layer_count, 0);
-  std::vector<size_t> unit_offsets;
-  for (const ExpertUnit& unit : units) {
-    weight_type_ = ResolveWeightType(
-        config.dtype, manifest.expert(unit.layer, unit.expert).gate.dtype, config.arithmetic);
-    unit_offsets.push_back(layer_bytes[ToIndex(unit.layer)]);
-    layer_bytes[ToIndex(unit.layer)] +=
-        GateUpBytes(spec, weight_type_) + DownBytes(spec, weight_type_);
+absl::StatusOr<size_t> ExpertStore::Load(const ExpertUnit& unit, uint32_t slot) {
+  TESSERA_RETURN_IF_ERROR(CheckUnit(unit));
+  absl::MutexLock lock(&changing_);
+  const std::shared_ptr<const ExpertTable> now = table_.Read();
+  if (slot >= now->slot_count()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no slot ", slot, ", only 0 to ", now->slot_count() - 1));
   }
-  for (size_t layer = 0; layer < spec.layer_count; ++layer) {
-    TESSERA_ASSIGN_OR_RETURN(layers_[layer].bytes, AlignedBuffer::Allocate(layer_bytes[layer]));
-    size_bytes_ += layer_bytes[layer];
+  if (const HeldExpert* there = now->AtSlot(slot); there != nullptr) {
+    if (there->unit == unit) return 0;
+    return absl::ResourceExhaustedError(
+        absl::StrCat("slot ", slot, " holds ", NameOf(there->unit)));
   }
-  for (size_t i = 0; i < units.size(); ++i) {
-    const ExpertUnit unit = units[i];
-    const SwiGluTensors& tensors = manifest.expert(unit.layer, unit.expert);
-    const WeightType type = ResolveWeightType(config.dtype, tensors.gate.dtype, config.arithmetic);
-    Layer& layer = layers_[ToIndex(unit.layer)];
-    const std::span<std::byte> bytes = layer.bytes.as<std::byte>();
-    const std::span<std::byte> gate_up = bytes.subspan(unit_offsets[i], GateUpBytes(spec, type));
-    const std::span<std::byte> down =
-        bytes.subspan(unit_offsets[i] + gate_up.size(), DownBytes(spec, type));
-    SwiGluWeights& network = layer.networks[ToIndex(unit.expert)];
-    plan.Add(NameOf(unit), StoredBytes(tensors),
-             [=, &checkpoint, &tensors, &network]() -> absl::Status {
-               TESSERA_RETURN_IF_ERROR(PackExpert(tensors, type, gate_up, down, network));
-               for (const TensorView& tensor : {tensors.gate, tensors.up, tensors.down})
-                 checkpoint.Release(tensor);
-               return absl::OkStatus();
-             });
+  if (const HeldExpert* held = now->Find(unit.layer, unit.expert); held != nullptr) {
+    return absl::AlreadyExistsError(absl::StrCat(NameOf(unit), " is in slot ", held->slot));
   }
-  return absl::OkStatus();
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<HeldExpert> expert, MakeRoom(unit, slot));
+  TESSERA_RETURN_IF_ERROR(Annotate(FillIn(*expert), NameOf(unit)));
+  TESSERA_RETURN_IF_ERROR(checkpoint_.Verify());
+  auto next = std::make_shared<ExpertTable>(*now);
+  next->Put(expert);
+  table_.Publish(std::move(next));
+  return StoredBytes(manifest_.expert(unit.layer, unit.expert));
+}
+
+bool ExpertStore::Drop(const ExpertUnit& unit, uint32_t slot) {
+  absl::MutexLock lock(&changing_);
+  const std::shared_ptr<const ExpertTable> now = table_.Read();
+  const HeldExpert* there = now->AtSlot(slot);
+  if (there == nullptr || there->unit != unit) return false;
+  auto next = std::make_shared<ExpertTable>(*now);
+  next->Remove(slot);
+  table_.Publish(std::move(next));
+  return true;
 }
 
 const SwiGluWeights* ExpertStore::Find(LayerIndex layer, ExpertId expert) const {
-  if (ToIndex(layer) >= layers_.size()) return nullptr;
-  const std::vector<SwiGluWeights>& networks = layers_[ToIndex(layer)].networks;
-  if (ToIndex(expert) >= networks.size() || networks[ToIndex(expert)].down.empty()) return nullptr;
-  return &networks[ToIndex(expert)];
+  const HeldExpert* held = Snapshot()->Find(layer, expert);
+  return held != nullptr ? &held->network : nullptr;
 }
 
 }  // namespace tessera::expert_shard
