@@ -1,6 +1,7 @@
 #include "services/router/kv/kv_cache.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,7 +13,8 @@ namespace {
 
 constexpr std::array<KvGroup, kKvGroupCount> kGroups = {KvGroup::kFull, KvGroup::kSliding};
 
-absl::Status CheckGroup(const char* name, size_t layer_count, size_t block_count) {
+absl::Status CheckGroup(const char* name, size_t layer_count, size_t block_count,
+                        size_t block_bytes) {
   if (layer_count > 0 && block_count == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the KV cache has no blocks for ", layer_count,
                                                    " ", name, " layers; it needs at least 1"));
@@ -21,6 +23,11 @@ absl::Status CheckGroup(const char* name, size_t layer_count, size_t block_count
     return absl::InvalidArgumentError(absl::StrCat("the KV cache has ", block_count, " blocks for ",
                                                    name, " layers; it must be fewer than ",
                                                    kNoBlock));
+  }
+  if (block_bytes > 0 && block_count > std::numeric_limits<ptrdiff_t>::max() / block_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the KV cache has ", block_count, " blocks of ",
+                                                   block_bytes, " bytes for ", name,
+                                                   " layers: more than memory can ever hold"));
   }
   return absl::OkStatus();
 }
@@ -41,8 +48,10 @@ PrefixCache::BlockTokens TokensOfBlock(const Sequence& sequence, size_t block_in
 absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const ModelSpec& spec,
                                                          const KvCacheConfig& config) {
   const KvGeometry geometry = KvGeometry::Of(spec, config.type);
-  TESSERA_RETURN_IF_ERROR(CheckGroup("full", geometry.full_layers, config.blocks.full));
-  TESSERA_RETURN_IF_ERROR(CheckGroup("sliding", geometry.sliding_layers, config.blocks.sliding));
+  TESSERA_RETURN_IF_ERROR(
+      CheckGroup("full", geometry.full_layers, config.blocks.full, geometry.full_block_bytes()));
+  TESSERA_RETURN_IF_ERROR(CheckGroup("sliding", geometry.sliding_layers, config.blocks.sliding,
+                                     geometry.sliding_block_bytes()));
   if (geometry.sliding_layers > 0 && geometry.window == 0) {
     return absl::InvalidArgumentError("sliding_window is 0; sliding layers need at least 1");
   }

@@ -85,6 +85,8 @@ TEST(KvCache, RefusesAGroupWithoutBlocks) {
   ModelSpec huge = Spec({kFull});
   huge.kv_heads = size_t{1} << 20;
   EXPECT_EQ(KvCache::Create(huge, config).status().code(), absl::StatusCode::kResourceExhausted);
+  huge.kv_heads = size_t{1} << 30;  // the product would not fit into 64 bits
+  EXPECT_EQ(KvCache::Create(huge, config).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(KvCache, SlidingBlocksStopGrowing) {
