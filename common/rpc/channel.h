@@ -28,6 +28,8 @@ struct ChannelConfig {
 
 // A channel of its own (not shared with others to the same address) that connects when first used
 // and reconnects by itself; keep one per peer. Errors are those of the TLS files.
+// Its last reference (a ClientContext holds one, too) must not go in a callback of gRPC's: the
+// process's last channel waits there for the very thread it is on, and gRPC 1.51 crashes.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelConfig& config);
 
 }  // namespace tessera

@@ -6,13 +6,15 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/status.h"
 
 namespace tessera {
 
-absl::StatusOr<SocketAddress> ParseSocketAddress(const std::string& text) {
+absl::StatusOr<HostPort> SplitHostPort(const std::string& text) {
   const size_t colon = text.rfind(':');
   uint32_t port = 0;
   if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) ||
@@ -27,15 +29,20 @@ absl::StatusOr<SocketAddress> ParseSocketAddress(const std::string& text) {
     return absl::InvalidArgumentError(
         absl::StrCat("'", text, "' is ambiguous, an IPv6 address stands in brackets: [v6]:port"));
   }
+  return HostPort{std::move(host), static_cast<uint16_t>(port)};
+}
+
+absl::StatusOr<SocketAddress> ParseSocketAddress(const std::string& text) {
+  TESSERA_ASSIGN_OR_RETURN(const HostPort parts, SplitHostPort(text));
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(port).c_str(),
-                                &hints, &found);
+  const int error = getaddrinfo(parts.host.empty() ? nullptr : parts.host.c_str(),
+                                std::to_string(parts.port).c_str(), &hints, &found);
   if (error != 0) {
-    return absl::UnavailableError(absl::StrCat("'", host, "': ", gai_strerror(error)));
+    return absl::UnavailableError(absl::StrCat("'", parts.host, "': ", gai_strerror(error)));
   }
   SocketAddress address;
   std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);

@@ -2,6 +2,7 @@
 
 // Moves whole frames between two processes and knows nothing of calls. Ways of doing it:
 //   transport_ucx.h       shared memory and TCP of one box, TCP or RDMA between boxes
+//   transport_grpc.h      a gRPC stream, where nothing else passes
 //   transport_loopback.h  in process; injects faults
 // What calls, credits and heartbeats are is the same for all: exchange_client.h, exchange_server.h.
 

@@ -35,7 +35,7 @@ std::set<std::string> SharedMemoryFiles() {
 class UcxProcessTest : public ::testing::Test {
  protected:
   void Start() {
-    child_ = std::make_unique<ChildProcess>(std::vector<std::string>{TRANSPORT_ECHO_SERVER});
+    child_ = std::make_unique<ChildProcess>(std::vector<std::string>{TRANSPORT_ECHO_SERVER, "ucx"});
     address_ = child_->ReadLine();
     ASSERT_FALSE(address_.empty());
     const auto peer = router_.exchange().Connect(address_, SampleHello(), absl::Seconds(20));
