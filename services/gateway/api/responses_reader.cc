@@ -1,0 +1,264 @@
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "services/gateway/api/api_error.h"
+#include "services/gateway/api/common_fields.h"
+#include "services/gateway/api/request_reader.h"
+
+namespace tessera::gateway {
+namespace {
+
+// Items of `input` to messages: calls and reasoning join the assistant's message that they belong
+// to.
+class ConversationBuilder {
+ public:
+  void Add(std::string_view role, std::string_view content) {
+    if (role != "assistant") {
+      Close();
+      messages_.push_back(TemplateValue::Dict(MakeMessage(role, content)));
+      return;
+    }
+    if (!calls_.empty() || !content_.empty()) Close();
+    open_ = true;
+    content_ += content;
+  }
+  void AddReasoning(std::string_view text) {
+    if (!calls_.empty() || !content_.empty()) Close();
+    open_ = true;
+    reasoning_ += text;
+  }
+  void AddCall(std::string_view id, std::string_view name, TemplateValue arguments) {
+    open_ = true;
+    calls_.push_back(MakeToolCall(id, name, std::move(arguments)));
+  }
+  void AddResult(std::string_view id, std::string_view output) {
+    Close();
+    ValueMap message = MakeMessage("tool", output);
+    message.Set("tool_call_id", StringValue(id));
+    messages_.push_back(TemplateValue::Dict(std::move(message)));
+  }
+  ValueList Take() {
+    Close();
+    return std::move(messages_);
+  }
+
+ private:
+  void Close() {
+    if (!open_) return;
+    open_ = false;
+    ValueMap message = MakeMessage("assistant", content_);
+    if (!reasoning_.empty()) {
+      message.Set("reasoning", StringValue(reasoning_));
+      message.Set("reasoning_content", StringValue(reasoning_));
+    }
+    if (!calls_.empty()) message.Set("tool_calls", TemplateValue::List(std::move(calls_)));
+    messages_.push_back(TemplateValue::Dict(std::move(message)));
+    content_.clear();
+    reasoning_.clear();
+    calls_ = {};
+  }
+
+  ValueList messages_;
+  bool open_ = false;  // an assistant's message is being put together
+  std::string content_;
+  std::string reasoning_;
+  ValueList calls_;
+};
+
+// A string, or parts with text.
+std::string ReadText(FieldReader& fields, std::string_view key) {
+  const std::optional<JsonValue> value = fields.Find(key);
+  if (!value.has_value()) {
+    fields.RefuseMissing(key, "a string or an array of parts");
+    return {};
+  }
+  if (value->is_string()) return std::string(*value->AsString());
+  std::string text;
+  if (!value->is_array()) fields.Refuse(*value, "a string or an array of parts");
+  for (const JsonValue element : value->elements()) {
+    FieldReader part(element, fields.status());
+    const std::string type = part.RequiredString("type");
+    if (!part.ok()) break;
+    if (type != "input_text" && type != "output_text" && type != "text" &&
+        type != "reasoning_text" && type != "summary_text") {
+      part.RefuseUnsupported("type", "this model reads text only");
+    } else if (const std::optional<std::string> piece = part.String("text")) {
+      text += *piece;
+    } else {
+      part.RefuseMissing("text", "a string");
+    }
+  }
+  return text;
+}
+
+void ReadMessageItem(FieldReader& item, ConversationBuilder& conversation) {
+  std::string role = item.RequiredString("role");
+  if (role == "developer") role = "system";
+  constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
+  if (item.ok() && std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
+    item.Refuse(*item.Find("role"), "system, developer, user or assistant");
+  conversation.Add(role, ReadText(item, "content"));
+}
+
+void ReadItem(const JsonValue& element, absl::Status& status, ConversationBuilder& conversation) {
+  FieldReader item(element, status);
+  const std::string type = item.String("type").value_or("message");
+  if (!item.ok()) return;
+  if (type == "message") {
+    ReadMessageItem(item, conversation);
+  } else if (type == "function_call") {
+    const std::string id = item.RequiredString("call_id");
+    const std::string name = item.RequiredString("name");
+    const std::optional<JsonValue> arguments = item.Find("arguments");
+    if (arguments.has_value()) {
+      conversation.AddCall(id, name, ReadArguments(*arguments, item));
+    } else {
+      item.RefuseMissing("arguments", "a string of JSON");
+    }
+  } else if (type == "function_call_output") {
+    const std::string id = item.RequiredString("call_id");
+    conversation.AddResult(id, ReadText(item, "output"));
+  } else if (type == "reasoning") {
+    conversation.AddReasoning(item.Find("content").has_value() ? ReadText(item, "content") : "");
+  } else {
+    item.RefuseUnsupported("type", "nothing is kept or run here; send messages and functions");
+  }
+}
+
+void ReadInput(FieldReader& fields, const RequestLimits& limits, ChatPrompt& prompt) {
+  ConversationBuilder conversation;
+  const std::optional<std::string> instructions = fields.String("instructions");
+  if (instructions.has_value()) conversation.Add("system", *instructions);
+  const std::optional<JsonValue> input = fields.Find("input");
+  if (!input.has_value()) {
+    fields.RefuseMissing("input", "a string or an array of items");
+  } else if (input->is_string()) {
+    conversation.Add("user", *input->AsString());
+  } else if (!input->is_array() || input->size() == 0 || input->size() > limits.messages_max) {
+    fields.Refuse(*input,
+                  absl::StrCat("a string or an array of 1 to ", limits.messages_max, " items"));
+  } else {
+    for (const JsonValue element : input->elements()) {
+      if (fields.ok()) ReadItem(element, fields.status(), conversation);
+    }
+  }
+  prompt.messages = TemplateValue::List(conversation.Take());
+}
+
+void RefuseState(FieldReader& fields) {
+  for (const std::string_view key : {"previous_response_id", "conversation", "prompt"}) {
+    if (fields.Find(key).has_value())
+      fields.RefuseUnsupported(key, "nothing is kept between requests; send the whole input");
+  }
+  if (fields.Bool("background").value_or(false))
+    fields.RefuseUnsupported("background", "nothing is kept between requests");
+  if (fields.String("truncation").value_or("disabled") != "disabled")
+    fields.RefuseUnsupported("truncation", "nothing is cut from the input; use disabled");
+  if (const std::optional<JsonValue> text = fields.Object("text")) {
+    FieldReader inner(*text, fields.status());
+    const std::optional<JsonValue> format = inner.Object("format");
+    if (!format.has_value()) return;
+    if (FieldReader(*format, fields.status()).RequiredString("type") != "text")
+      inner.RefuseUnsupported("format", "output cannot be held to JSON yet; use text");
+  }
+}
+
+void ReadTools(FieldReader& fields, const RequestLimits& limits, GenerationRequest& request,
+               ValueList& shown) {
+  const std::optional<JsonValue> tools = fields.Array("tools");
+  if (!tools.has_value()) return;
+  if (tools->size() > limits.tools_max) {
+    fields.Refuse(*tools, absl::StrCat("at most ", limits.tools_max, " tools"));
+    return;
+  }
+  for (const JsonValue element : tools->elements()) {
+    FieldReader tool(element, fields.status());
+    if (tool.RequiredString("type") != "function" && tool.ok())
+      tool.RefuseUnsupported("type", "this server runs no tools of its own");
+    ReadFunction(tool, "parameters", request, shown);
+  }
+}
+
+ToolChoice ReadToolChoice(FieldReader& fields) {
+  const std::optional<JsonValue> choice = fields.Find("tool_choice");
+  if (!choice.has_value()) return ToolChoice::kAuto;
+  const absl::StatusOr<std::string_view> word = choice->AsString();
+  if (word.ok() && *word == "none") return ToolChoice::kNone;
+  if (choice->is_object() || (word.ok() && *word == "required")) {
+    fields.RefuseUnsupported("tool_choice", "a call cannot be forced yet; use auto or none");
+  } else if (!word.ok() || *word != "auto") {
+    fields.Refuse(*choice, "none, auto, required or an object");
+  }
+  return ToolChoice::kAuto;
+}
+
+void ReadLogprobs(FieldReader& fields, const RequestLimits& limits, GenerationRequest& request) {
+  const std::optional<uint32_t> top = fields.Count("top_logprobs", 0, limits.logprobs_max);
+  if (const std::optional<JsonValue> include = fields.Array("include")) {
+    for (const JsonValue element : include->elements()) {
+      const absl::StatusOr<std::string_view> word = element.AsString();
+      if (!word.ok()) fields.Refuse(element, "a string");
+      if (word.ok() && *word == "message.output_text.logprobs") request.logprobs = 0;
+    }
+  }
+  if (top.has_value()) request.logprobs = *top;
+}
+
+std::string JsonText(const std::optional<JsonValue>& value, std::string_view fallback) {
+  if (!value.has_value()) return std::string(fallback);
+  JsonStyle style;
+  style.item_separator = ",";
+  style.key_separator = ":";
+  const absl::StatusOr<std::string> text =
+      ToJson(TemplateValue::FromJson(*value), style, size_t{64} << 20);
+  return text.ok() ? *text : std::string(fallback);
+}
+
+ResponsesEcho EchoOf(const FieldReader& fields) {
+  return {.instructions = JsonText(fields.Find("instructions"), "null"),
+          .tools = JsonText(fields.Find("tools"), "[]"),
+          .tool_choice = JsonText(fields.Find("tool_choice"), "\"auto\""),
+          .metadata = JsonText(fields.Find("metadata"), "{}")};
+}
+
+}  // namespace
+
+absl::StatusOr<GenerationRequest> ReadResponsesRequest(std::string_view body,
+                                                       const RequestLimits& limits) {
+  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, ParseBody(body, limits));
+  absl::Status status;
+  FieldReader fields(document.root(), status);
+  GenerationRequest request;
+  request.dialect = ApiDialect::kResponses;
+  request.model = fields.RequiredString("model");
+  ChatPrompt prompt;
+  ReadInput(fields, limits, prompt);
+  if (const std::optional<JsonValue> reasoning = fields.Object("reasoning")) {
+    FieldReader inner(*reasoning, status);
+    ApplyReasoningEffort(inner, "effort", prompt);
+  }
+  request.prompt = std::move(prompt);
+  RefuseState(fields);
+  request.tokens_max = fields.Count("max_output_tokens", 1, INT32_MAX);
+  request.stop = ReadStops(fields, "stop", limits);
+  request.stream = fields.Bool("stream").value_or(false);
+  request.user = fields.String("user").value_or("");
+  ReadSampling(fields, /*temperature_max=*/2, request.sampling);
+  ReadExtras(fields, limits, request);
+  ReadLogprobs(fields, limits, request);
+  fields.Object("metadata");
+  ValueList shown;
+  ReadTools(fields, limits, request, shown);
+  const ToolChoice choice = ReadToolChoice(fields);
+  request.parallel_tool_calls = fields.Bool("parallel_tool_calls").value_or(true);
+  CheckTogether(fields, limits, request);
+  if (!status.ok()) return status;
+  request.echoed = EchoOf(fields);
+  SetTools(std::move(shown), choice, request);
+  return request;
+}
+
+}  // namespace tessera::gateway
