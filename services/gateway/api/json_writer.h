@@ -25,7 +25,8 @@ inline constexpr float kLogprobFloor = -9999.0f;
 //   json.Open('{').Key("id").String(id).Key("n").Integer(3).Close('}');
 class JsonWriter {
  public:
-  explicit JsonWriter(std::string& out) : out_(out) {}
+  // `goes_on`: `out` ends with a value that a comma must follow.
+  explicit JsonWriter(std::string& out, bool goes_on = false) : out_(out), comma_(goes_on) {}
 
   JsonWriter& Open(char bracket) {
     Comma();
@@ -65,8 +66,9 @@ class JsonWriter {
   }
   JsonWriter& Bool(bool value) { return Raw(value ? "true" : "false"); }
   JsonWriter& Null() { return Raw("null"); }
-  // `json` is a value already.
+  // `json` is a value already, or several with their commas, or nothing.
   JsonWriter& Raw(std::string_view json) {
+    if (json.empty()) return *this;
     Comma();
     out_ += json;
     return *this;
@@ -81,7 +83,7 @@ class JsonWriter {
   }
 
   std::string& out_;
-  bool comma_ = false;
+  bool comma_;
 };
 
 }  // namespace tessera::gateway

@@ -55,6 +55,7 @@ struct PromptReport {
   std::vector<TokenId> token_ids;                     // return_token_ids
   std::vector<std::optional<TokenLogprob>> logprobs;  // prompt_logprobs, echo; the first is none
   std::string text;                                   // echo
+  std::string first_token;                            // bytes of the one without logprob
 };
 
 // What some tokens add to a choice. Spans are empty where the request did not ask.

@@ -207,19 +207,35 @@ void ReadLogprobs(FieldReader& fields, const RequestLimits& limits, GenerationRe
   if (top.has_value()) request.logprobs = *top;
 }
 
-std::string JsonText(const std::optional<JsonValue>& value, std::string_view fallback) {
-  if (!value.has_value()) return std::string(fallback);
+std::string JsonText(const TemplateValue& value, std::string_view fallback) {
   JsonStyle style;
   style.item_separator = ",";
   style.key_separator = ":";
-  const absl::StatusOr<std::string> text =
-      ToJson(TemplateValue::FromJson(*value), style, size_t{64} << 20);
+  const absl::StatusOr<std::string> text = ToJson(value, style, size_t{64} << 20);
   return text.ok() ? *text : std::string(fallback);
+}
+
+std::string JsonText(const std::optional<JsonValue>& value, std::string_view fallback) {
+  if (!value.has_value()) return std::string(fallback);
+  return JsonText(TemplateValue::FromJson(*value), fallback);
+}
+
+// The tools with the members that a response must have and a request need not.
+std::string ToolsText(const std::optional<JsonValue>& tools) {
+  ValueList list;
+  if (!tools.has_value()) return "[]";
+  for (const JsonValue element : tools->elements()) {
+    ValueMap tool = TemplateValue::FromJson(element).AsDict();
+    if (tool.Find("parameters") == nullptr) tool.Set("parameters", TemplateValue::None());
+    tool.Set("strict", TemplateValue::Bool(false));
+    list.push_back(TemplateValue::Dict(std::move(tool)));
+  }
+  return JsonText(TemplateValue::List(std::move(list)), "[]");
 }
 
 ResponsesEcho EchoOf(const FieldReader& fields) {
   return {.instructions = JsonText(fields.Find("instructions"), "null"),
-          .tools = JsonText(fields.Find("tools"), "[]"),
+          .tools = ToolsText(fields.Find("tools")),
           .tool_choice = JsonText(fields.Find("tool_choice"), "\"auto\""),
           .metadata = JsonText(fields.Find("metadata"), "{}")};
 }

@@ -1,0 +1,250 @@
+// Chat completions: {"object": "chat.completion"} and its chunks.
+
+#include <utility>
+
+#include "services/gateway/api/reply_parts.h"
+
+namespace tessera::gateway {
+namespace {
+
+using Kind = OutputEvent::Kind;
+
+void WriteReasoning(ReasoningField field, std::string_view text, JsonWriter& json) {
+  if (field == ReasoningField::kDeepseek || field == ReasoningField::kBoth)
+    json.Key("reasoning_content").String(text);
+  if (field == ReasoningField::kOpenrouter || field == ReasoningField::kBoth)
+    json.Key("reasoning").String(text);
+}
+
+bool ShowsReasoning(const GenerationRequest& request, const ReplyHead& head) {
+  return request.include_reasoning && head.reasoning_field != ReasoningField::kNone;
+}
+
+class ChatStream final : public StreamWriter {
+ public:
+  ChatStream(const GenerationRequest& request, const ReplyHead& head)
+      : head_(head),
+        show_reasoning_(ShowsReasoning(request, head)),
+        include_usage_(request.include_usage),
+        continuous_usage_(request.include_usage && request.continuous_usage),
+        return_token_ids_(request.return_token_ids) {
+    prefix_ = "data: ";
+    JsonWriter json(prefix_);
+    json.Open('{');
+    WriteHead(head, "chat.completion.chunk", json);
+    prefix_ += ",";
+  }
+
+  void Begin(uint32_t choice, const PromptReport& prompt, const Usage& usage,
+             std::string& out) override {
+    JsonWriter json = OpenChunk(choice, out);
+    json.Key("role").String("assistant").Key("content").String("").Close('}');
+    json.Key("logprobs").Null().Key("finish_reason").Null();
+    CloseChoice(json);
+    if (return_token_ids_ && !prompt.token_ids.empty()) {
+      json.Key("prompt_token_ids");
+      WriteTokenIds(prompt.token_ids, json);
+    }
+    CloseChunk(usage, json);
+  }
+
+  void Push(uint32_t choice, const ChoiceStep& step, const Usage& usage,
+            std::string& out) override {
+    ChoiceStep extras = step;  // with the first chunk, or with one of their own
+    for (const OutputEvent& event : step.events) {
+      if (event.kind == Kind::kReasoning && !show_reasoning_) continue;
+      WriteDelta(choice, &event, extras, usage, out);
+      extras = {};
+    }
+    if (!extras.logprobs.empty() || !extras.token_ids.empty() || !extras.routed_experts.empty())
+      WriteDelta(choice, nullptr, extras, usage, out);
+  }
+
+  void Finish(uint32_t choice, const ChoiceEnd& end, const Usage& usage,
+              std::string& out) override {
+    JsonWriter json = OpenChunk(choice, out);
+    json.Close('}').Key("logprobs").Null().Key("finish_reason").String(NameOf(end.reason));
+    WriteEndExtras(end, json);
+    CloseChoice(json);
+    CloseChunk(usage, json);
+  }
+
+  void End(const Usage& usage, std::string& out) override {
+    if (include_usage_) {
+      out += prefix_;
+      out += R"("choices":[],"usage":)";
+      JsonWriter json(out);
+      WriteUsage(usage, json);
+      out += "}\n\n";
+    }
+    out += "data: [DONE]\n\n";
+  }
+
+  void Fail(const ApiError& error, std::string& out) override {
+    out += "data: ";
+    out += ErrorBody(error, ErrorDialect::kOpenAi, head_.id);
+    out += "\n\n";
+  }
+
+  void Ping(std::string& out) override { out += ": ping\n\n"; }
+
+ private:
+  // Up to and into "delta".
+  JsonWriter OpenChunk(uint32_t choice, std::string& out) const {
+    out += prefix_;
+    JsonWriter json(out);
+    json.Key("choices").Open('[').Open('{').Key("index").Integer(choice);
+    json.Key("delta").Open('{');
+    return json;
+  }
+  static void CloseChoice(JsonWriter& json) { json.Close('}').Close(']'); }
+  void CloseChunk(const Usage& usage, JsonWriter& json) const {
+    if (continuous_usage_) {
+      json.Key("usage");
+      WriteUsage(usage, json);
+    } else if (include_usage_) {
+      json.Key("usage").Null();
+    }
+    json.out() += "}\n\n";
+  }
+
+  void WriteEvent(const OutputEvent& event, JsonWriter& json) const {
+    switch (event.kind) {
+      case Kind::kReasoning:
+        WriteReasoning(head_.reasoning_field, event.text, json);
+        return;
+      case Kind::kContent:
+        json.Key("content").String(event.text);
+        return;
+      case Kind::kToolCall:
+        json.Key("tool_calls").Open('[').Open('{').Key("index").Integer(event.call_index);
+        json.Key("id").String(event.call_id).Key("type").String("function");
+        json.Key("function").Open('{').Key("name").String(event.name);
+        json.Key("arguments").String("").Close('}').Close('}').Close(']');
+        return;
+      case Kind::kArguments:
+        json.Key("tool_calls").Open('[').Open('{').Key("index").Integer(event.call_index);
+        json.Key("function").Open('{').Key("arguments").String(event.text);
+        json.Close('}').Close('}').Close(']');
+        return;
+    }
+  }
+
+  void WriteDelta(uint32_t choice, const OutputEvent* event, const ChoiceStep& extras,
+                  const Usage& usage, std::string& out) const {
+    JsonWriter json = OpenChunk(choice, out);
+    if (event != nullptr) WriteEvent(*event, json);
+    json.Close('}').Key("logprobs");
+    if (extras.logprobs.empty()) {
+      json.Null();
+    } else {
+      WriteChatLogprobs(extras.logprobs, json);
+    }
+    json.Key("finish_reason").Null();
+    if (!extras.token_ids.empty()) {
+      json.Key("token_ids");
+      WriteTokenIds(extras.token_ids, json);
+    }
+    if (!extras.routed_experts.empty()) {
+      json.Key("routed_experts");
+      WriteRoutedExperts(extras.routed_experts, head_.experts_per_token, json);
+    }
+    CloseChoice(json);
+    CloseChunk(usage, json);
+  }
+
+  const ReplyHead head_;
+  const bool show_reasoning_;
+  const bool include_usage_;
+  const bool continuous_usage_;
+  const bool return_token_ids_;
+  std::string prefix_;  // of every chunk, up to "choices"
+};
+
+void WriteMessage(std::span<const OutputBlock> blocks, ReasoningField field, JsonWriter& json) {
+  std::string content;
+  std::string reasoning;
+  bool has_calls = false;
+  for (const OutputBlock& block : blocks) {
+    if (block.kind == Kind::kContent) content += block.text;
+    if (block.kind == Kind::kReasoning) reasoning += block.text;
+    has_calls = has_calls || block.kind == Kind::kToolCall;
+  }
+  json.Open('{').Key("role").String("assistant").Key("content");
+  if (content.empty() && !blocks.empty()) {
+    json.Null();  // the model said something, but no content
+  } else {
+    json.String(content);
+  }
+  json.Key("refusal").Null();
+  if (!reasoning.empty()) WriteReasoning(field, reasoning, json);
+  if (has_calls) {
+    json.Key("tool_calls").Open('[');
+    for (const OutputBlock& block : blocks) {
+      if (block.kind != Kind::kToolCall) continue;
+      json.Open('{').Key("id").String(block.call_id).Key("type").String("function");
+      json.Key("function").Open('{').Key("name").String(block.name);
+      json.Key("arguments").String(block.text).Close('}').Close('}');
+    }
+    json.Close(']');
+  }
+  json.Close('}');
+}
+
+void WriteChoice(const GenerationRequest& request, const ReplyHead& head, uint32_t index,
+                 const ChoiceOutput& choice, JsonWriter& json) {
+  json.Open('{').Key("index").Integer(index).Key("message");
+  // Reasoning counts as said even where it is not shown, so that content is null and not "".
+  std::vector<OutputBlock> blocks = BlocksOf(choice.events, /*show_reasoning=*/true);
+  const bool show = ShowsReasoning(request, head);
+  WriteMessage(blocks, show ? head.reasoning_field : ReasoningField::kNone, json);
+  json.Key("logprobs");
+  if (request.logprobs.has_value()) {
+    WriteChatLogprobs(choice.logprobs, json);
+  } else {
+    json.Null();
+  }
+  json.Key("finish_reason").String(NameOf(choice.end.reason));
+  WriteEndExtras(choice.end, json);
+  if (request.return_token_ids) {
+    json.Key("token_ids");
+    WriteTokenIds(choice.token_ids, json);
+  }
+  if (request.return_routed_experts) {
+    json.Key("routed_experts");
+    WriteRoutedExperts(choice.routed_experts, head.experts_per_token, json);
+  }
+  json.Close('}');
+}
+
+}  // namespace
+
+std::unique_ptr<StreamWriter> MakeChatStream(const GenerationRequest& request,
+                                             const ReplyHead& head) {
+  return std::make_unique<ChatStream>(request, head);
+}
+
+std::string WriteChatReply(const GenerationRequest& request, const ReplyHead& head,
+                           std::span<const ChoiceOutput> choices, const Usage& usage) {
+  std::string out;
+  JsonWriter json(out);
+  json.Open('{');
+  WriteHead(head, "chat.completion", json);
+  json.Key("choices").Open('[');
+  for (size_t i = 0; i < choices.size(); ++i)
+    WriteChoice(request, head, static_cast<uint32_t>(i), choices[i], json);
+  json.Close(']').Key("usage");
+  WriteUsage(usage, json);
+  if (!choices.empty() && request.return_token_ids) {
+    json.Key("prompt_token_ids");
+    WriteTokenIds(choices[0].prompt.token_ids, json);
+  }
+  if (!choices.empty() && request.prompt_logprobs.has_value()) {
+    json.Key("prompt_logprobs");
+    WritePromptLogprobs(choices[0].prompt.logprobs, json);
+  }
+  json.Close('}');
+  return out;
+}
+
+}  // namespace tessera::gateway

@@ -1,0 +1,138 @@
+#include "services/gateway/api/reply_parts.h"
+
+#include <algorithm>
+#include <array>
+
+namespace tessera::gateway {
+namespace {
+
+void WriteScored(const ScoredToken& token, JsonWriter& json) {
+  json.Key("token").String(token.bytes).Key("logprob").Logprob(token.logprob);
+  json.Key("bytes").Open('[');
+  for (const char byte : token.bytes) json.Integer(static_cast<unsigned char>(byte));
+  json.Close(']');
+}
+
+void WriteRanked(const ScoredToken& token, JsonWriter& json) {
+  json.Key(std::to_string(token.id)).Open('{');
+  json.Key("logprob").Logprob(token.logprob);
+  if (token.rank > 0) json.Key("rank").Integer(token.rank);
+  json.Key("decoded_token").String(token.bytes).Close('}');
+}
+
+}  // namespace
+
+void WriteUsage(const Usage& usage, JsonWriter& json) {
+  json.Open('{').Key("prompt_tokens").Integer(usage.prompt_tokens);
+  json.Key("completion_tokens").Integer(usage.completion_tokens);
+  json.Key("total_tokens").Integer(int64_t{usage.prompt_tokens} + usage.completion_tokens);
+  json.Key("prompt_tokens_details").Open('{');
+  json.Key("cached_tokens").Integer(usage.cached_tokens).Close('}');
+  json.Key("completion_tokens_details").Open('{');
+  json.Key("reasoning_tokens").Integer(usage.reasoning_tokens).Close('}').Close('}');
+}
+
+void WriteTokenLogprobs(std::span<const TokenLogprob> logprobs, JsonWriter& json) {
+  json.Open('[');
+  for (const TokenLogprob& entry : logprobs) {
+    json.Open('{');
+    WriteScored(entry.token, json);
+    json.Key("top_logprobs").Open('[');
+    for (const ScoredToken& token : entry.top) {
+      json.Open('{');
+      WriteScored(token, json);
+      json.Close('}');
+    }
+    json.Close(']').Close('}');
+  }
+  json.Close(']');
+}
+
+void WriteChatLogprobs(std::span<const TokenLogprob> logprobs, JsonWriter& json) {
+  json.Open('{').Key("content");
+  WriteTokenLogprobs(logprobs, json);
+  json.Key("refusal").Null().Close('}');
+}
+
+void WritePromptLogprobs(std::span<const std::optional<TokenLogprob>> logprobs, JsonWriter& json) {
+  json.Open('[');
+  for (const std::optional<TokenLogprob>& entry : logprobs) {
+    if (!entry.has_value()) {
+      json.Null();
+      continue;
+    }
+    json.Open('{');
+    WriteRanked(entry->token, json);
+    for (const ScoredToken& token : entry->top) {
+      if (token.id != entry->token.id) WriteRanked(token, json);
+    }
+    json.Close('}');
+  }
+  json.Close(']');
+}
+
+void WriteTokenIds(std::span<const TokenId> ids, JsonWriter& json) {
+  json.Open('[');
+  for (const TokenId id : ids) json.Integer(id);
+  json.Close(']');
+}
+
+void WriteRoutedExperts(std::span<const std::vector<uint16_t>> routed, uint32_t experts_per_token,
+                        JsonWriter& json) {
+  const size_t columns = std::max<size_t>(experts_per_token, 1);
+  json.Open('[');
+  for (const std::vector<uint16_t>& token : routed) {
+    json.Open('[');
+    for (size_t at = 0; at < token.size(); at += columns) {
+      json.Open('[');
+      for (size_t i = at; i < std::min(at + columns, token.size()); ++i) json.Integer(token[i]);
+      json.Close(']');
+    }
+    json.Close(']');
+  }
+  json.Close(']');
+}
+
+void WriteEndExtras(const ChoiceEnd& end, JsonWriter& json) {
+  if (const auto* text = std::get_if<std::string>(&end.stopped_by)) {
+    json.Key("stop_reason").String(*text);
+  } else if (const auto* id = std::get_if<TokenId>(&end.stopped_by)) {
+    json.Key("stop_reason").Integer(*id);
+  }
+  if (end.degraded) json.Key("degraded").Bool(true);
+}
+
+std::string_view NameOf(FinishReason reason) {
+  constexpr std::array<std::string_view, 4> kNames = {"stop", "length", "tool_calls",
+                                                      "content_filter"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
+void WriteHead(const ReplyHead& head, std::string_view object, JsonWriter& json) {
+  json.Key("id").String(head.id).Key("object").String(object);
+  json.Key("created").Integer(head.created_unix_s).Key("model").String(head.model);
+  if (!head.system_fingerprint.empty())
+    json.Key("system_fingerprint").String(head.system_fingerprint);
+}
+
+bool Continues(OutputEvent::Kind kind, const OutputEvent& event) {
+  if (event.kind == OutputEvent::Kind::kToolCall) return false;
+  if (event.kind == OutputEvent::Kind::kArguments) return kind == OutputEvent::Kind::kToolCall;
+  return event.kind == kind;
+}
+
+std::vector<OutputBlock> BlocksOf(std::span<const OutputEvent> events, bool show_reasoning) {
+  std::vector<OutputBlock> blocks;
+  for (const OutputEvent& event : events) {
+    if (event.kind == OutputEvent::Kind::kReasoning && !show_reasoning) continue;
+    if (blocks.empty() || !Continues(blocks.back().kind, event)) {
+      // Arguments without a call before them: there are none from our parsers.
+      if (event.kind == OutputEvent::Kind::kArguments) continue;
+      blocks.push_back({.kind = event.kind, .call_id = event.call_id, .name = event.name});
+    }
+    blocks.back().text += event.text;
+  }
+  return blocks;
+}
+
+}  // namespace tessera::gateway
