@@ -3,6 +3,7 @@
 // What the engine asks of the experts of one layer, wherever they live.
 
 #include <cstdint>
+#include <span>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,6 +18,7 @@ namespace tessera::router {
 struct InFlight {
   LayerIndex layer{};
   Routed routed;
+  uint64_t ticket = 0;  // of the implementation: which flight this is
 };
 
 // Owned by the engine thread.
@@ -32,6 +34,11 @@ class ExpertCalls {
   // in an order that depends on the row and the placement only. sum [rows, d_model]. kUnavailable,
   // kDeadlineExceeded: the step may be retried. kInternal: a wrong answer, never retried.
   virtual absl::Status Receive(const InFlight& calls, MatrixView sum) = 0;
+
+  // After Receive returned kUnavailable: the rows of the step whose experts nobody holds now,
+  // ascending. The others were answered or could be: the next step may go on without these. Valid
+  // until the next Send.
+  virtual std::span<const uint32_t> homeless_rows() const { return {}; }
 };
 
 }  // namespace tessera::router

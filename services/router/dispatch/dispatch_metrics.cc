@@ -1,0 +1,65 @@
+#include "services/router/dispatch/dispatch_metrics.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace tessera::router {
+namespace {
+
+const std::vector<double>& SecondsBounds() {
+  static const std::vector<double> bounds = {20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3,
+                                             5e-3,  10e-3, 20e-3,  50e-3,  100e-3, 0.25, 1};
+  return bounds;
+}
+
+}  // namespace
+
+DispatchMetrics::DispatchMetrics(Registry& registry)
+    : dispatch_seconds(registry.AddHistogram("tessera_router_dispatch_seconds",
+                                             "Planning, writing and posting one layer's calls.",
+                                             SecondsBounds())),
+      wait_seconds(registry.AddHistogram("tessera_router_expert_wait_seconds",
+                                         "Waiting for the answers of one layer's calls.",
+                                         SecondsBounds())),
+      combine_seconds(registry.AddHistogram("tessera_router_combine_seconds",
+                                            "Adding one layer's answers up.", SecondsBounds())),
+      homeless_layers(registry.AddCounter("tessera_router_homeless_layers_total",
+                                          "Layers of a step that met an expert no shard held.")),
+      homeless_failures(
+          registry.AddCounter("tessera_router_homeless_failures_total",
+                              "Of them, those given up because no shard came to hold it in time.")),
+      retries_held(registry.AddCounter("tessera_router_retries_held_total",
+                                       "Retries that waited because the budget was spent.")) {}
+
+ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
+  const Registry::Labels labels = {{"shard", absl::StrCat(ToIndex(shard))}};
+  const auto counter = [&](const char* name, const char* help) {
+    return registry.AddCounter(absl::StrCat("tessera_router_shard_", name, "_total"), help, labels);
+  };
+  calls = counter("calls", "Calls posted to a shard, repetitions included.");
+  rows = counter("rows", "Rows of the calls posted to a shard.");
+  retries = counter("retries", "Calls posted after an earlier attempt failed or was late.");
+  hedges = counter("hedges", "Second copies of slow calls posted to a shard.");
+  hedges_won = counter("hedges_won", "Second copies that were answered first.");
+  timeouts = counter("timeouts", "Calls a shard did not answer in time.");
+  failures = counter("failures", "Calls lost with the connection or answered by broken frames.");
+  credit_waits = counter("credit_waits", "Calls that found all slots of the shard in use.");
+  for (size_t i = 0; i < kNackReasons; ++i) {
+    Registry::Labels reason = labels;
+    reason["reason"] = std::string(wire::NameOf(static_cast<wire::NackReason>(i)));
+    nacks[i] = registry.AddCounter("tessera_router_shard_nacks_total",
+                                   "Calls a shard sent back uncomputed, by reason.", reason);
+  }
+  breaker = registry.AddGauge("tessera_router_shard_breaker",
+                              "Circuit breaker: 0 closed, 1 half open, 2 open.", labels);
+  queue_seconds =
+      registry.AddHistogram("tessera_router_shard_queue_seconds",
+                            "Waiting at the shard, as it says.", SecondsBounds(), labels);
+  compute_seconds =
+      registry.AddHistogram("tessera_router_shard_compute_seconds",
+                            "Computing at the shard, as it says.", SecondsBounds(), labels);
+}
+
+}  // namespace tessera::router

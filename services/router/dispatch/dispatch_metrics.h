@@ -1,0 +1,43 @@
+#pragma once
+
+// What dispatch tells Prometheus: totals of the exchange, and one set of series per shard.
+
+#include <array>
+#include <cstddef>
+
+#include "common/base/ids.h"
+#include "common/metrics/metrics.h"
+#include "common/wire/reply_wire.h"
+
+namespace tessera::router {
+
+inline constexpr size_t kNackReasons = static_cast<size_t>(wire::NackReason::kFailed) + 1;
+
+struct DispatchMetrics {
+  explicit DispatchMetrics(Registry& registry);
+  Histogram dispatch_seconds;  // Send: plan, write, post
+  Histogram wait_seconds;      // Receive: until the last answer
+  Histogram combine_seconds;   // Receive: adding up
+  Counter homeless_layers;     // layers that met an expert nobody held
+  Counter homeless_failures;   // of them, those nobody came to hold in time
+  Counter retries_held;        // retries that had to wait for the budget
+};
+
+// Labelled shard="<id>"; nacks also by reason.
+struct ShardMetrics {
+  ShardMetrics(Registry& registry, ShardId shard);
+  Counter calls;         // messages posted, retries and hedges included
+  Counter rows;          // of those
+  Counter retries;       // posted after an earlier attempt failed or was late
+  Counter hedges;        // posted beside an attempt that was slow
+  Counter hedges_won;    // answered before it
+  Counter timeouts;      // attempts that were late
+  Counter failures;      // attempts lost with the peer, or answers that were corrupted
+  Counter credit_waits;  // calls that found no free slot
+  std::array<Counter, kNackReasons> nacks;
+  Gauge breaker;            // 0 closed, 1 half open, 2 open
+  Histogram queue_seconds;  // at the shard, as its answers say
+  Histogram compute_seconds;
+};
+
+}  // namespace tessera::router

@@ -1,0 +1,59 @@
+#include "services/router/dispatch/dispatcher.h"
+
+#include "common/base/check.h"
+
+namespace tessera::router {
+
+Dispatcher::Dispatcher(const DispatchConfig& config, const DispatchRooms& rooms)
+    : config_(config),
+      clock_(rooms.clock),
+      metrics_(rooms.registry),
+      exchanger_(config_, rooms, metrics_) {}
+
+Dispatcher::~Dispatcher() { exchanger_.End(flight_); }
+
+absl::StatusOr<InFlight> Dispatcher::Send(LayerIndex layer, const Routed& routed) {
+  TESSERA_CHECK(routed.rows.rows() == routed.routing.rows);
+  exchanger_.End(flight_);
+  homeless_rows_.clear();
+  const absl::Duration start = clock_.Elapsed();
+  flight_.ticket = ++last_ticket_;
+  flight_.layer = layer;
+  flight_.routed = routed;
+  if (absl::Status status = exchanger_.Begin(flight_); !status.ok()) {
+    exchanger_.End(flight_);
+    return status;
+  }
+  metrics_.dispatch_seconds.Observe(absl::ToDoubleSeconds(clock_.Elapsed() - start));
+  return InFlight{layer, routed, last_ticket_};
+}
+
+absl::Status Dispatcher::Receive(const InFlight& calls, MatrixView sum) {
+  TESSERA_CHECK(calls.ticket == flight_.ticket && calls.ticket != 0);
+  TESSERA_CHECK(sum.rows() == flight_.routed.rows.rows() &&
+                sum.cols() == flight_.routed.rows.cols());
+  const absl::Duration start = clock_.Elapsed();
+  while (!flight_.settled()) {
+    if (absl::Status status = exchanger_.Advance(flight_); !status.ok()) {
+      exchanger_.HomelessRows(flight_, homeless_rows_);
+      exchanger_.End(flight_);
+      return status;
+    }
+  }
+  const absl::Duration answered = clock_.Elapsed();
+  metrics_.wait_seconds.Observe(absl::ToDoubleSeconds(answered - start));
+  if (config_.strict) {
+    combiner_.SumPairs(flight_, sum);
+  } else {
+    combiner_.SumParts(flight_, sum);
+  }
+  exchanger_.End(flight_);
+  metrics_.combine_seconds.Observe(absl::ToDoubleSeconds(clock_.Elapsed() - answered));
+  return absl::OkStatus();
+}
+
+void Dispatcher::LookAround() {
+  if (flight_.ticket == 0) exchanger_.LookAround();
+}
+
+}  // namespace tessera::router

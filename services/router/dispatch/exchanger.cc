@@ -1,0 +1,399 @@
+#include "services/router/dispatch/exchanger.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/status.h"
+
+namespace tessera::router {
+namespace {
+
+// Added to a shard's outstanding rows: it is taken if nobody without the burden will do.
+constexpr uint32_t kNoSlotRows = 1u << 20;
+constexpr uint32_t kSuspectRows = 1u << 24;
+constexpr uint32_t kAvoidRows = 1u << 26;
+constexpr uint32_t kNobody = kShardUnusable;
+
+bool IsBanned(const FlightCall& call, ShardId shard, uint64_t view_version) {
+  return std::any_of(call.bans.begin(), call.bans.end(), [&](const FlightCall::Ban& ban) {
+    return ban.shard == shard && ban.view_version == view_version;
+  });
+}
+
+bool HasAttemptAt(const FlightCall& call, ShardId shard) {
+  return std::any_of(call.attempts.begin(), call.attempts.end(),
+                     [&](const Attempt& attempt) { return attempt.shard == shard; });
+}
+
+}  // namespace
+
+Exchanger::Exchanger(const DispatchConfig& config, DispatchRooms rooms, DispatchMetrics& metrics)
+    : config_(config),
+      rooms_(std::move(rooms)),
+      metrics_(metrics),
+      retries_(config.retry_share, config.retries_saved_max, config.retries_saved_max),
+      hedges_(config.hedge_share_max, /*saved_max=*/10, /*start=*/0) {}
+
+Exchanger::Shard& Exchanger::ShardOf(ShardId id) {
+  const size_t index = ToIndex(id);
+  if (index >= shards_.size()) shards_.resize(index + 1);
+  if (shards_[index] == nullptr) {
+    shards_[index] = std::make_unique<Shard>(config_, rooms_.registry, id);
+  }
+  return *shards_[index];
+}
+
+absl::Status Exchanger::Begin(Flight& flight) {
+  const absl::Duration now = rooms_.clock.Elapsed();
+  flight.view = rooms_.directory.View();
+  flight.deadline = now + config_.exchange_timeout;
+  flight.call_count = 0;
+  if (flight.routed.routing.experts.empty()) return absl::OkStatus();
+  WeighShards(flight, now);
+  PlanAll(flight);
+  return Push(flight, now);
+}
+
+void Exchanger::PlanAll(Flight& flight) {
+  const RoutingView& routing = flight.routed.routing;
+  const Placement& placement = flight.view->placement;
+  plan_.homeless.clear();
+  plan_.shards.clear();
+  if (*std::max_element(routing.experts.begin(), routing.experts.end()) <
+      placement.shape().expert_count) {
+    PlanDispatch(flight.layer, routing, placement,
+                 {.outstanding_rows = weights_, .seed = flight.ticket}, plan_);
+  } else {  // no placement yet: nobody holds anything
+    for (const uint32_t expert : routing.experts) plan_.homeless.push_back(ExpertId{expert});
+    std::sort(plan_.homeless.begin(), plan_.homeless.end());
+    plan_.homeless.erase(std::unique(plan_.homeless.begin(), plan_.homeless.end()),
+                         plan_.homeless.end());
+  }
+  for (ShardPlan& plan : plan_.shards) {
+    FlightCall& call = flight.AddCall();
+    std::swap(call.plan, plan);
+    call.order = call.plan.shard;
+    call.state = FlightCall::State::kReady;
+  }
+  if (!plan_.homeless.empty()) {
+    metrics_.homeless_layers.Increment();
+    packer_.CollectPairs(routing, plan_.homeless, flight.AddCall().plan);
+  }
+}
+
+bool Exchanger::LinkFits(const Flight& flight, const ShardLink& link) const {
+  return link.geometry.d_model == flight.routed.rows.cols() &&
+         link.geometry.strict == config_.strict;
+}
+
+void Exchanger::ShowBreaker(Shard& shard, absl::Duration now) {
+  const ShardHealth::Breaker breaker = shard.health.breaker(now);
+  if (breaker == std::exchange(shard.breaker_shown, breaker)) return;
+  shard.metrics.breaker.Set(static_cast<double>(breaker));
+}
+
+uint32_t Exchanger::Weight(const Flight& flight, ShardId id, absl::Duration now) {
+  const ShardLink* link = flight.view->LinkOf(id);
+  if (link == nullptr || !LinkFits(flight, *link)) return kShardUnusable;
+  Shard& shard = ShardOf(id);
+  if (std::exchange(shard.incarnation, link->incarnation) != link->incarnation) {
+    shard.health.Reset();
+  }
+  ShowBreaker(shard, now);
+  if (shard.health.breaker(now) == ShardHealth::Breaker::kOpen) return kShardUnusable;
+  const PeerLoad load = rooms_.exchange.LoadOf(link->peer);
+  uint32_t weight = std::min(load.rows + load.rows_queued, kNoSlotRows - 1);
+  if (load.slots_free == 0) weight += kNoSlotRows;
+  if (shard.health.suspect(now)) weight += kSuspectRows;
+  return weight;
+}
+
+void Exchanger::WeighShards(const Flight& flight, absl::Duration now) {
+  const Placement& placement = flight.view->placement;
+  weights_.assign(placement.shard_bound(), kShardUnusable);
+  for (const ShardId shard : placement.shards()) {
+    weights_[ToIndex(shard)] = Weight(flight, shard, now);
+  }
+}
+
+absl::Status Exchanger::Push(Flight& flight, absl::Duration now) {
+  using State = FlightCall::State;
+  bool homeless = false;
+  for (size_t i = 0; i < flight.call_count; ++i) {  // grows when calls are cut
+    FlightCall& call = *flight.calls[i];
+    bool go_on = true;
+    while (go_on && now >= call.ready_at) {
+      go_on = false;
+      if (call.state == State::kUnplaced) {
+        if (call.posted >= config_.attempts_max) {
+          return absl::UnavailableError(absl::StrCat("a call for layer ", ToIndex(flight.layer),
+                                                     " failed ", call.posted, " times"));
+        }
+        go_on = Place(flight, call, now);
+        homeless |= call.state == State::kUnplaced;
+      } else if (call.state == State::kReady) {
+        TESSERA_ASSIGN_OR_RETURN(go_on, PostReady(flight, call, now));
+      }
+    }
+  }
+  if (homeless) RequestHomeless(flight);
+  return absl::OkStatus();
+}
+
+const Replica* Exchanger::ChooseReplica(const Flight& flight, const FlightCall& call,
+                                        ExpertId expert) const {
+  const Replica* best = nullptr;
+  uint64_t best_cost = 0;
+  for (const Replica& replica : flight.view->placement.replicas(flight.layer, expert)) {
+    const uint32_t weight = weights_[ToIndex(replica.shard)];
+    if (weight == kShardUnusable) continue;
+    if (IsBanned(call, replica.shard, flight.view->version)) continue;
+    uint64_t cost = weight + uint64_t{call.avoid == replica.shard ? kAvoidRows : 0};
+    // Sticky: a shard that gets the row anyway computes one expert more of it for little.
+    const bool taken = std::find(pieces_.begin(), pieces_.end(), replica.shard) != pieces_.end();
+    if (taken && cost < kNoSlotRows) cost = 0;
+    if (best == nullptr || cost < best_cost) {
+      best = &replica;
+      best_cost = cost;
+    }
+  }
+  return best;
+}
+
+bool Exchanger::Place(Flight& flight, FlightCall& call, absl::Duration now) {
+  WeighShards(flight, now);
+  const size_t segments = call.plan.segments.size();
+  pieces_.clear();
+  chosen_.assign(segments, nullptr);
+  piece_of_.assign(segments, kNobody);
+  bool all = true;
+  for (size_t s = 0; s < segments; ++s) {
+    const Replica* replica = ChooseReplica(flight, call, call.plan.segments[s].expert);
+    all &= replica != nullptr;
+    if (replica == nullptr) continue;
+    const auto it = std::find(pieces_.begin(), pieces_.end(), replica->shard);
+    piece_of_[s] = static_cast<uint32_t>(it - pieces_.begin());
+    if (it == pieces_.end()) pieces_.push_back(replica->shard);
+    chosen_[s] = replica;
+    call.plan.segments[s].slot = replica->slot;
+    call.plan.segments[s].weights_version = replica->weights_version;
+  }
+  if (!all && !call.homeless_since) call.homeless_since = now;
+  if (pieces_.empty()) return false;
+  if (all && pieces_.size() == 1) {
+    if (call.posted == 0) call.order = pieces_[0];
+    call.plan.shard = pieces_[0];
+    call.homeless_since.reset();
+    call.state = FlightCall::State::kReady;
+    return true;
+  }
+  SplitCall(flight, call);
+  return false;
+}
+
+void Exchanger::SplitCall(Flight& flight, FlightCall& call) {
+  std::swap(whole_, call.plan);
+  for (uint32_t p = 0; p < pieces_.size(); ++p) {
+    FlightCall& part = flight.AddCall();
+    part.InheritFrom(call);
+    packer_.TakeSegments(whole_, piece_of_, p, part.plan);
+    part.plan.shard = pieces_[p];
+    part.order = pieces_[p];
+    part.state = FlightCall::State::kReady;
+  }
+  if (std::find(piece_of_.begin(), piece_of_.end(), kNobody) != piece_of_.end()) {
+    packer_.TakeSegments(whole_, piece_of_, kNobody, call.plan);
+  } else {
+    call.state = FlightCall::State::kDissolved;
+  }
+}
+
+std::optional<ShardId> Exchanger::FindWhole(const Flight& flight, const FlightCall& call,
+                                            uint32_t weight_max) {
+  const Placement& placement = flight.view->placement;
+  const auto replica_at = [&](ExpertId expert, ShardId shard) -> const Replica* {
+    for (const Replica& replica : placement.replicas(flight.layer, expert)) {
+      if (replica.shard == shard) return &replica;
+    }
+    return nullptr;
+  };
+  std::optional<ShardId> best;
+  for (const Replica& first : placement.replicas(flight.layer, call.plan.segments.front().expert)) {
+    const ShardId shard = first.shard;
+    const uint32_t weight = weights_[ToIndex(shard)];
+    if (weight == kShardUnusable || weight > weight_max || HasAttemptAt(call, shard)) continue;
+    if (IsBanned(call, shard, flight.view->version)) continue;
+    if (best && weights_[ToIndex(*best)] <= weight) continue;
+    const auto& segments = call.plan.segments;
+    // Another version would answer otherwise than the attempt it runs beside.
+    const bool holds_all = std::all_of(segments.begin(), segments.end(), [&](const auto& segment) {
+      const Replica* replica = replica_at(segment.expert, shard);
+      return replica != nullptr && replica->weights_version == segment.weights_version;
+    });
+    if (holds_all) best = shard;
+  }
+  if (!best) return best;
+  whole_ = call.plan;
+  whole_.shard = *best;
+  for (PlanSegment& segment : whole_.segments) {
+    segment.slot = replica_at(segment.expert, *best)->slot;
+  }
+  return best;
+}
+
+bool Exchanger::CanGoElsewhere(const Flight& flight, const FlightCall& call) const {
+  const auto& segments = call.plan.segments;
+  return std::all_of(segments.begin(), segments.end(), [&](const PlanSegment& segment) {
+    const auto replicas = flight.view->placement.replicas(flight.layer, segment.expert);
+    return std::any_of(replicas.begin(), replicas.end(), [&](const Replica& replica) {
+      return weights_[ToIndex(replica.shard)] < kSuspectRows &&
+             !HasAttemptAt(call, replica.shard) &&
+             !IsBanned(call, replica.shard, flight.view->version);
+    });
+  });
+}
+
+absl::StatusOr<bool> Exchanger::PostReady(Flight& flight, FlightCall& call, absl::Duration now) {
+  const ShardLink* link = flight.view->LinkOf(call.plan.shard);
+  if (link == nullptr || !LinkFits(flight, *link)) {
+    call.state = FlightCall::State::kUnplaced;
+    return true;
+  }
+  CutToFit(flight, call, link->geometry);
+  const Kind kind = call.posted == 0 ? Kind::kFirst : Kind::kRetry;
+  const absl::Status status = PostAttempt(flight, call, *link, call.plan, kind, now);
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      call.state = FlightCall::State::kInFlight;
+      return false;
+    case absl::StatusCode::kResourceExhausted:
+      return !WaitForCredit(flight, call, now);
+    case absl::StatusCode::kUnavailable:  // gone or draining; a newer view will say so
+      call.bans.push_back({call.plan.shard, flight.view->version});
+      call.state = FlightCall::State::kUnplaced;
+      return true;
+    default:
+      return status;
+  }
+}
+
+void Exchanger::CutToFit(Flight& flight, FlightCall& call, const wire::FrameGeometry& geometry) {
+  const Packer::CallLimits limits{geometry.rows_max, geometry.pairs_max};
+  if (Packer::Fits(call.plan, limits)) return;
+  std::swap(whole_, call.plan);
+  const size_t first_end = packer_.CutEnd(whole_, limits, 0);
+  packer_.TakeRows(whole_, 0, first_end, call.plan);
+  for (size_t begin = first_end; begin < whole_.rows.size();) {
+    const size_t end = packer_.CutEnd(whole_, limits, begin);
+    FlightCall& part = flight.AddCall();
+    part.InheritFrom(call);
+    packer_.TakeRows(whole_, begin, end, part.plan);
+    begin = end;
+  }
+}
+
+bool Exchanger::WaitForCredit(Flight& flight, FlightCall& call, absl::Duration now) {
+  if (!std::exchange(call.waited_for_credit, true)) {
+    ShardOf(call.plan.shard).metrics.credit_waits.Increment();
+  }
+  WeighShards(flight, now);
+  if (FindWhole(flight, call, kNoSlotRows - 1)) {
+    std::swap(whole_, call.plan);  // another shard has room for all of it
+    return false;
+  }
+  call.ready_at = now + config_.credit_poll;
+  return true;
+}
+
+void Exchanger::StashAnswers(Flight& flight, PeerId peer) {
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    FlightCall& call = *flight.calls[i];
+    if (call.state != FlightCall::State::kAnswered || call.answer.peer != peer) continue;
+    if (call.rows.data == call.stash.data()) continue;
+    const size_t bytes = call.rows.rows * call.rows.d_model * wire::SizeOf(call.rows.dtype);
+    call.stash.assign(call.rows.data, call.rows.data + bytes);
+    call.rows.data = call.stash.data();
+    call.answer.memory = HeldFrame();
+  }
+}
+
+absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const ShardLink& link,
+                                    const ShardPlan& plan, Kind kind, absl::Duration now) {
+  auto slot = rooms_.exchange.Acquire(link.peer);
+  if (slot.status().code() == absl::StatusCode::kResourceExhausted && kind != Kind::kHedge) {
+    StashAnswers(flight, link.peer);
+    slot = rooms_.exchange.Acquire(link.peer);
+  }
+  if (!slot.ok()) return slot.status();
+  Shard& shard = ShardOf(link.shard);
+  const absl::Duration timeout = shard.health.Timeout(plan.rows.size(), call.posted);
+  wire::CallOptions options;
+  options.layer = flight.layer;
+  options.epoch = flight.view->placement.epoch();
+  options.budget_us = static_cast<uint32_t>(
+      std::clamp<int64_t>(absl::ToInt64Microseconds(timeout), 1, int64_t{1} << 31));
+  options.attempt = static_cast<uint8_t>(std::min(call.posted, 255u));
+  options.priority = options.attempt;
+  if (kind == Kind::kHedge) options.flags |= wire::kHedge;
+  if (kind == Kind::kRetry) options.flags |= wire::kRetry;
+  const auto header =
+      wire::WriteCall(link.geometry, options, plan, flight.routed.rows, slot->frame);
+  if (!header.ok()) {
+    rooms_.exchange.Return(*slot);
+    return absl::InternalError(header.status().message());
+  }
+  const auto id = rooms_.exchange.Post(*slot, *header);
+  if (!id.ok()) return id.status();
+  call.attempts.push_back(
+      {*id, link.peer, link.shard, now, now + timeout, kind == Kind::kHedge, false});
+  ++call.posted;
+  shard.metrics.calls.Increment();
+  shard.metrics.rows.Increment(static_cast<double>(plan.rows.size()));
+  if (kind == Kind::kHedge) shard.metrics.hedges.Increment();
+  if (kind == Kind::kRetry) shard.metrics.retries.Increment();
+  if (kind == Kind::kFirst) {
+    retries_.Earn();
+    hedges_.Earn();
+  }
+  return absl::OkStatus();
+}
+
+void Exchanger::RequestHomeless(Flight& flight) {
+  experts_.clear();
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    FlightCall& call = *flight.calls[i];
+    if (call.state != FlightCall::State::kUnplaced || !call.homeless_since) continue;
+    if (call.requested_in == flight.view->version) continue;
+    call.requested_in = flight.view->version;
+    for (const PlanSegment& segment : call.plan.segments) experts_.push_back(segment.expert);
+  }
+  if (experts_.empty()) return;
+  std::sort(experts_.begin(), experts_.end());
+  experts_.erase(std::unique(experts_.begin(), experts_.end()), experts_.end());
+  rooms_.directory.RequestUnits(flight.layer, experts_);
+}
+
+void Exchanger::HomelessRows(const Flight& flight, std::vector<uint32_t>& rows) const {
+  rows.clear();
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    const FlightCall& call = *flight.calls[i];
+    if (call.state != FlightCall::State::kUnplaced || !call.homeless_since) continue;
+    rows.insert(rows.end(), call.plan.rows.begin(), call.plan.rows.end());
+  }
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+}
+
+void Exchanger::End(Flight& flight) {
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    for (const Attempt& attempt : flight.calls[i]->attempts) rooms_.exchange.Abandon(attempt.id);
+    flight.calls[i]->Clear();
+  }
+  flight.call_count = 0;
+  flight.view = nullptr;
+  flight.ticket = 0;
+}
+
+}  // namespace tessera::router

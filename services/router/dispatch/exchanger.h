@@ -1,0 +1,159 @@
+#pragma once
+
+// Gets the calls of a flight answered, whatever happens on the way: the failure ladder.
+//
+//   late                 the same rows go to another replica beside the first attempt, or in
+//                        pieces to several, or to the same shard again; first answer wins
+//   slower than p99      a second copy to an idle replica that holds all of it (hedge)
+//   nack                 not_hosted, wrong_version, draining: elsewhere by the newest view, nobody
+//                        is blamed; overloaded, late, corrupt: elsewhere or again; failed:
+//                        elsewhere
+//   corrupted answer     elsewhere or again
+//   peer gone            reported to the directory; elsewhere
+//   nobody holds it      the directory is asked for it; waits up to homeless_wait
+//   no credit            answers that wait for the others give their slots back; another replica;
+//                        or the call waits
+//
+// A pair is in exactly one call that is not dissolved, and a call takes one answer: nothing is
+// added twice, however often it is sent.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/metrics/metrics.h"
+#include "common/moe/dispatch_plan.h"
+#include "common/transport/exchange_client.h"
+#include "common/wire/call_wire.h"
+#include "services/router/cluster/shard_directory.h"
+#include "services/router/dispatch/call_budget.h"
+#include "services/router/dispatch/dispatch_config.h"
+#include "services/router/dispatch/dispatch_metrics.h"
+#include "services/router/dispatch/flight.h"
+#include "services/router/dispatch/packer.h"
+#include "services/router/dispatch/shard_health.h"
+
+namespace tessera::router {
+
+// What dispatch works with; all borrowed.
+struct DispatchRooms {
+  ExchangeClient& exchange;
+  ShardDirectory& directory;
+  const Clock& clock;
+  Registry& registry;
+  // Appends what happened at the exchange, waiting up to `timeout` for it. Empty: exchange.Wait.
+  // A simulation advances its clock here.
+  std::function<void(absl::Duration timeout, std::vector<ExchangeEvent>& events)> wait;
+};
+
+// Owned by the engine thread.
+class Exchanger {
+ public:
+  Exchanger(const DispatchConfig& config, DispatchRooms rooms, DispatchMetrics& metrics);
+
+  // Plans the flight's layer and posts what can be posted. flight.layer and .routed are set, the
+  // rest is as after End. kInternal: a call could not be written.
+  absl::Status Begin(Flight& flight);
+  // Waits for what comes next and acts on it; the flight is done when it is settled.
+  //   kUnavailable       nobody came to hold some experts, or a call failed too often
+  //   kDeadlineExceeded  exchange_timeout passed
+  //   kInternal          an answer has a wrong shape
+  absl::Status Advance(Flight& flight);
+  // Gives up what is on its way and lets go of the answers.
+  void End(Flight& flight);
+  // Events that came without a flight. Does not wait.
+  void LookAround();
+
+  // Rows of calls that nobody can take now, ascending, each once.
+  void HomelessRows(const Flight& flight, std::vector<uint32_t>& rows) const;
+
+ private:
+  struct Shard {
+    Shard(const DispatchConfig& config, Registry& registry, ShardId id)
+        : health(config), metrics(registry, id) {}
+    ShardHealth health;
+    ShardMetrics metrics;
+    uint64_t incarnation = 0;
+    ShardHealth::Breaker breaker_shown = ShardHealth::Breaker::kClosed;
+  };
+  enum class Kind : uint8_t { kFirst, kRetry, kHedge };
+
+  Shard& ShardOf(ShardId id);
+  void PlanAll(Flight& flight);
+  // What choosing a shard costs now, in rows; kShardUnusable if it can take nothing.
+  uint32_t Weight(const Flight& flight, ShardId shard, absl::Duration now);
+  void WeighShards(const Flight& flight, absl::Duration now);  // fills weights_
+  bool LinkFits(const Flight& flight, const ShardLink& link) const;
+  void ShowBreaker(Shard& shard, absl::Duration now);
+
+  // Places and posts all that is due.
+  absl::Status Push(Flight& flight, absl::Duration now);
+  // False: nobody can take any of it now.
+  bool Place(Flight& flight, FlightCall& call, absl::Duration now);
+  const Replica* ChooseReplica(const Flight& flight, const FlightCall& call, ExpertId expert) const;
+  void SplitCall(Flight& flight, FlightCall& call);
+  // A shard without an attempt of `call` on its way that holds all of its experts, with a weight
+  // of at most weight_max; fills chosen_.
+  std::optional<ShardId> FindWhole(const Flight& flight, const FlightCall& call,
+                                   uint32_t weight_max);
+  bool CanGoElsewhere(const Flight& flight, const FlightCall& call) const;
+  // Whether more is to be done for this call at once.
+  absl::StatusOr<bool> PostReady(Flight& flight, FlightCall& call, absl::Duration now);
+  void CutToFit(Flight& flight, FlightCall& call, const wire::FrameGeometry& geometry);
+  // False: the call was moved to a shard with room.
+  bool WaitForCredit(Flight& flight, FlightCall& call, absl::Duration now);
+  // kResourceExhausted: no credit; kUnavailable: the peer is gone; kInternal: cannot be.
+  absl::Status PostAttempt(Flight& flight, FlightCall& call, const ShardLink& link,
+                           const ShardPlan& plan, Kind kind, absl::Duration now);
+  void StashAnswers(Flight& flight, PeerId peer);
+  void RequestHomeless(Flight& flight);
+
+  absl::Status OnEvent(Flight& flight, ExchangeEvent& event, absl::Duration now);
+  absl::Status OnReply(Flight& flight, FlightCall& call, Attempt attempt, ExchangeEvent& event,
+                       absl::Duration now);
+  void OnNack(Flight& flight, FlightCall& call, const Attempt& attempt, wire::NackReason reason,
+              absl::Duration now);
+  void OnFailed(Flight& flight, FlightCall& call, const Attempt& attempt,
+                const absl::Status& status, absl::Duration now);
+  // The call is tried again from `ready_at`, unless another attempt is on its way.
+  void Requeue(FlightCall& call, ShardId failed, absl::Duration ready_at);
+  absl::Duration PayForRetry(absl::Duration now);  // when it may go
+  void RefreshView(Flight& flight);
+  absl::Status OnTimers(Flight& flight, absl::Duration now);
+  void OnLate(Flight& flight, FlightCall& call, size_t attempt_index, absl::Duration now);
+  // All slots are taken, perhaps by attempts that will never be answered: gives up the others, or,
+  // if it is alone, this one.
+  void FreeSlots(FlightCall& call, size_t kept_index, absl::Duration now);
+  absl::Duration OverloadedPause(uint32_t attempts) const;
+  void Hedge(Flight& flight, FlightCall& call, absl::Duration now);
+  absl::Duration HedgeAt(const FlightCall& call);
+  absl::Duration NextDue(const Flight& flight);
+  absl::Status HomelessError(const Flight& flight) const;
+
+  const DispatchConfig& config_;
+  const DispatchRooms rooms_;
+  DispatchMetrics& metrics_;
+
+  std::vector<std::unique_ptr<Shard>> shards_;  // [shard id], null until met
+  CallBudget retries_;
+  CallBudget hedges_;
+
+  // Scratch, of the method at work.
+  Packer packer_;
+  DispatchPlan plan_;
+  ShardPlan whole_;                     // a call on its way to another shard, or to pieces
+  std::vector<uint32_t> weights_;       // [shard id]
+  std::vector<const Replica*> chosen_;  // [segments of the call at hand]
+  std::vector<uint32_t> piece_of_;      // [segments of the call at hand]
+  std::vector<ShardId> pieces_;
+  std::vector<ExpertId> experts_;
+  std::vector<ExchangeEvent> events_;
+};
+
+}  // namespace tessera::router

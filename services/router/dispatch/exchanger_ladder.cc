@@ -1,0 +1,305 @@
+// What the exchanger does about answers, refusals, failures and the passing of time.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/check.h"
+#include "common/base/status.h"
+#include "services/router/dispatch/exchanger.h"
+
+namespace tessera::router {
+
+absl::Status Exchanger::Advance(Flight& flight) {
+  const absl::Duration nap =
+      std::max(NextDue(flight) - rooms_.clock.Elapsed(), absl::ZeroDuration());
+  events_.clear();
+  if (rooms_.wait) {
+    rooms_.wait(nap, events_);
+  } else {
+    rooms_.exchange.Wait(nap, events_);
+  }
+  const absl::Duration now = rooms_.clock.Elapsed();
+  absl::Status status;
+  for (ExchangeEvent& event : events_) status.Update(OnEvent(flight, event, now));
+  events_.clear();
+  TESSERA_RETURN_IF_ERROR(status);
+  if (flight.settled()) return absl::OkStatus();
+  RefreshView(flight);
+  TESSERA_RETURN_IF_ERROR(OnTimers(flight, now));
+  return Push(flight, now);
+}
+
+void Exchanger::LookAround() {
+  Flight none;
+  events_.clear();
+  rooms_.exchange.Wait(absl::ZeroDuration(), events_);
+  for (ExchangeEvent& event : events_) {
+    OnEvent(none, event, rooms_.clock.Elapsed()).IgnoreError();  // no call, no error
+  }
+  events_.clear();
+}
+
+absl::Status Exchanger::OnEvent(Flight& flight, ExchangeEvent& event, absl::Duration now) {
+  using Kind = ExchangeEvent::Kind;
+  if (event.kind == Kind::kPeerDown) {
+    rooms_.directory.ReportDown(event.peer, event.status);
+    return absl::OkStatus();
+  }
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    FlightCall& call = *flight.calls[i];
+    const auto it = std::find_if(call.attempts.begin(), call.attempts.end(),
+                                 [&](const Attempt& a) { return a.id == event.call; });
+    if (it == call.attempts.end()) continue;
+    const Attempt attempt = *it;
+    call.attempts.erase(it);
+    switch (event.kind) {
+      case Kind::kReply:
+        return OnReply(flight, call, attempt, event, now);
+      case Kind::kNack:
+        OnNack(flight, call, attempt, event.reply.trailer.reason, now);
+        break;
+      case Kind::kFailed:
+        OnFailed(flight, call, attempt, event.status, now);
+        break;
+      case Kind::kPeerDown:
+      case Kind::kPeerDraining:  // Acquire will say so
+        break;
+    }
+    return absl::OkStatus();
+  }
+  return absl::OkStatus();  // of a call nobody waits for any more
+}
+
+absl::Duration Exchanger::OverloadedPause(uint32_t attempts) const {
+  return config_.overloaded_pause * static_cast<double>(1u << std::min(attempts - 1, 6u));
+}
+
+absl::Status Exchanger::OnReply(Flight& flight, FlightCall& call, Attempt attempt,
+                                ExchangeEvent& event, absl::Duration now) {
+  const wire::RowsView& rows = event.reply.rows;
+  const size_t wanted = config_.strict ? call.plan.pair_rows.size() : call.plan.rows.size();
+  const size_t d_model = flight.routed.rows.cols();
+  if (rows.rows != wanted || rows.d_model != d_model) {
+    return absl::InternalError(absl::StrCat("shard ", ToIndex(attempt.shard), " answered ",
+                                            rows.rows, " x ", rows.d_model, " numbers, expected ",
+                                            wanted, " x ", d_model));
+  }
+  for (const Attempt& other : call.attempts) rooms_.exchange.Abandon(other.id);
+  call.attempts.clear();
+  Shard& shard = ShardOf(attempt.shard);
+  shard.health.OnAnswer(call.plan.rows.size(), now - attempt.posted);
+  ShowBreaker(shard, now);
+  if (attempt.hedge) shard.metrics.hedges_won.Increment();
+  const wire::ReplyTrailer& trailer = event.reply.trailer;
+  shard.metrics.queue_seconds.Observe(trailer.queue_us * 1e-6);
+  shard.metrics.compute_seconds.Observe(trailer.compute_us * 1e-6);
+  call.answer = std::move(event);
+  call.rows = call.answer.reply.rows;
+  call.state = FlightCall::State::kAnswered;
+  return absl::OkStatus();
+}
+
+absl::Duration Exchanger::PayForRetry(absl::Duration now) {
+  if (retries_.TryTake()) return now;
+  metrics_.retries_held.Increment();
+  return now + config_.retry_pause;
+}
+
+void Exchanger::Requeue(FlightCall& call, ShardId failed, absl::Duration ready_at) {
+  if (!call.attempts.empty()) return;  // another one may still be answered
+  call.state = FlightCall::State::kUnplaced;
+  call.avoid = failed;
+  call.ready_at = ready_at;
+}
+
+void Exchanger::OnNack(Flight& flight, FlightCall& call, const Attempt& attempt,
+                       wire::NackReason reason, absl::Duration now) {
+  Shard& shard = ShardOf(attempt.shard);
+  shard.metrics.nacks[std::min(static_cast<size_t>(reason), kNackReasons - 1)].Increment();
+  switch (reason) {
+    case wire::NackReason::kNotHosted:
+    case wire::NackReason::kWrongVersion:
+    case wire::NackReason::kDraining:
+    case wire::NackReason::kRefused:
+      // The placement was read before it changed: nobody's fault, and free.
+      call.bans.push_back({attempt.shard, flight.view->version});
+      return Requeue(call, attempt.shard, now);
+    case wire::NackReason::kOverloaded:
+      return Requeue(call, attempt.shard,
+                     std::max(PayForRetry(now), now + OverloadedPause(call.posted)));
+    case wire::NackReason::kFailed:
+      shard.health.OnFailure(now);
+      break;
+    case wire::NackReason::kNone:
+    case wire::NackReason::kLate:
+    case wire::NackReason::kCorrupt:
+      break;
+  }
+  ShowBreaker(shard, now);
+  Requeue(call, attempt.shard, PayForRetry(now));
+}
+
+void Exchanger::OnFailed(Flight& flight, FlightCall& call, const Attempt& attempt,
+                         const absl::Status& status, absl::Duration now) {
+  Shard& shard = ShardOf(attempt.shard);
+  shard.metrics.failures.Increment();
+  if (status.code() == absl::StatusCode::kUnavailable) {
+    // The peer is gone, which happens once and is not paid for.
+    call.bans.push_back({attempt.shard, flight.view->version});
+    return Requeue(call, attempt.shard, now);
+  }
+  shard.health.OnFailure(now);
+  ShowBreaker(shard, now);
+  Requeue(call, attempt.shard, PayForRetry(now));
+}
+
+void Exchanger::RefreshView(Flight& flight) {
+  auto view = rooms_.directory.View();
+  if (view->version == flight.view->version) return;
+  flight.view = std::move(view);
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    FlightCall& call = *flight.calls[i];
+    if (call.state == FlightCall::State::kUnplaced && call.attempts.empty() &&
+        call.homeless_since) {
+      call.ready_at = absl::ZeroDuration();
+    }
+    for (Attempt& attempt : call.attempts) {
+      const ShardLink* link = flight.view->LinkOf(attempt.shard);
+      if (link != nullptr && link->peer == attempt.peer) continue;
+      // The connection was taken down without a word, or drains: it has little time left.
+      attempt.late_at = std::min(attempt.late_at, rooms_.clock.Elapsed() + config_.timeout_floor);
+    }
+  }
+}
+
+absl::Status Exchanger::OnTimers(Flight& flight, absl::Duration now) {
+  if (now >= flight.deadline) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("the experts of layer ", ToIndex(flight.layer), " did not answer within ",
+                     absl::FormatDuration(config_.exchange_timeout)));
+  }
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    FlightCall& call = *flight.calls[i];
+    if (call.state == FlightCall::State::kUnplaced && call.homeless_since &&
+        now - *call.homeless_since >= config_.homeless_wait) {
+      metrics_.homeless_failures.Increment();
+      return HomelessError(flight);
+    }
+    if (call.state != FlightCall::State::kInFlight) continue;
+    for (size_t a = 0; a < call.attempts.size(); ++a) {
+      if (now < call.attempts[a].late_at) continue;
+      OnLate(flight, call, a, now);
+      break;  // attempts may have changed; what else is late is met in the next round
+    }
+    if (call.state == FlightCall::State::kInFlight && now >= HedgeAt(call)) {
+      Hedge(flight, call, now);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Exchanger::OnLate(Flight& flight, FlightCall& call, size_t attempt_index, absl::Duration now) {
+  const Attempt attempt = call.attempts[attempt_index];
+  absl::Duration& late_at = call.attempts[attempt_index].late_at;
+  if (!std::exchange(call.attempts[attempt_index].timed_out, true)) {
+    Shard& shard = ShardOf(attempt.shard);
+    shard.metrics.timeouts.Increment();
+    shard.health.OnTimeout(now);
+    ShowBreaker(shard, now);
+  }
+  if (call.posted >= config_.attempts_max) {
+    late_at = absl::InfiniteDuration();
+    return;
+  }
+  if (!std::exchange(call.attempts[attempt_index].retry_paid, true)) {
+    if (late_at = PayForRetry(now); late_at > now) return;
+  }
+  late_at = absl::InfiniteDuration();
+  WeighShards(flight, now);
+  if (const auto shard = FindWhole(flight, call, kShardUnusable - 1)) {
+    const ShardLink& link = *flight.view->LinkOf(*shard);
+    if (PostAttempt(flight, call, link, whole_, Kind::kRetry, now).ok()) return;
+  }
+  if (CanGoElsewhere(flight, call)) {
+    for (const Attempt& other : call.attempts) rooms_.exchange.Abandon(other.id);
+    call.attempts.clear();
+    return Requeue(call, attempt.shard, now);
+  }
+  const ShardLink* link = flight.view->LinkOf(attempt.shard);
+  if (link == nullptr || link->peer != attempt.peer) {
+    rooms_.exchange.Abandon(attempt.id);
+    call.attempts.erase(call.attempts.begin() + static_cast<ptrdiff_t>(attempt_index));
+    return Requeue(call, attempt.shard, now);
+  }
+  if (!PostAttempt(flight, call, *link, call.plan, Kind::kRetry, now).ok()) {
+    FreeSlots(call, attempt_index, now);
+  }
+}
+
+void Exchanger::FreeSlots(FlightCall& call, size_t kept_index, absl::Duration now) {
+  Attempt kept = call.attempts[kept_index];
+  const bool alone = call.attempts.size() == 1;
+  for (const Attempt& other : call.attempts) {
+    if (alone || other.id != kept.id) rooms_.exchange.Abandon(other.id);
+  }
+  call.attempts.clear();
+  if (alone) return Requeue(call, kept.shard, now + config_.retry_pause);
+  kept.late_at = now + config_.retry_pause;
+  call.attempts.push_back(kept);
+}
+
+absl::Duration Exchanger::HedgeAt(const FlightCall& call) {
+  if (call.hedged || call.attempts.size() != 1 || config_.hedge_share_max == 0) {
+    return absl::InfiniteDuration();
+  }
+  const Attempt& attempt = call.attempts.front();
+  return attempt.posted + ShardOf(attempt.shard).health.HedgeAfter(call.plan.rows.size());
+}
+
+void Exchanger::Hedge(Flight& flight, FlightCall& call, absl::Duration now) {
+  call.hedged = true;  // or never: who is not idle now is not asked again
+  WeighShards(flight, now);
+  const auto shard = FindWhole(flight, call, /*weight_max=*/0);
+  if (!shard || !hedges_.TryTake()) return;
+  const ShardLink& link = *flight.view->LinkOf(*shard);
+  PostAttempt(flight, call, link, whole_, Kind::kHedge, now).IgnoreError();
+}
+
+absl::Duration Exchanger::NextDue(const Flight& flight) {
+  using State = FlightCall::State;
+  absl::Duration due = flight.deadline;
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    const FlightCall& call = *flight.calls[i];
+    if (call.settled()) continue;
+    if (call.state == State::kReady || (call.state == State::kUnplaced && !call.homeless_since)) {
+      due = std::min(due, call.ready_at);
+    }
+    if (call.state == State::kUnplaced && call.homeless_since) {
+      due = std::min(due, *call.homeless_since + config_.homeless_wait);
+    }
+    if (call.state != State::kInFlight) continue;
+    for (const Attempt& attempt : call.attempts) due = std::min(due, attempt.late_at);
+    due = std::min(due, HedgeAt(call));
+  }
+  return due;
+}
+
+absl::Status Exchanger::HomelessError(const Flight& flight) const {
+  std::vector<size_t> experts;
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    const FlightCall& call = *flight.calls[i];
+    if (call.state != FlightCall::State::kUnplaced || !call.homeless_since) continue;
+    for (const PlanSegment& segment : call.plan.segments) {
+      experts.push_back(ToIndex(segment.expert));
+    }
+  }
+  std::sort(experts.begin(), experts.end());
+  experts.erase(std::unique(experts.begin(), experts.end()), experts.end());
+  return absl::UnavailableError(absl::StrCat("no live shard holds expert ",
+                                             absl::StrJoin(experts, ", "), " of layer ",
+                                             ToIndex(flight.layer)));
+}
+
+}  // namespace tessera::router

@@ -1,0 +1,48 @@
+#include "services/router/dispatch/flight.h"
+
+namespace tessera::router {
+
+void FlightCall::Clear() {
+  state = State::kUnplaced;
+  plan.rows.clear();
+  plan.segments.clear();
+  plan.pair_rows.clear();
+  plan.pair_weights.clear();
+  order = ShardId{};
+  attempts.clear();
+  posted = 0;
+  hedged = false;
+  waited_for_credit = false;
+  avoid.reset();
+  bans.clear();
+  ready_at = absl::ZeroDuration();
+  homeless_since.reset();
+  requested_in.reset();
+  answer = ExchangeEvent();
+  rows = wire::RowsView();
+}
+
+void FlightCall::InheritFrom(const FlightCall& parent) {
+  state = parent.state;
+  order = parent.order;
+  posted = parent.posted;
+  avoid = parent.avoid;
+  bans = parent.bans;
+  ready_at = parent.ready_at;
+}
+
+FlightCall& Flight::AddCall() {
+  if (call_count == calls.size()) calls.push_back(std::make_unique<FlightCall>());
+  FlightCall& call = *calls[call_count++];
+  call.Clear();
+  return call;
+}
+
+bool Flight::settled() const {
+  for (size_t i = 0; i < call_count; ++i) {
+    if (!calls[i]->settled()) return false;
+  }
+  return true;
+}
+
+}  // namespace tessera::router
