@@ -1,60 +1,11 @@
-// What every transport owes the exchange, over each of them.
+#include "tests/common/transport/exchange_contract.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <functional>
-
-#include "common/base/clock.h"
-#include "common/transport/exchange_client.h"
-#include "common/transport/exchange_server.h"
-#include "common/transport/transport_grpc.h"
-#include "common/transport/transport_loopback.h"
-#ifdef TESSERA_HAS_UCX
-#include "common/transport/transport_ucx.h"
-#endif
-#include "tests/common/transport/echo_server.h"
-#include "tests/common/transport/exchange_samples.h"
-#include "tests/common/transport/ip_addresses.h"
 
 namespace tessera {
 namespace {
 
-using ::testing::HasSubstr;
 using Kind = ExchangeEvent::Kind;
-
-struct Ways {
-  const char* name;
-  std::string any_address;     // to listen at
-  std::string nobody_address;  // where nobody listens
-  std::function<std::unique_ptr<Transport>(LoopbackNetwork&)> make;
-};
-
-class ExchangeContractTest : public ::testing::TestWithParam<Ways> {
- protected:
-  void SetUp() override {
-    const std::string& address = GetParam().any_address;
-    if (address != "" && !CanBind(address)) GTEST_SKIP() << "this box has no address " << address;
-  }
-  std::unique_ptr<Transport> MakeTransport() { return GetParam().make(*network_); }
-  std::unique_ptr<EchoServer> MakeServer(uint32_t credits = 3) {
-    return std::make_unique<EchoServer>(clock_, MakeTransport(), credits);
-  }
-  std::string Start(EchoServer& server) {
-    const auto address = server.Start(GetParam().any_address);
-    EXPECT_TRUE(address.ok()) << address.status();
-    return address.value_or("");
-  }
-  PeerId Connect(TestRouter& router, const std::string& address,
-                 const wire::Hello& hello = SampleHello()) {
-    const auto peer = router.exchange().Connect(address, hello, absl::Seconds(10));
-    EXPECT_TRUE(peer.ok()) << peer.status();
-    return peer.value_or(PeerId{});
-  }
-
-  RealClock clock_;
-  std::shared_ptr<LoopbackNetwork> network_ = LoopbackNetwork::Create(clock_, 1);
-};
 
 TEST_P(ExchangeContractTest, RowsComeBackWhateverTheirNumber) {
   auto server = MakeServer();
@@ -297,38 +248,6 @@ TEST_P(ExchangeContractTest, GarbageCutsOffItsSenderOnly) {
   }
   EXPECT_EQ(server->exchange().Stats().peers_cut_off, 3u);
 }
-
-std::vector<Ways> AllWays() {
-  std::vector<Ways> ways = {
-      {"loopback", "", "nobody", [](LoopbackNetwork& net) { return net.MakeTransport(); }},
-      {"grpc", "127.0.0.1:0", "127.0.0.1:1",
-       [](LoopbackNetwork&) { return MakeGrpcTransport({}); }},
-      {"grpc_v6", "[::1]:0", "[::1]:1", [](LoopbackNetwork&) { return MakeGrpcTransport({}); }}};
-#ifdef TESSERA_HAS_UCX
-  ways.push_back({"ucx", "127.0.0.1:0", "127.0.0.1:1", [](LoopbackNetwork&) {
-                    auto transport = MakeUcxTransport({});
-                    TESSERA_CHECK(transport.ok());
-                    return *std::move(transport);
-                  }});
-  // UCX 1.13 takes no TCP lane over ::1, so the address of a device.
-  const std::string device = DeviceAddressV6();
-  const std::string nobody = device.substr(0, device.rfind(':')) + ":1";
-  ways.push_back({"ucx_v6", device.empty() ? "[no IPv6]:0" : device, nobody, [](LoopbackNetwork&) {
-                    auto transport = MakeUcxTransport({.ipv6 = true});
-                    TESSERA_CHECK(transport.ok());
-                    return *std::move(transport);
-                  }});
-  ways.push_back({"ucx_tcp", "127.0.0.1:0", "127.0.0.1:1", [](LoopbackNetwork&) {
-                    auto transport = MakeUcxTransport({.transports = "tcp,self"});
-                    TESSERA_CHECK(transport.ok());
-                    return *std::move(transport);
-                  }});
-#endif
-  return ways;
-}
-
-INSTANTIATE_TEST_SUITE_P(Transports, ExchangeContractTest, ::testing::ValuesIn(AllWays()),
-                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace tessera

@@ -23,7 +23,7 @@ inline bool CanBind(const std::string& address) {
   return bound;
 }
 
-// "[address]:0" of a network device that others could reach; empty if there is none.
+// "[address]" of a network device that others could reach; empty if there is none.
 inline std::string DeviceAddressV6() {
   ifaddrs* all = nullptr;
   if (getifaddrs(&all) != 0) return {};
@@ -34,8 +34,8 @@ inline std::string DeviceAddressV6() {
     std::memcpy(&storage, i->ifa_addr, sizeof(sockaddr_in6));
     auto& v6 = reinterpret_cast<sockaddr_in6&>(storage);
     if ((i->ifa_flags & IFF_LOOPBACK) != 0 || IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr)) continue;
-    v6.sin6_port = 0;
     found = FormatSocketAddress(storage);
+    found.resize(found.rfind(':'));
   }
   freeifaddrs(all);
   return found;

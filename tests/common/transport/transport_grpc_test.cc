@@ -12,6 +12,7 @@
 #include "tessera/v1/expert.grpc.pb.h"
 #include "tests/common/transport/child_process.h"
 #include "tests/common/transport/echo_server.h"
+#include "tests/common/transport/exchange_contract.h"
 #include "tests/common/transport/exchange_samples.h"
 
 namespace tessera {
@@ -151,6 +152,14 @@ TEST(TransportGrpcTest, APeerThatDoesNotReadIsCutOff) {
   for (int i = 0; i < 64; ++i) client->Send(*link, frame, nullptr, 0);
   EXPECT_THAT(std::string(Events(*client).Next(Kind::kDown).status.message()), HasSubstr("unread"));
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Grpc, ExchangeContractTest,
+    ::testing::Values(Ways{"grpc", "127.0.0.1:0", "127.0.0.1:1",
+                           [](LoopbackNetwork&) { return MakeGrpcTransport({}); }},
+                      Ways{"grpc_v6", "[::1]:0", "[::1]:1",
+                           [](LoopbackNetwork&) { return MakeGrpcTransport({}); }}),
+    NameOfWay);
 
 TEST(DataAddressTest, SaysTheWay) {
   for (const std::string text : {"ucx:127.0.0.1:1", "grpc:[::1]:0", "loopback:shard-0", "grpc:"}) {
