@@ -1,0 +1,100 @@
+#include "services/cli/process/cluster_file.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/status.h"
+#include "common/json/json.h"
+
+namespace tessera::cli {
+namespace {
+
+absl::StatusOr<JsonDocument> ReadJson(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat("there is no ", path));
+  std::ostringstream text;
+  text << file.rdbuf();
+  absl::StatusOr<JsonDocument> document = JsonDocument::Parse(text.str());
+  if (!document.ok()) return Annotate(document.status(), path);
+  return document;
+}
+
+absl::StatusOr<ClusterProcess> ReadProcess(const JsonValue& value) {
+  ClusterProcess process;
+  TESSERA_ASSIGN_OR_RETURN(const JsonMembers members, value.AsObject());
+  for (const auto& [key, member] : members) {
+    if (key == "pid") {
+      TESSERA_ASSIGN_OR_RETURN(const int64_t pid, member.AsInteger(1, 1 << 30));
+      process.pid = static_cast<int>(pid);
+      continue;
+    }
+    if (!member.is_string()) continue;  // a later version may say more
+    TESSERA_ASSIGN_OR_RETURN(const std::string_view text, member.AsString());
+    if (key == "role") {
+      process.role = std::string(text);
+    } else if (key == "id") {
+      process.id = std::string(text);
+    } else {
+      process.endpoints.emplace_back(std::string(key), std::string(text));
+    }
+  }
+  return process;
+}
+
+}  // namespace
+
+const std::string* ClusterProcess::Endpoint(const std::string& name) const {
+  for (const auto& [key, address] : endpoints) {
+    if (key == name) return &address;
+  }
+  return nullptr;
+}
+
+std::string JsonQuoted(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      absl::StrAppend(&quoted, "\\", std::string(1, c));
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      absl::StrAppend(&quoted, absl::StrFormat("\\u%04x", static_cast<int>(c)));
+    } else {
+      quoted.push_back(c);
+    }
+  }
+  quoted.push_back('"');
+  return quoted;
+}
+
+std::string ClusterJson(const std::vector<ClusterProcess>& processes) {
+  std::string text = "{\"processes\":[";
+  for (const ClusterProcess& process : processes) {
+    absl::StrAppend(&text, &process == &processes.front() ? "\n" : ",\n",
+                    "{\"role\":", JsonQuoted(process.role), ",\"id\":", JsonQuoted(process.id),
+                    ",\"pid\":", process.pid);
+    for (const auto& [name, address] : process.endpoints) {
+      absl::StrAppend(&text, ",", JsonQuoted(name), ":", JsonQuoted(address));
+    }
+    text.push_back('}');
+  }
+  return absl::StrCat(text, "\n]}\n");
+}
+
+absl::StatusOr<std::vector<ClusterProcess>> ReadClusterFile(const std::string& path) {
+  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, ReadJson(path));
+  TESSERA_ASSIGN_OR_RETURN(const JsonValue list, document.root().Member("processes"));
+  TESSERA_ASSIGN_OR_RETURN(const JsonElements elements, list.AsArray());
+  std::vector<ClusterProcess> processes;
+  for (const JsonValue element : elements) {
+    TESSERA_ASSIGN_OR_RETURN(processes.emplace_back(), ReadProcess(element));
+  }
+  return processes;
+}
+
+absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path) {
+  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, ReadJson(path));
+  return ReadProcess(document.root());
+}
+
+}  // namespace tessera::cli

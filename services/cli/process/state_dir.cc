@@ -1,0 +1,92 @@
+#include "services/cli/process/state_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/base/status.h"
+
+namespace tessera::cli {
+namespace {
+
+absl::Status CannotWrite(const std::string& path) {
+  return absl::UnavailableError(absl::StrCat("cannot write ", path, ": ", std::strerror(errno)));
+}
+
+std::string ReadLine(int fd) {
+  std::array<char, 32> text{};
+  const ssize_t bytes = pread(fd, text.data(), text.size() - 1, 0);
+  return std::string(
+      absl::StripSuffix({text.data(), static_cast<size_t>(std::max<ssize_t>(0, bytes))}, "\n"));
+}
+
+}  // namespace
+
+absl::Status ReplaceFile(const std::string& path, const std::string& content, unsigned mode) {
+  const std::string part = absl::StrCat(path, ".part");
+  unlink(part.c_str());
+  const int fd = open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0) return CannotWrite(path);
+  size_t written = 0;
+  while (written < content.size()) {
+    const ssize_t bytes = write(fd, content.data() + written, content.size() - written);
+    if (bytes < 0 && errno == EINTR) continue;
+    if (bytes <= 0) break;
+    written += static_cast<size_t>(bytes);
+  }
+  const bool closed = close(fd) == 0;
+  if (written == content.size() && closed && std::rename(part.c_str(), path.c_str()) == 0) {
+    return absl::OkStatus();
+  }
+  absl::Status status = CannotWrite(path);
+  unlink(part.c_str());
+  return status;
+}
+
+absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Open(const std::string& path) {
+  std::error_code error;
+  const std::string folder = std::filesystem::absolute(path, error).lexically_normal().string();
+  std::filesystem::create_directories(folder + "/logs", error);
+  if (error) {
+    return absl::UnavailableError(absl::StrCat("cannot make ", folder, ": ", error.message()));
+  }
+  const std::string lock = folder + "/lock";
+  const int fd = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return CannotWrite(lock);
+  std::unique_ptr<StateDir> state(new StateDir(folder, fd));
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    return absl::FailedPreconditionError(absl::StrCat("process ", ReadLine(fd),
+                                                      " runs a cluster in ", folder,
+                                                      "; stop it, or choose another --state_dir"));
+  }
+  const std::string pid = absl::StrCat(getpid(), "\n");
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) < 0) return CannotWrite(lock);
+  unlink(state->File("cluster.json").c_str());
+  return state;
+}
+
+StateDir::~StateDir() { close(lock_fd_); }
+
+absl::StatusOr<std::string> StateDir::WriteSecret() const {
+  std::array<char, 32> random;
+  if (getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
+    return absl::UnavailableError(absl::StrCat("no random bytes: ", std::strerror(errno)));
+  }
+  std::string path = File("cluster.secret");
+  TESSERA_RETURN_IF_ERROR(ReplaceFile(
+      path, absl::StrCat(absl::BytesToHexString({random.data(), random.size()}), "\n"), 0600));
+  return path;
+}
+
+}  // namespace tessera::cli
