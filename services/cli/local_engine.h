@@ -12,13 +12,10 @@
 #include "common/concurrency/thread_pool.h"
 #include "common/device/host_memory.h"
 #include "common/kernels/compute.h"
-#include "common/kernels/scratch.h"
-#include "common/kernels/weight_choice.h"
 #include "common/model/model_spec.h"
-#include "common/weights/checkpoint.h"
 #include "common/weights/load_plan.h"
-#include "common/weights/manifest.h"
 #include "services/cli/local_experts.h"
+#include "services/router/assembly/router_rooms.h"
 #include "services/router/engine/engine.h"
 
 namespace tessera::cli {
@@ -57,44 +54,28 @@ class LocalEngine {
       const std::string& model_dir, const ComputeOptions& compute, const CapacityOptions& capacity,
       router::TokenSink& sink, const Clock& clock, const LoadProgress& progress);
 
-  absl::Status Step() { return engine_->Step(); }
-  router::Scheduler& scheduler() { return *scheduler_; }
-  const router::KvCache& kv() const { return *kv_; }
-  const ModelSpec& spec() const { return spec_; }
-  const kernels::Compute& compute() const { return *compute_; }
-  ThreadPool& pool() const { return *pool_; }
-  const router::EngineMetrics& metrics() const { return *metrics_; }
+  absl::Status Step() { return rooms_->engine().Step(); }
+  router::Scheduler& scheduler() { return rooms_->scheduler(); }
+  const router::KvCache& kv() const { return rooms_->kv(); }
+  const ModelSpec& spec() const { return model_->spec(); }
+  const kernels::Compute& compute() const { return model_->compute(); }
+  ThreadPool& pool() const { return model_->pool(); }
+  const router::EngineMetrics& metrics() const { return rooms_->metrics(); }
   const LocalExperts& experts() const { return *experts_; }
-  const router::ModelWeights& weights() const { return *weights_; }
+  const router::ModelWeights& weights() const { return model_->weights(); }
   kernels::WeightType expert_weight_type() const { return store_->weight_type(); }
-  size_t weight_bytes() const { return weights_->size_bytes() + store_->size_bytes(); }
+  size_t weight_bytes() const { return weights().size_bytes() + store_->size_bytes(); }
 
  private:
   LocalEngine() = default;
-  absl::Status ReadCheckpoint(const std::string& model_dir);
-  absl::Status ChooseCompute(const ComputeOptions& options);
-  absl::Status CreateKv(const CapacityOptions& capacity);
-  absl::Status CheckMemory(const ComputeOptions& options) const;
+  absl::Status CheckMemory(const ComputeOptions& options, size_t cache_bytes) const;
   absl::Status LoadWeights(const ComputeOptions& options, const LoadProgress& progress);
-  absl::Status BuildRooms(const CapacityOptions& capacity, router::TokenSink& sink,
-                          const Clock& clock);
 
   Registry registry_;
-  ModelSpec spec_;
-  std::unique_ptr<const Checkpoint> checkpoint_;
-  std::unique_ptr<ModelManifest> manifest_;
-  std::unique_ptr<ThreadPool> pool_;
-  kernels::Scratch scratch_;
-  std::unique_ptr<kernels::Compute> compute_;
-  std::unique_ptr<router::ModelWeights> weights_;
+  std::unique_ptr<router::RouterModel> model_;
   std::unique_ptr<expert_shard::ExpertStore> store_;
-  std::unique_ptr<router::KvCache> kv_;
-  std::unique_ptr<router::Scheduler> scheduler_;
-  std::unique_ptr<router::Sampler> sampler_;
-  std::unique_ptr<router::Model> model_;
   std::unique_ptr<LocalExperts> experts_;
-  std::unique_ptr<router::EngineMetrics> metrics_;
-  std::unique_ptr<router::Engine> engine_;
+  std::unique_ptr<router::RouterRooms> rooms_;
 };
 
 }  // namespace tessera::cli

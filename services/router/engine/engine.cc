@@ -40,12 +40,20 @@ Engine::Engine(const EngineConfig& config, const EngineRooms& rooms,
 absl::Status Engine::Step() {
   const absl::Duration start = rooms_.clock.Elapsed();
   const StepBatch batch = rooms_.scheduler.NextBatch(start);
+  row_count_ = batch.row_count();
+  affected_.clear();
   if (batch.empty()) {
     HandOutFinished();
     return absl::OkStatus();
   }
+  for (const StepBatch::Chunk& chunk : batch.chunks()) {
+    if (chunk.sequence->first_step_at() < absl::ZeroDuration()) {
+      chunk.sequence->SetFirstStepAt(start);
+    }
+  }
   const absl::StatusOr<MatrixView> hidden = Forward(batch);
   if (!hidden.ok()) {
+    NoteAffected(batch);
     rooms_.scheduler.Abort(batch);
     rooms_.metrics.failed_steps.Increment();
     HandOutFinished();
@@ -54,7 +62,11 @@ absl::Status Engine::Step() {
   const MatrixView logits = logits_.view().Rows(0, hidden->rows());
   rooms_.model.Project(*hidden, logits);
   HandOutPromptLogits(batch, logits);
-  const std::vector<SampledToken> sampled = rooms_.sampler.Sample(batch, logits);
+  std::vector<SampledToken> sampled = rooms_.sampler.Sample(batch, logits);
+  for (size_t i = 0; i < visited_.size(); ++i) {
+    sampled[i].routed_experts = std::move(visited_[i]);
+  }
+  for (Sequence* sequence : degraded_) sequence->MarkDegraded();
   rooms_.scheduler.Commit(batch, sampled);
   HandOutTokens(batch, sampled);
   HandOutFinished();
@@ -66,6 +78,10 @@ absl::Status Engine::Step() {
 
 absl::StatusOr<MatrixView> Engine::Forward(const StepBatch& batch) {
   MatrixView hidden = hidden_.view().Rows(0, batch.row_count());
+  visited_.assign(batch.samples().size(), {});
+  degraded_.clear();
+  row_owners_.clear();
+  view_ = rooms_.directory == nullptr ? nullptr : rooms_.directory->View();
   rooms_.model.Embed(batch.token_ids(), hidden);
   for (size_t i = 0; i < rooms_.model.layer_count(); ++i) {
     const LayerIndex layer{static_cast<uint32_t>(i)};
@@ -73,7 +89,7 @@ absl::StatusOr<MatrixView> Engine::Forward(const StepBatch& batch) {
     if (rooms_.model.is_dense(layer)) {
       rooms_.model.DenseMlp(layer, hidden);
     } else {
-      TESSERA_RETURN_IF_ERROR(MoeLayer(layer, hidden));
+      TESSERA_RETURN_IF_ERROR(MoeLayer(layer, batch, hidden));
     }
   }
   if (verify_weights_) TESSERA_RETURN_IF_ERROR(verify_weights_());
@@ -92,15 +108,84 @@ MatrixView Engine::Attend(LayerIndex layer, const StepBatch& batch, MatrixView h
   return rooms_.model.Attend(layer, rooms_.kv.View(layer), rows, hidden);
 }
 
-absl::Status Engine::MoeLayer(LayerIndex layer, MatrixView hidden) {
+absl::Status Engine::MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden) {
+  layer_ = layer;
   const MatrixView shared = shared_sum_.view().Rows(0, hidden.rows());
   const MatrixView experts = expert_sum_.view().Rows(0, hidden.rows());
   const Routed routed = rooms_.model.Gate(layer, hidden);
+  if (view_ != nullptr) LeaveOutHomeless(layer, batch, routed);
+  NoteRoutedExperts(layer, batch, routed);
   TESSERA_ASSIGN_OR_RETURN(const InFlight calls, rooms_.experts.Send(layer, routed));
   rooms_.model.SharedExpert(layer, routed, shared);  // while the calls are away
   TESSERA_RETURN_IF_ERROR(rooms_.experts.Receive(calls, experts));
   rooms_.model.AddMoe(layer, shared, experts, hidden);
   return absl::OkStatus();
+}
+
+size_t Engine::BatchRow(LayerIndex layer, const StepBatch& batch, size_t row) const {
+  const bool last = ToIndex(layer) + 1 == rooms_.model.layer_count();
+  return last ? batch.logits_rows()[row] : row;
+}
+
+void Engine::FindHomeless(LayerIndex layer) {
+  missing_experts_.clear();
+  for (uint32_t expert = 0; expert < rooms_.model.spec().expert_count; ++expert) {
+    const auto replicas = view_->placement.replicas(layer, ExpertId{expert});
+    const bool held = std::ranges::any_of(replicas, [this](const Replica& replica) {
+      return view_->LinkOf(replica.shard) != nullptr;
+    });
+    if (!held) missing_experts_.push_back(expert);
+  }
+}
+
+void Engine::LeaveOutHomeless(LayerIndex layer, const StepBatch& batch, const Routed& routed) {
+  const bool wanted = std::ranges::any_of(batch.chunks(), [](const StepBatch::Chunk& chunk) {
+    return chunk.sequence->leaves_out_homeless();
+  });
+  if (!wanted) return;
+  FindHomeless(layer);
+  if (missing_experts_.empty()) return;
+  if (row_owners_.empty()) {
+    for (const StepBatch::Chunk& chunk : batch.chunks()) {
+      row_owners_.insert(row_owners_.end(), chunk.row_count, chunk.sequence);
+    }
+  }
+  for (size_t row = 0; row < routed.routing.rows; ++row) {
+    Sequence* const sequence = row_owners_[BatchRow(layer, batch, row)];
+    if (!sequence->leaves_out_homeless()) continue;
+    const bool met = std::ranges::any_of(routed.routing.experts_of(row), [this](uint32_t expert) {
+      return std::ranges::binary_search(missing_experts_, expert);
+    });
+    if (met && rooms_.model.GateWithout(layer, row, missing_experts_)) {
+      degraded_.push_back(sequence);
+    }
+  }
+}
+
+void Engine::NoteRoutedExperts(LayerIndex layer, const StepBatch& batch, const Routed& routed) {
+  const bool last = ToIndex(layer) + 1 == rooms_.model.layer_count();
+  for (size_t i = 0; i < batch.samples().size(); ++i) {
+    const StepBatch::Sample& sample = batch.samples()[i];
+    if (!sample.sequence->wants_routed_experts()) continue;
+    const size_t row = last ? sample.logits_index : batch.logits_rows()[sample.logits_index];
+    for (const uint32_t expert : routed.routing.experts_of(row)) {
+      visited_[i].push_back(static_cast<uint16_t>(expert));
+    }
+  }
+}
+
+void Engine::NoteAffected(const StepBatch& batch) {
+  std::vector<bool> rows(batch.row_count(), false);
+  for (const uint32_t row : rooms_.experts.homeless_rows()) {
+    rows[BatchRow(layer_, batch, row)] = true;
+  }
+  const bool all = rooms_.experts.homeless_rows().empty();
+  for (const StepBatch::Chunk& chunk : batch.chunks()) {
+    bool touched = all;
+    for (uint32_t i = 0; i < chunk.row_count; ++i) touched |= rows[chunk.row_begin + i];
+    if (touched) affected_.push_back(chunk.sequence->id());
+  }
+  std::ranges::sort(affected_);
 }
 
 void Engine::HandOutPromptLogits(const StepBatch& batch, ConstMatrixView logits) {

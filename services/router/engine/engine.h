@@ -16,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/metrics/metrics.h"
 #include "common/tensor/matrix.h"
+#include "services/router/cluster/shard_directory.h"
 #include "services/router/dispatch/expert_calls.h"
 #include "services/router/engine/token_sink.h"
 #include "services/router/kv/kv_cache.h"
@@ -51,6 +52,7 @@ struct EngineRooms {
   TokenSink& sink;
   const Clock& clock;
   EngineMetrics& metrics;
+  const ShardDirectory* directory = nullptr;  // null: every expert is always held
 };
 
 // Owned by the engine thread, the only one that touches its rooms.
@@ -62,16 +64,30 @@ class Engine {
          std::function<absl::Status()> verify_weights);
 
   // Runs one step; does nothing if no sequence has work. Sequences that ended are handed to the
-  // sink. Errors: kUnavailable, kDeadlineExceeded  experts did not answer: nothing advanced, call
-  // again.
-  //         kDataLoss, kInternal             nothing advanced; the same would happen again.
+  // sink. Errors, with which nothing advanced:
+  //   kUnavailable, kDeadlineExceeded  experts did not answer: call again, perhaps without
+  //   affected() kDataLoss, kInternal             with affected() the same would happen again
   absl::Status Step();
+
+  // Rows of the last Step; 0: no sequence could compute anything.
+  size_t row_count() const { return row_count_; }
+  // After an error of Step, until the next: the sequences it is about, ascending ids. Those whose
+  // experts nobody holds if that was said, else all of the batch.
+  std::span<const SequenceId> affected() const { return affected_; }
 
  private:
   // All layers; returns the hidden rows that are projected, [batch.logits_rows()].
   absl::StatusOr<MatrixView> Forward(const StepBatch& batch);
   MatrixView Attend(LayerIndex layer, const StepBatch& batch, MatrixView hidden);
-  absl::Status MoeLayer(LayerIndex layer, MatrixView hidden);
+  absl::Status MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden);
+  // Chooses again for rows that may do without experts nobody holds, where their choice met one.
+  void LeaveOutHomeless(LayerIndex layer, const StepBatch& batch, const Routed& routed);
+  // Ids into missing_experts_, ascending.
+  void FindHomeless(LayerIndex layer);
+  void NoteRoutedExperts(LayerIndex layer, const StepBatch& batch, const Routed& routed);
+  // The row of the batch that is row `row` of a layer behind its attention.
+  size_t BatchRow(LayerIndex layer, const StepBatch& batch, size_t row) const;
+  void NoteAffected(const StepBatch& batch);
   void HandOutTokens(const StepBatch& batch, std::span<const SampledToken> sampled);
   void HandOutPromptLogits(const StepBatch& batch, ConstMatrixView logits);
   void HandOutFinished();
@@ -84,6 +100,16 @@ class Engine {
   Matrix expert_sum_;               // [batch_tokens_max, d_model]
   Matrix logits_;                   // [logits_rows_max, vocab]
   std::vector<uint32_t> all_rows_;  // 0 .. batch_tokens_max - 1
+
+  // Of the step at work, or the last.
+  size_t row_count_ = 0;
+  LayerIndex layer_{};
+  std::shared_ptr<const ClusterView> view_;
+  std::vector<Sequence*> row_owners_;           // [rows]; filled only while somebody needs it
+  std::vector<uint32_t> missing_experts_;       // of the layer at work
+  std::vector<Sequence*> degraded_;             // a row of theirs did without an expert
+  std::vector<std::vector<uint16_t>> visited_;  // [samples][moe layers so far, top_k]
+  std::vector<SequenceId> affected_;
 };
 
 }  // namespace tessera::router

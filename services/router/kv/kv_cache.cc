@@ -119,7 +119,8 @@ std::vector<PrefixCache::NodeId> KvCache::Match(const Sequence& sequence,
 size_t KvCache::Attach(Sequence& sequence, size_t tokens_max) {
   BlockTables& tables = sequence.tables();
   TESSERA_CHECK(tables.full.empty() && tables.sliding.empty() && sequence.committed() == 0);
-  if (!prefix_enabled_ || sequence.token_count() == 0) return 0;
+  if (!prefix_enabled_ || !sequence.uses_prefix_cache()) return 0;
+  if (sequence.token_count() == 0) return 0;
   tokens_max = std::min(tokens_max, sequence.token_count() - 1);
   const std::vector<PrefixCache::NodeId> nodes = Match(sequence, tokens_max / kBlockTokens);
   if (nodes.empty()) return 0;
@@ -178,7 +179,8 @@ bool KvCache::Reserve(Sequence& sequence, size_t row_count) {
 
 void KvCache::Commit(Sequence& sequence, size_t row_count) {
   sequence.SetCommitted(sequence.committed() + row_count);
-  if (prefix_enabled_ && !sequence.degraded()) ExtendChain(sequence);
+  if (prefix_enabled_ && sequence.uses_prefix_cache() && !sequence.degraded())
+    ExtendChain(sequence);
   DropBehindWindow(sequence);
 }
 

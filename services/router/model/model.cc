@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "common/kernels/matmul.h"
 #include "common/kernels/rms_norm.h"
@@ -143,6 +144,21 @@ Routed Model::Gate(LayerIndex index, MatrixView hidden) {
       {.top_k = spec_.top_k, .normalize = spec_.route_normalize, .scale = spec_.route_scale},
       experts, weights);
   return {normed, {rows, spec_.top_k, experts, weights}};
+}
+
+bool Model::GateWithout(LayerIndex index, size_t row, std::span<const uint32_t> missing) {
+  if (missing.size() + spec_.top_k > spec_.expert_count) return false;
+  // The gate looks at logits that are not numbers last.
+  const MatrixView logits = expert_logits_.view().Rows(row, 1);
+  for (const uint32_t expert : missing) {
+    logits.row(0)[expert] = std::numeric_limits<float>::quiet_NaN();
+  }
+  kernels::SelectExperts(
+      compute_, logits, weights_.layers[ToIndex(index)].expert_bias,
+      {.top_k = spec_.top_k, .normalize = spec_.route_normalize, .scale = spec_.route_scale},
+      std::span(experts_).subspan(row * spec_.top_k, spec_.top_k),
+      std::span(expert_weights_).subspan(row * spec_.top_k, spec_.top_k));
+  return true;
 }
 
 void Model::SharedExpert(LayerIndex index, const Routed& routed, MatrixView sum) {

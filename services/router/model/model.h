@@ -59,6 +59,11 @@ class Model {
   // A MoE layer's norm and gate: the rows that travel and where they go.
   Routed Gate(LayerIndex layer, MatrixView hidden);
 
+  // After Gate, before anything else of the layer: chooses the experts of `row` again without those
+  // in `missing` (ascending ids), as if the gate had never known them. False, and nothing changed,
+  // if fewer than top_k are left.
+  bool GateWithout(LayerIndex layer, size_t row, std::span<const uint32_t> missing);
+
   // sum = the shared expert's output of the rows; zero if the model has none.
   void SharedExpert(LayerIndex layer, const Routed& routed, MatrixView sum);
 

@@ -172,6 +172,7 @@ void Scheduler::Retire(Entry& entry, FinishReason reason, absl::Status error) {
   entry.sequence->Finish(reason, std::move(error));
   kv_.Release(*entry.sequence);
   (entry.is_running ? running_ : waiting_).erase(&entry);
+  if (entry.is_parked) --parked_count_;
   const SequenceId id = entry.sequence->id();
   finished_.push_back(std::move(entry.sequence));
   entries_.erase(id);
@@ -214,7 +215,8 @@ void Scheduler::PlanDecode(Plan& plan) {
   for (Entry* entry : candidates) {
     if (plan.row_count >= config_.batch_tokens_max) return;
     // Those preempted since the copy was made are not running any more.
-    if (!entry->is_running || entry->sequence->uncommitted_count() != 1) continue;
+    if (!entry->is_running || entry->is_parked) continue;
+    if (entry->sequence->uncommitted_count() != 1) continue;
     if (SecureRows(plan, *entry, 1) > 0) AddToPlan(plan, *entry, 1, /*is_decode=*/true);
   }
 }
@@ -222,7 +224,8 @@ void Scheduler::PlanDecode(Plan& plan) {
 void Scheduler::PlanPrefill(Plan& plan) {
   const std::vector<Entry*> candidates(running_.begin(), running_.end());
   for (Entry* entry : candidates) {
-    if (!entry->is_running || entry->sequence->uncommitted_count() == 1) continue;
+    if (!entry->is_running || entry->is_parked) continue;
+    if (entry->sequence->uncommitted_count() == 1) continue;
     const size_t rows_max = ChunkLimit(plan, *entry->sequence);
     if (rows_max == 0) continue;
     const size_t row_count = SecureRows(plan, *entry, rows_max);
@@ -233,11 +236,16 @@ void Scheduler::PlanPrefill(Plan& plan) {
 void Scheduler::PlanAdmissions(Plan& plan) {
   // Whoever gave up blocks in this step would only take them back.
   const size_t running_max = std::min(config_.sequences_max, config_.batch_tokens_max);
-  while (!plan.has_preempted && !waiting_.empty() && running_.size() < running_max) {
+  while (!plan.has_preempted) {
     // In strict order: letting a short one pass would starve a long one.
-    Entry& entry = **waiting_.begin();
-    if (plan.row_count >= config_.batch_tokens_max) return;
-    if (!Admit(entry, /*alone=*/running_.empty())) return;
+    Entry* const first = FirstAdmissible();
+    if (first == nullptr || plan.row_count >= config_.batch_tokens_max) return;
+    Entry& entry = *first;
+    if (running_.size() >= running_max || !Admit(entry, /*alone=*/running_.empty())) {
+      // A parked one makes room; the next step takes it.
+      if (Entry* parked = LastParkedRunning()) Preempt(plan, *parked);
+      return;
+    }
     const size_t rows_max = ChunkLimit(plan, *entry.sequence);
     if (rows_max == 0) return;
     const size_t row_count = SecureRows(plan, entry, rows_max);
@@ -260,7 +268,7 @@ size_t Scheduler::SecureRows(Plan& plan, Entry& entry, size_t rows_max) {
       TESSERA_CHECK(kv_.Reserve(*entry.sequence, row_count));
       return row_count;
     }
-    Entry& victim = **running_.rbegin();
+    Entry& victim = Victim();
     // The least important keeps what it has and waits: whoever is before it makes progress.
     if (&victim == &entry) {
       TESSERA_CHECK(running_.size() > 1);  // Submit refuses what does not fit alone
@@ -268,6 +276,47 @@ size_t Scheduler::SecureRows(Plan& plan, Entry& entry, size_t rows_max) {
     }
     Preempt(plan, victim);
   }
+}
+
+Scheduler::Entry* Scheduler::LastParkedRunning() const {
+  if (parked_count_ == 0) return nullptr;
+  const auto last = std::find_if(running_.rbegin(), running_.rend(),
+                                 [](const Entry* entry) { return entry->is_parked; });
+  return last == running_.rend() ? nullptr : *last;
+}
+
+Scheduler::Entry& Scheduler::Victim() const {
+  Entry* const parked = LastParkedRunning();
+  return parked != nullptr ? *parked : **running_.rbegin();
+}
+
+Scheduler::Entry* Scheduler::FirstAdmissible() const {
+  const auto first = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [](const Entry* entry) { return !entry->is_parked; });
+  return first == waiting_.end() ? nullptr : *first;
+}
+
+void Scheduler::Park(SequenceId id) {
+  TESSERA_CHECK(!batch_is_out_);
+  const auto it = entries_.find(id);
+  if (it == entries_.end() || it->second->is_parked) return;
+  it->second->is_parked = true;
+  ++parked_count_;
+}
+
+void Scheduler::UnparkAll() {
+  if (parked_count_ == 0) return;
+  for (auto& [id, entry] : entries_) entry->is_parked = false;
+  parked_count_ = 0;
+}
+
+bool Scheduler::LeaveOutHomeless(SequenceId id) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return false;
+  Sequence& sequence = *it->second->sequence;
+  if (!sequence.degraded_allowed() || sequence.leaves_out_homeless()) return false;
+  sequence.LeaveOutHomeless();
+  return true;
 }
 
 void Scheduler::AddToPlan(Plan& plan, Entry& entry, size_t row_count, bool is_decode) const {
@@ -400,6 +449,7 @@ SchedulerStats Scheduler::stats() const {
   SchedulerStats stats = counters_;
   stats.running = running_.size();
   stats.waiting = waiting_.size();
+  stats.parked = parked_count_;
   for (const Entry* entry : waiting_) stats.waiting_tokens += entry->sequence->token_count();
   stats.kv = kv_.stats();
   return stats;

@@ -8,7 +8,8 @@
 //
 // Sequences are ordered by importance: lower priority value first, then who came first. Each step
 // takes one row of every decoding sequence, then chunks of prefill, then admits. When blocks run
-// out, the least important running sequence gives up its own.
+// out, the least important running sequence gives up its own, parked ones first.
+// A parked sequence keeps its place and computes nothing until it is unparked.
 // A step is a transaction: NextBatch promises nothing, only Commit advances sequences. One batch
 // may be out at a time. Owned by the engine thread.
 
@@ -50,6 +51,7 @@ struct SchedulerStats {
   size_t running = 0;
   size_t waiting = 0;
   size_t waiting_tokens = 0;  // to compute before they decode
+  size_t parked = 0;          // of both
   uint64_t submitted = 0;
   uint64_t finished = 0;  // for any reason
   uint64_t preemptions = 0;
@@ -79,6 +81,14 @@ class Scheduler {
   bool Cancel(SequenceId id);
   bool Fail(SequenceId id, absl::Status error);  // the same with kError; `error` is not OK
 
+  // Leaves a sequence out of steps until UnparkAll; its deadline holds. Not while a batch is out.
+  // Unknown ids are ignored.
+  void Park(SequenceId id);
+  void UnparkAll();
+  // Lets a sequence that allows it go on without experts that nobody holds. False: it does not
+  // allow it, does so already, or is unknown.
+  bool LeaveOutHomeless(SequenceId id);
+
   // The rows of the next step; empty if there is nothing to do. `now` is Clock::Elapsed():
   // sequences past their deadline end here. Call TakeFinished afterwards, also when the batch is
   // empty.
@@ -107,6 +117,7 @@ class Scheduler {
     bool is_running = false;
     bool in_step = false;
     bool was_admitted = false;  // at least once
+    bool is_parked = false;
     // Ends when the step does; kNone: does not.
     FinishReason pending_reason = FinishReason::kNone;
     absl::Status pending_error;
@@ -134,6 +145,10 @@ class Scheduler {
   // What a running sequence still lacks for the tokens it has now and one more.
   BlockCounts MissingBlocks(const Sequence& sequence) const;
   void Preempt(Plan& plan, Entry& victim);
+  // The least important running sequence, of the parked ones if there are any.
+  Entry& Victim() const;
+  Entry* LastParkedRunning() const;
+  Entry* FirstAdmissible() const;  // the most important waiting one that is not parked
   // After its rows were computed; `sampled` may be null.
   void Advance(Entry& entry, size_t row_count, const SampledToken* sampled);
   bool End(SequenceId id, FinishReason reason, absl::Status error);
@@ -149,6 +164,7 @@ class Scheduler {
   std::set<Entry*, MoreImportant> waiting_;
   std::set<Entry*, MoreImportant> running_;
   std::vector<std::unique_ptr<Sequence>> finished_;
+  size_t parked_count_ = 0;
   uint64_t arrival_count_ = 0;
   bool batch_is_out_ = false;
   SchedulerStats counters_;  // the counters only

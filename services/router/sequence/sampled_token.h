@@ -23,6 +23,9 @@ struct SampledToken {
   float logprob = 0.0f;                    // of `token`
   uint32_t rank = 0;                       // 1 + tokens more probable than `token`
   std::vector<TokenLogprob> top_logprobs;  // descending, as many as asked for
+  // If asked for: the experts of the row the token was sampled from, [moe_layer_count, top_k],
+  // ascending within a layer.
+  std::vector<uint16_t> routed_experts;
 };
 
 }  // namespace tessera::router

@@ -30,6 +30,9 @@ Sequence::Sequence(SequenceRequest request)
       cache_salt_(std::move(request.cache_salt)),
       deadline_(request.deadline),
       wants_prompt_logits_(request.wants_prompt_logits),
+      wants_routed_experts_(request.wants_routed_experts),
+      uses_prefix_cache_(request.uses_prefix_cache),
+      degraded_allowed_(request.degraded_allowed),
       prompt_count_(request.prompt.size()),
       tokens_(std::move(request.prompt)) {
   if (sampling_.has_penalties()) {
@@ -58,6 +61,11 @@ void Sequence::SetCommitted(size_t committed) {
   if (wants_prompt_logits_) {
     prompt_logits_done_ = std::max(prompt_logits_done_, std::min(committed, prompt_count_));
   }
+}
+
+void Sequence::LeaveOutHomeless() {
+  TESSERA_CHECK(degraded_allowed_);
+  leaves_out_homeless_ = true;
 }
 
 void Sequence::Append(TokenId token) {

@@ -37,6 +37,9 @@ struct SequenceRequest {
   std::string cache_salt;  // prefixes are shared only between equal salts
   absl::Duration deadline = absl::InfiniteDuration();  // on Clock::Elapsed()
   bool wants_prompt_logits = false;                    // logits of every prompt position are asked
+  bool wants_routed_experts = false;  // which experts each produced token came through
+  bool uses_prefix_cache = true;      // reads and writes it
+  bool degraded_allowed = false;      // may go on without experts that nobody holds
 };
 
 inline constexpr uint32_t kNoBlock = 0xffffffffu;
@@ -65,6 +68,9 @@ class Sequence {
   const std::string& cache_salt() const { return cache_salt_; }
   absl::Duration deadline() const { return deadline_; }
   bool wants_prompt_logits() const { return wants_prompt_logits_; }
+  bool wants_routed_experts() const { return wants_routed_experts_; }
+  bool uses_prefix_cache() const { return uses_prefix_cache_; }
+  bool degraded_allowed() const { return degraded_allowed_; }
 
   // Prompt, then produced.
   std::span<const TokenId> tokens() const { return tokens_; }
@@ -100,6 +106,15 @@ class Sequence {
   void MarkDegraded() { degraded_ = true; }
   bool degraded() const { return degraded_; }
 
+  // From now on experts that nobody holds are left out for this sequence instead of waited for.
+  // Only if degraded_allowed().
+  void LeaveOutHomeless();
+  bool leaves_out_homeless() const { return leaves_out_homeless_; }
+
+  // When its first step began, on Clock::Elapsed(); -InfiniteDuration before.
+  absl::Duration first_step_at() const { return first_step_at_; }
+  void SetFirstStepAt(absl::Duration now) { first_step_at_ = now; }
+
   FinishReason finish_reason() const { return finish_reason_; }
   bool finished() const { return finish_reason_ != FinishReason::kNone; }
   const absl::Status& error() const { return error_; }
@@ -120,6 +135,9 @@ class Sequence {
   const std::string cache_salt_;
   const absl::Duration deadline_;
   const bool wants_prompt_logits_;
+  const bool wants_routed_experts_;
+  const bool uses_prefix_cache_;
+  const bool degraded_allowed_;
   const size_t prompt_count_;
 
   std::vector<TokenId> tokens_;
@@ -130,6 +148,8 @@ class Sequence {
   size_t cached_prompt_count_ = 0;
   BlockTables tables_;
   bool degraded_ = false;
+  bool leaves_out_homeless_ = false;
+  absl::Duration first_step_at_ = -absl::InfiniteDuration();
   FinishReason finish_reason_ = FinishReason::kNone;
   absl::Status error_;
 };
