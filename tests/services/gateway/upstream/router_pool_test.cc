@@ -1,0 +1,356 @@
+#include "services/gateway/upstream/router_pool.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/stub_router.h"
+
+namespace tessera::gateway {
+namespace {
+
+using ::tessera::testing::StubRouter;
+using ::tessera::testing::StubRouterOptions;
+
+// What a callback got.
+class Collected {
+ public:
+  TokenCallback Callback() {
+    return [this](wire::TokenEvent event) {
+      absl::MutexLock lock(&mutex_);
+      EXPECT_FALSE(finished_.has_value()) << "an event after the end";
+      ids_.push_back(event.request_id);
+      if (auto* tokens = std::get_if<wire::TokensEvent>(&event.event)) {
+        EXPECT_EQ(tokens->first_index, tokens_.size());
+        for (const wire::TokenOutput& token : tokens->tokens) tokens_.push_back(token.token);
+      } else if (auto* finished = std::get_if<wire::FinishedEvent>(&event.event)) {
+        finished_ = *finished;
+      } else {
+        ++started_;
+      }
+    };
+  }
+  bool AwaitTokens(size_t count) {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [&] { return tokens_.size() >= count; };
+    return mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(10));
+  }
+  wire::FinishedEvent AwaitEnd() {
+    absl::MutexLock lock(&mutex_);
+    const auto ended = [&] { return finished_.has_value(); };
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&ended), absl::Seconds(10)));
+    return finished_.value_or(wire::FinishedEvent());
+  }
+  std::vector<TokenId> tokens() {
+    absl::MutexLock lock(&mutex_);
+    return tokens_;
+  }
+  int started() {
+    absl::MutexLock lock(&mutex_);
+    return started_;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<std::string> ids_;
+  std::vector<TokenId> tokens_;
+  int started_ = 0;
+  std::optional<wire::FinishedEvent> finished_;
+};
+
+class RouterPoolTest : public ::testing::Test {
+ protected:
+  void Open(std::vector<std::string> addresses) {
+    config_.addresses = std::move(addresses);
+    auto pool = RouterPool::Open(config_, clock_, registry_);
+    ASSERT_TRUE(pool.ok()) << pool.status();
+    pool_ = *std::move(pool);
+    pool_->OnRoom([this] {
+      absl::MutexLock lock(&mutex_);
+      ++changes_;
+    });
+    AwaitUp(config_.addresses.size());
+  }
+  size_t UpCount() {
+    size_t up = 0;
+    for (const RouterStatus& status : pool_->Snapshot()) up += status.is_up;
+    return up;
+  }
+  // Ticks until so many routers are up; waits for what the pool tells in between.
+  void AwaitUp(size_t count) {
+    for (int i = 0; i < 2000 && UpCount() != count; ++i) {
+      pool_->Tick();
+      absl::MutexLock lock(&mutex_);
+      const int before = changes_;
+      const auto changed = [&] { return changes_ != before; };
+      mutex_.AwaitWithTimeout(absl::Condition(&changed), absl::Milliseconds(5));
+      clock_.Advance(absl::Milliseconds(10));
+    }
+    ASSERT_EQ(UpCount(), count);
+  }
+  PoolRequest Request(Collected& collected, uint32_t tokens_max = 10,
+                      std::vector<TokenId> prompt = {1, 2, 3}) {
+    PoolRequest request;
+    request.params.request_id = "mine";
+    request.params.prompt = std::move(prompt);
+    request.params.tokens_max = tokens_max;
+    request.cost_tokens = tokens_max + static_cast<uint32_t>(request.params.prompt.size());
+    request.callback = collected.Callback();
+    return request;
+  }
+  std::vector<TokenId> Expected(uint32_t count, size_t prompt_size = 3) {
+    wire::GenerationParams params;
+    params.prompt.resize(prompt_size);
+    std::vector<TokenId> tokens;
+    for (uint32_t i = 0; i < count; ++i) tokens.push_back(StubRouterOptions().token(params, i));
+    return tokens;
+  }
+
+  FakeClock clock_;
+  Registry registry_;
+  absl::Mutex mutex_;
+  int changes_ = 0;
+  RouterPoolConfig config_;
+  std::unique_ptr<RouterPool> pool_;
+};
+
+TEST_F(RouterPoolTest, GeneratesOnOneRouter) {
+  StubRouter router;
+  Open({router.address()});
+  Collected collected;
+  ASSERT_TRUE(pool_->Submit(Request(collected)).ok());
+  EXPECT_EQ(collected.AwaitEnd().kind, wire::FinishKind::kLength);
+  EXPECT_EQ(collected.tokens(), Expected(10));
+  EXPECT_EQ(collected.started(), 1);
+  EXPECT_TRUE(router.requests()[0].sampling.seed.has_value());
+  EXPECT_EQ(pool_->running_count(), 0u);
+}
+
+TEST_F(RouterPoolTest, WithoutRoutersIsUnavailable) {
+  StubRouter router;
+  router.Die();
+  config_.addresses = {router.address()};
+  pool_ = *RouterPool::Open(config_, clock_, registry_);
+  Collected collected;
+  EXPECT_EQ(pool_->Submit(Request(collected)).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(pool_->is_any_up());
+  EXPECT_EQ(RouterPool::Open({}, clock_, registry_).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(RouterPoolTest, CancelReachesTheRouter) {
+  StubRouter router;
+  router.HoldAt(4);
+  Open({router.address()});
+  Collected collected;
+  const auto number = pool_->Submit(Request(collected));
+  ASSERT_TRUE(number.ok());
+  ASSERT_TRUE(collected.AwaitTokens(4));
+  pool_->Cancel(*number);
+  EXPECT_TRUE(router.AwaitCancels(1));
+  EXPECT_EQ(pool_->running_count(), 0u);
+}
+
+TEST_F(RouterPoolTest, ARouterThatDiesIsReplacedByAnother) {
+  StubRouter first;
+  StubRouter second;
+  first.HoldAt(4);
+  second.HoldAt(4);
+  Open({first.address(), second.address()});
+  Collected collected;
+  ASSERT_TRUE(pool_->Submit(Request(collected)).ok());
+  ASSERT_TRUE(collected.AwaitTokens(4));
+  StubRouter& used = first.requests().empty() ? second : first;
+  StubRouter& other = first.requests().empty() ? first : second;
+  other.Release();
+  used.Die();
+  EXPECT_EQ(collected.AwaitEnd().kind, wire::FinishKind::kLength);
+  EXPECT_EQ(collected.tokens(), Expected(10));
+  EXPECT_EQ(collected.started(), 1);
+  ASSERT_EQ(other.requests().size(), 1u);
+  EXPECT_EQ(other.requests()[0].produced, Expected(4));
+  EXPECT_EQ(other.requests()[0].sampling.seed, used.requests()[0].sampling.seed);
+}
+
+TEST_F(RouterPoolTest, ManyRequestsGoOnWhenTheRouterComesBack) {
+  StubRouter router;
+  router.HoldAt(5);
+  Open({router.address()});
+  std::vector<std::unique_ptr<Collected>> all;
+  for (size_t i = 0; i < 32; ++i) {
+    all.push_back(std::make_unique<Collected>());
+    ASSERT_TRUE(pool_->Submit(Request(*all.back(), 20, std::vector<TokenId>(i + 1, 1))).ok());
+  }
+  for (const auto& one : all) ASSERT_TRUE(one->AwaitTokens(5));
+  router.Die();
+  AwaitUp(0);
+  EXPECT_EQ(pool_->waiting_count(), 32u);
+  router.Release();
+  router.Revive();
+  AwaitUp(1);
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i]->AwaitEnd().kind, wire::FinishKind::kLength);
+    EXPECT_EQ(all[i]->tokens(), Expected(20, i + 1));
+  }
+}
+
+TEST_F(RouterPoolTest, ADrainingRouterGetsNothingNewAndItsRequestsMove) {
+  StubRouter first;
+  StubRouter second;
+  first.HoldAt(4);
+  second.HoldAt(4);
+  Open({first.address(), second.address()});
+  Collected collected;
+  ASSERT_TRUE(pool_->Submit(Request(collected)).ok());
+  ASSERT_TRUE(collected.AwaitTokens(4));
+  StubRouter& used = first.requests().empty() ? second : first;
+  StubRouter& other = first.requests().empty() ? first : second;
+  other.Release();
+  used.Drain();
+  EXPECT_EQ(collected.AwaitEnd().kind, wire::FinishKind::kLength);
+  EXPECT_EQ(collected.tokens(), Expected(10));
+  Collected later;
+  ASSERT_TRUE(pool_->Submit(Request(later)).ok());
+  later.AwaitEnd();
+  EXPECT_EQ(used.requests().size(), 1u);
+  EXPECT_EQ(other.requests().size(), 2u);
+}
+
+TEST_F(RouterPoolTest, ALostEndIsKnownWithoutARouter) {
+  StubRouterOptions options;
+  options.eos_token = Expected(3)[2];
+  StubRouter router(options);
+  config_.eos_tokens = {options.eos_token};
+  router.HoldAt(3);
+  Open({router.address()});
+  Collected length;
+  ASSERT_TRUE(pool_->Submit(Request(length, 3, {1, 2})).ok());
+  EXPECT_EQ(length.AwaitEnd().kind, wire::FinishKind::kLength);
+  // The router that stops after the end token, but dies before it says so, is one that holds on
+  // although it produced it: a request that ignores no end, on a router that knows of none.
+  StubRouter unaware;
+  unaware.HoldAt(3);
+  Open({unaware.address()});
+  Collected stopped;
+  ASSERT_TRUE(pool_->Submit(Request(stopped)).ok());
+  ASSERT_TRUE(stopped.AwaitTokens(3));
+  unaware.Die();
+  EXPECT_EQ(stopped.AwaitEnd().kind, wire::FinishKind::kStop);
+  EXPECT_EQ(stopped.tokens(), Expected(3));
+}
+
+TEST_F(RouterPoolTest, BudgetsAndTheirEnd) {
+  StubRouterOptions options;
+  options.tokens_free = 30;
+  StubRouter router(options);
+  router.HoldAt(2);
+  Open({router.address()});
+  Collected first;
+  Collected second;
+  Collected third;
+  ASSERT_TRUE(pool_->Submit(Request(first)).ok());
+  ASSERT_TRUE(pool_->Submit(Request(second)).ok());
+  EXPECT_EQ(pool_->Submit(Request(third)).status().code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(first.AwaitTokens(2));
+  ASSERT_TRUE(second.AwaitTokens(2));
+  router.Announce(13);
+  absl::StatusOr<uint64_t> number;
+  for (int i = 0; i < 1000 && !number.ok(); ++i) {
+    absl::MutexLock lock(&mutex_);
+    const auto never = [] { return false; };
+    mutex_.AwaitWithTimeout(absl::Condition(&never), absl::Milliseconds(5));
+    number = pool_->Submit(Request(third));
+  }
+  EXPECT_TRUE(number.ok());
+}
+
+TEST_F(RouterPoolTest, AnIdleRouterTakesMoreThanItsBudget) {
+  StubRouterOptions options;
+  options.tokens_free = 5;
+  StubRouter router(options);
+  Open({router.address()});
+  Collected collected;
+  ASSERT_TRUE(pool_->Submit(Request(collected)).ok());
+  EXPECT_EQ(collected.AwaitEnd().kind, wire::FinishKind::kLength);
+}
+
+TEST_F(RouterPoolTest, ARefusalIsTriedAgainAfterItsPause) {
+  StubRouter router;
+  router.RefuseWith(absl::ResourceExhaustedError("full"), absl::Seconds(3));
+  Open({router.address()});
+  Collected collected;
+  ASSERT_TRUE(pool_->Submit(Request(collected)).ok());
+  ASSERT_TRUE(router.AwaitRequests(1));
+  router.RefuseWith(absl::OkStatus(), absl::ZeroDuration());
+  while (pool_->waiting_count() == 0) pool_->Tick();
+  pool_->Tick();
+  EXPECT_EQ(router.requests().size(), 1u);
+  clock_.Advance(absl::Seconds(3));
+  pool_->Tick();
+  EXPECT_EQ(collected.AwaitEnd().kind, wire::FinishKind::kLength);
+}
+
+TEST_F(RouterPoolTest, OtherErrorsAreTheAnswer) {
+  StubRouter router;
+  router.RefuseWith(absl::InvalidArgumentError("token 7 is not below 5"), absl::ZeroDuration());
+  Open({router.address()});
+  Collected collected;
+  ASSERT_TRUE(pool_->Submit(Request(collected)).ok());
+  EXPECT_EQ(collected.AwaitEnd().error.code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(RouterPoolTest, DeadlinesAndGivingUp) {
+  StubRouter router;
+  router.HoldAt(2);
+  Open({router.address()});
+  Collected late;
+  PoolRequest request = Request(late);
+  request.deadline = clock_.Elapsed() + absl::Seconds(5);
+  ASSERT_TRUE(pool_->Submit(std::move(request)).ok());
+  Collected forsaken;
+  ASSERT_TRUE(pool_->Submit(Request(forsaken)).ok());
+  ASSERT_TRUE(late.AwaitTokens(2));
+  ASSERT_TRUE(forsaken.AwaitTokens(2));
+  EXPECT_EQ(router.requests()[0].deadline, absl::Seconds(5));
+  clock_.Advance(absl::Seconds(5));
+  pool_->Tick();
+  EXPECT_EQ(late.AwaitEnd().error.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(router.AwaitCancels(1));
+  router.Die();
+  AwaitUp(0);
+  clock_.Advance(config_.resume_timeout);
+  pool_->Tick();
+  EXPECT_EQ(forsaken.AwaitEnd().error.code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(RouterPoolTest, APrefixStaysWithItsRouterUntilItIsFull) {
+  StubRouter first;
+  StubRouter second;
+  Open({first.address(), second.address()});
+  for (int i = 0; i < 6; ++i) {
+    Collected collected;
+    ASSERT_TRUE(pool_->Submit(Request(collected, 2, std::vector<TokenId>(100, 5))).ok());
+    collected.AwaitEnd();
+  }
+  EXPECT_EQ(first.requests().size() * second.requests().size(), 0u);
+  first.HoldAt(1);
+  second.HoldAt(1);
+  std::vector<std::unique_ptr<Collected>> all;
+  for (int i = 0; i < 30; ++i) {
+    all.push_back(std::make_unique<Collected>());
+    ASSERT_TRUE(pool_->Submit(Request(*all.back(), 2, std::vector<TokenId>(100, 5))).ok());
+  }
+  for (const auto& one : all) ASSERT_TRUE(one->AwaitTokens(1));
+  EXPECT_GT(first.requests().size(), 6u);
+  EXPECT_GT(second.requests().size(), 6u);
+}
+
+}  // namespace
+}  // namespace tessera::gateway
