@@ -70,9 +70,9 @@ wire::NackReason SimulatedShard::Check(const wire::CallView& call) const {
   return wire::NackReason::kNone;
 }
 
-bool SimulatedShard::Pump() {
+bool SimulatedShard::Pump(absl::Duration timeout) {
   if (server_ == nullptr) return false;
-  server_->Wait(absl::ZeroDuration(), arrived_);
+  server_->Wait(timeout, arrived_);
   const absl::Duration now = clock_.Elapsed();
   for (IncomingCall& call : arrived_) {
     seen.push_back(call.call.header);
@@ -145,6 +145,7 @@ SimulatedCluster::SimulatedCluster(const SimulatedClusterConfig& config)
     : config_(config), network_(LoopbackNetwork::Create(clock_, config.seed)) {
   exchange_ = std::make_unique<ExchangeClient>(ByHand(), clock_, network_->MakeTransport());
   links_.resize(config_.shard_count);
+  hangs_.resize(config_.shard_count);
   for (uint32_t s = 0; s < config_.shard_count; ++s) {
     shards_.push_back(std::make_unique<SimulatedShard>(ShardId{s}, config_, clock_, *network_));
   }
@@ -169,7 +170,9 @@ SimulatedCluster::~SimulatedCluster() { exchange_ = nullptr; }
 void SimulatedCluster::AddCopy(LayerIndex layer, ExpertId expert, size_t shard) {
   uint32_t slot = 0;
   for (const auto& [key, unit] : shards_[shard]->units) slot = std::max(slot, unit.slot + 1);
-  shards_[shard]->units[{layer, expert}] = {slot, 1};
+  slot = shards_[shard]
+             ->units.try_emplace({layer, expert}, SimulatedShard::Unit{slot, 1})
+             .first->second.slot;
   placed_.push_back({layer, expert, {ShardId{static_cast<uint32_t>(shard)}, slot, 1}});
   ++epoch_;
 }
@@ -201,12 +204,13 @@ void SimulatedCluster::Connect(size_t i) {
   hello.credits = config_.credits;
   absl::StatusOr<PeerId> peer = absl::UnknownError("");
   std::atomic<bool> connected = false;
-  // Connect waits, so somebody else drives the shard meanwhile. The clock stands still.
+  // Connect waits, so another thread does. The clock stands still meanwhile.
   Thread connecting("connect", [&](std::stop_token) {
     peer = exchange_->Connect(shards_[i]->name(), hello, absl::Seconds(10));
     connected = true;
+    if (shards_[i]->running()) shards_[i]->server().Interrupt();
   });
-  while (!connected) shards_[i]->Pump();
+  while (shards_[i]->running() && !connected) shards_[i]->Pump(absl::Seconds(10));
   connecting.Join();
   if (!peer.ok()) return;
   const auto greeting = exchange_->GreetingOf(*peer);
@@ -214,7 +218,20 @@ void SimulatedCluster::Connect(size_t i) {
   links_[i] = {ShardId{static_cast<uint32_t>(i)}, greeting->incarnation, *peer, config_.geometry};
 }
 
+void SimulatedCluster::Hang(size_t i) {
+  hangs_[i] = true;
+  network_->Hang(shards_[i]->name());
+}
+
+void SimulatedCluster::Resume(size_t i) {
+  hangs_[i] = false;
+  network_->Resume(shards_[i]->name());
+}
+
 void SimulatedCluster::Reconnect(size_t i) {
+  if (hangs_[i]) {  // it would not answer the greeting
+    return At(clock_.Elapsed() + config_.reconnect_after, [this, i] { Reconnect(i); });
+  }
   Connect(i);
   if (!links_[i]) {  // it died
     shards_[i]->Start();
@@ -249,8 +266,11 @@ void SimulatedCluster::Load(LayerIndex layer, ExpertId expert) {
   loading_[{layer, expert}] = false;
   for (size_t i = 0; i < shards_.size(); ++i) {
     if (!links_[i]) continue;
-    // Held by a link that came back meanwhile, or to be loaded by the first that lives.
-    if (!shards_[i]->units.contains({layer, expert})) AddCopy(layer, expert, i);
+    const ShardId shard{static_cast<uint32_t>(i)};
+    const bool is_placed = std::any_of(placed_.begin(), placed_.end(), [&](const PlacedUnit& unit) {
+      return unit.layer == layer && unit.expert == expert && unit.replica.shard == shard;
+    });
+    if (!is_placed) AddCopy(layer, expert, i);
     return Publish();
   }
 }
@@ -296,7 +316,8 @@ void SimulatedCluster::Pass(absl::Duration time) {
   const absl::Duration end = clock_.Elapsed() + time;
   while (clock_.Elapsed() < end) {
     PumpAll();
-    clock_.Advance(std::min(absl::Milliseconds(1), end - clock_.Elapsed()));
+    const absl::Duration now = clock_.Elapsed();
+    clock_.Advance(std::min(std::max(NextDue() - now, absl::Milliseconds(1)), end - now));
   }
   PumpAll();
 }

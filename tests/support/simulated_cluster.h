@@ -69,8 +69,9 @@ class SimulatedShard {
   void Start();  // a new process
   void Stop();   // it dies
   bool running() const { return server_ != nullptr; }
-  // Takes what came, answers what is done. True if anything was answered.
-  bool Pump();
+  // Takes what came, answers what is done. True if anything was answered. With a timeout it waits
+  // for a call or an interruption first, while another thread connects.
+  bool Pump(absl::Duration timeout = absl::ZeroDuration());
   absl::Duration NextDue() const;
   ExchangeServer& server() { return *server_; }
   std::string name() const;
@@ -111,13 +112,16 @@ class SimulatedCluster final : public router::ShardDirectory {
   ExchangeClient& exchange() { return *exchange_; }
   SimulatedShard& shard(size_t i) { return *shards_[i]; }
   size_t shard_count() const { return shards_.size(); }
+  uint32_t credits() const { return config_.credits; }
 
   // What DispatchRooms::wait is to be.
   void Wait(absl::Duration timeout, std::vector<ExchangeEvent>& events);
   // Lets time pass without anybody waiting.
   void Pass(absl::Duration time);
-  // Takes the link out of the view and connects again.
-  void Reconnect(size_t shard);
+  // The process dies, or stands still until Resume.
+  void Kill(size_t shard) { shards_[shard]->Stop(); }
+  void Hang(size_t shard);
+  void Resume(size_t shard);
   // Adds a copy to shard and placement at once, or takes it from either.
   void AddCopy(LayerIndex layer, ExpertId expert, size_t shard);
   void RemoveFromPlacement(LayerIndex layer, ExpertId expert, size_t shard);
@@ -136,6 +140,7 @@ class SimulatedCluster final : public router::ShardDirectory {
 
  private:
   void Connect(size_t shard);
+  void Reconnect(size_t shard);
   bool PumpAll();  // true if anything happened
   absl::Duration NextDue() const;
   void Load(LayerIndex layer, ExpertId expert);
@@ -146,6 +151,7 @@ class SimulatedCluster final : public router::ShardDirectory {
   std::unique_ptr<ExchangeClient> exchange_;
   std::vector<std::unique_ptr<SimulatedShard>> shards_;
   std::vector<std::optional<router::ShardLink>> links_;
+  std::vector<bool> hangs_;
   std::vector<PlacedUnit> placed_;
   std::shared_ptr<const router::ClusterView> view_;
   uint64_t epoch_ = 0;
