@@ -51,6 +51,11 @@ int StopSignals::Wait() {
   }
 }
 
+bool StopSignals::pending() const {
+  pollfd polled{fd_.get(), POLLIN, 0};
+  return poll(&polled, 1, 0) > 0;
+}
+
 StopSignals::Outcome StopSignals::RunBeside(const std::string& name, absl::Duration limit,
                                             std::function<void()> work) {
   // Both outlive this call if the work does.

@@ -32,6 +32,10 @@ class StopSignals {
 
   // The number of the next signal; waits for one.
   int Wait();
+  // Readable when a signal waits to be taken by Wait; for poll.
+  int fd() const { return fd_.get(); }
+  // Whether one waits.
+  bool pending() const;
 
   enum class Outcome { kDone, kSignal, kTimeout };
   // Runs `work` on a thread called `name`. Anything but kDone: it has not ended, and what it

@@ -1,15 +1,15 @@
 #include "services/cli/command.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <iostream>
+#include <ostream>
+#include <string>
 
 #include "services/cli/bench_command.h"
 #include "services/cli/inspect_command.h"
 #include "services/cli/logits_command.h"
 #include "services/cli/tokenize_command.h"
+#include "services/cli/up/up_command.h"
 
 namespace tessera::cli {
 namespace {
@@ -19,6 +19,7 @@ int Tokenize(std::span<const std::string_view> args, const Streams& streams) {
 }
 
 constexpr std::array kCommands = {
+    Command{"up", "a whole cluster on this box, until Ctrl-C", &RunUp},
     Command{"inspect", "what a checkpoint holds, how big it is, and where it fits", &RunInspect},
     Command{"logits", "the logits of every position of a list of token ids", &RunLogits},
     Command{"bench", "speed of prefill and decode, and the share of the machine's limit",
@@ -38,28 +39,6 @@ void PrintCommands(std::ostream& out) {
 }  // namespace
 
 std::span<const Command> Commands() { return kCommands; }
-
-bool IsTerminal(const std::ostream& stream) {
-  if (&stream == &std::cerr) return isatty(STDERR_FILENO) == 1;
-  return &stream == &std::cout && isatty(STDOUT_FILENO) == 1;
-}
-
-int RunWithFlags(FlagSet& flags, std::span<const std::string_view> args, const Streams& streams,
-                 absl::FunctionRef<absl::Status()> body) {
-  if (absl::Status status = flags.Parse(args); !status.ok()) {
-    streams.err << status.message() << "\n";
-    return 2;
-  }
-  if (flags.help_wanted()) {
-    streams.out << flags.Help();
-    return 0;
-  }
-  const absl::Status status = body();
-  if (status.ok()) return 0;
-  streams.err << "error: " << status.message() << " (" << absl::StatusCodeToString(status.code())
-              << ")\n";
-  return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;
-}
 
 int RunCommand(std::span<const std::string_view> args, const Streams& streams) {
   if (args.empty() || args[0] == "help" || args[0] == "--help" || args[0] == "-h") {

@@ -1,0 +1,86 @@
+#include "services/cli/up/service_configs.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "services/cli/process/cluster_file.h"
+
+namespace tessera::cli {
+namespace {
+
+// {"a":..., "b":...} with a line for each field.
+class Fields {
+ public:
+  Fields& Text(const char* key, const std::string& value) { return Raw(key, JsonQuoted(value)); }
+  Fields& Number(const char* key, size_t value) { return Raw(key, absl::StrCat(value)); }
+  Fields& Flag(const char* key, bool value) { return Raw(key, value ? "true" : "false"); }
+  Fields& Raw(const char* key, const std::string& json) {
+    absl::StrAppend(&text_, text_.empty() ? "{" : ",", "\n  ", JsonQuoted(key), ": ", json);
+    return *this;
+  }
+  std::string Done() const { return text_ + "\n}\n"; }
+
+ private:
+  std::string text_;
+};
+
+std::string List(const std::vector<std::string>& values) {
+  return absl::StrCat("[",
+                      absl::StrJoin(values, ", ",
+                                    [](std::string* out, const std::string& value) {
+                                      absl::StrAppend(out, JsonQuoted(value));
+                                    }),
+                      "]");
+}
+
+std::string Compute(const ClusterSettings& cluster, size_t threads, const char* dtype_key,
+                    const std::string& dtype) {
+  return absl::StrCat("{\"threads\": ", threads, ", \"isa\": ", JsonQuoted(cluster.isa),
+                      ", \"precision\": ", JsonQuoted(cluster.precision),
+                      ", \"weights\": ", JsonQuoted(cluster.weights), ", ", JsonQuoted(dtype_key),
+                      ": ", JsonQuoted(dtype), "}");
+}
+
+}  // namespace
+
+std::string RouterConfigText(const ClusterSettings& cluster, const RouterSettings& router) {
+  Fields fields;
+  fields.Text("model", cluster.model)
+      .Text("grpc_listen", router.grpc_listen)
+      .Text("admin_listen", router.admin_listen)
+      .Text("endpoints_file", router.endpoints_file)
+      .Text("cluster_secret_file", cluster.secret_file)
+      .Raw("compute", Compute(cluster, router.threads, "dense_dtype", cluster.dense_dtype))
+      .Flag("strict", cluster.strict)
+      .Raw("drain_seconds", "1");  // of the 5 s in which `tessera up` has to end
+  return fields.Done();
+}
+
+std::string ShardConfigText(const ClusterSettings& cluster, const ShardSettings& shard) {
+  Fields fields;
+  fields.Text("model", cluster.model)
+      .Number("shard_id", shard.shard_id)
+      .Number("shard_count", shard.shard_count)
+      .Number("replicas", shard.replicas)
+      .Text("grpc_listen", "127.0.0.1:0")
+      .Text("admin_listen", "127.0.0.1:0")
+      .Text("data_listen", cluster.transport == "grpc" ? "grpc:" : "ucx:127.0.0.1:0")
+      .Text("endpoints_file", shard.endpoints_file)
+      .Text("cluster_secret_file", cluster.secret_file)
+      .Raw("router_addresses", List(shard.router_addresses))
+      .Raw("compute", Compute(cluster, shard.threads, "expert_dtype", cluster.expert_dtype))
+      .Raw("drain_seconds", "1");
+  return fields.Done();
+}
+
+std::string GatewayConfigText(const ClusterSettings& cluster, const GatewaySettings& gateway) {
+  Fields fields;
+  fields.Text("model", cluster.model)
+      .Text("http_listen", gateway.http_listen)
+      .Text("grpc_listen", gateway.grpc_listen)
+      .Text("admin_listen", gateway.admin_listen)
+      .Text("endpoints_file", gateway.endpoints_file)
+      .Raw("router_addresses", List(gateway.router_addresses));
+  return fields.Done();
+}
+
+}  // namespace tessera::cli

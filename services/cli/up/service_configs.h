@@ -1,0 +1,52 @@
+#pragma once
+
+// The config files of the services of one box (protos/tessera/config/v1), as JSON text.
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace tessera::cli {
+
+// What all services of a cluster have in common.
+struct ClusterSettings {
+  std::string model;        // absolute
+  std::string secret_file;  // empty: none
+  bool strict = false;
+  std::string transport = "ucx";  // ucx, grpc
+  std::string isa = "auto";
+  std::string precision = "fast";
+  std::string expert_dtype = "auto";
+  std::string dense_dtype = "auto";
+  std::string weights = "packed";
+};
+
+struct RouterSettings {
+  std::string grpc_listen;
+  std::string admin_listen;
+  std::string endpoints_file;
+  size_t threads = 0;
+};
+std::string RouterConfigText(const ClusterSettings& cluster, const RouterSettings& router);
+
+struct ShardSettings {
+  size_t shard_id = 0;
+  size_t shard_count = 1;
+  size_t replicas = 1;
+  std::vector<std::string> router_addresses;
+  std::string endpoints_file;
+  size_t threads = 0;
+};
+// Every listener at a free port of 127.0.0.1.
+std::string ShardConfigText(const ClusterSettings& cluster, const ShardSettings& shard);
+
+struct GatewaySettings {
+  std::string http_listen;
+  std::string grpc_listen;
+  std::string admin_listen;
+  std::vector<std::string> router_addresses;
+  std::string endpoints_file;
+};
+std::string GatewayConfigText(const ClusterSettings& cluster, const GatewaySettings& gateway);
+
+}  // namespace tessera::cli
