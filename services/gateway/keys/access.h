@@ -28,10 +28,10 @@ enum class RouteClass : uint8_t {
 RouteClass ClassOf(std::string_view path);
 
 // `has_key_file`: the server was given one. `key`: of the request, null if none or wrong.
-// Errors: kUnauthenticated; kPermissionDenied with code "admin_only".
+// Errors: kUnauthenticated; kPermissionDenied.
 absl::Status CheckAccess(RouteClass route, bool has_key_file, bool presented_secret,
                          const ApiKey* key);
-// kPermissionDenied with code "model_not_allowed". `key` may be null: no key file.
+// kPermissionDenied. `key` may be null: no key file.
 absl::Status CheckModel(const ApiKey* key, std::string_view model);
 
 }  // namespace tessera::gateway

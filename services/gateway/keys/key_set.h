@@ -6,7 +6,7 @@
 //              "requests_per_minute": 600, "tokens_per_minute": 200000, "parallel_max": 32,
 //              "weight": 2, "admin": false}]}
 //
-// The hash is SHA-256 and not a slow one: keys are made by us with 256 random bits (MakeKey), so
+// The hash is SHA-256 and not a slow one: keys are made with 256 random bits, so
 // there is nothing to guess, and a slow hash would let strangers spend our processor with wrong
 // keys.
 

@@ -46,6 +46,8 @@ class OutputParser {
   uint32_t failure_count() const;
 
  private:
+  void Add(std::string reasoning, std::string rest, std::vector<OutputEvent>& events);
+
   ReasoningParser reasoning_;
   const std::unique_ptr<ToolParser> tools_;  // null: everything else is content
 };

@@ -37,19 +37,22 @@ class ReasoningParser {
   void Push(std::string_view text, std::string& reasoning, std::string& rest);
   void Flush(std::string& reasoning, std::string& rest);
 
-  bool in_reasoning() const { return state_ == State::kReasoning || state_ == State::kOpening; }
+  bool in_reasoning() const {
+    return state_ == State::kOpening || state_ == State::kOpened || state_ == State::kReasoning;
+  }
 
  private:
   enum class State : uint8_t {
-    kMaybe,      // nothing but white space yet; <think> would open
-    kOpening,    // in reasoning, nothing but newlines yet; <think> is dropped
+    kMaybe,      // at the front; <think> opens the reasoning
+    kOpening,    // at the front, in reasoning; <think> is dropped
+    kOpened,     // newlines of the opening tag are dropped
     kReasoning,  // looking for </think>
-    kClosed,     // behind </think>: newlines are dropped
+    kClosed,     // newlines of the closing tag are dropped
     kRest,
   };
   // One decision about the front of held_; false if it needs more text.
   bool Advance(bool final, std::string& reasoning, std::string& rest);
-  bool AdvanceOpening(bool final, std::string& rest);
+  bool AdvanceFront(bool final, std::string& rest);
   bool AdvanceReasoning(bool final, std::string& reasoning);
 
   State state_;

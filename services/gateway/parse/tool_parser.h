@@ -6,7 +6,7 @@
 //   qwen3_coder
 //   <tool_call>\n<function=f>\n<parameter=p>\nVALUE\n</parameter>\n</function>\n</tool_call>
 //
-// White space around calls belongs to them (at most kGapBytesMax on each side is looked at). What
+// White space around calls belongs to them (64 bytes on each side at most). What
 // begins like a call and is none is content, as it stood; a call that breaks after its name was
 // told keeps the arguments it has.
 
@@ -29,8 +29,6 @@ enum class ToolFormat : uint8_t { kNone, kHermes, kQwen3Coder };
 absl::StatusOr<ToolFormat> ToolFormatFromName(std::string_view name);
 // From the source of the chat template: "<function=" is qwen3_coder, "<tool_call>" else is hermes.
 ToolFormat DetectToolFormat(std::string_view chat_template);
-
-inline constexpr size_t kGapBytesMax = 64;
 
 struct ToolParserOptions {
   std::vector<ToolDefinition> tools;          // schemas give the types of qwen3_coder's arguments

@@ -1,0 +1,54 @@
+#include "services/gateway/keys/access.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+
+namespace tessera::gateway {
+
+RouteClass ClassOf(std::string_view path) {
+  constexpr std::array<std::string_view, 2> kProbes = {"/livez", "/readyz"};
+  constexpr std::array<std::string_view, 2> kAdmin = {"/metrics", "/v1/experts/load"};
+  constexpr std::array<std::string_view, 11> kModel = {"/v1/chat/completions",
+                                                       "/v1/completions",
+                                                       "/v1/models",
+                                                       "/v1/messages",
+                                                       "/v1/messages/count_tokens",
+                                                       "/v1/responses",
+                                                       "/tokenize",
+                                                       "/detokenize",
+                                                       "/health",
+                                                       "/version",
+                                                       "/"};
+  const auto has = [path](const auto& paths) {
+    return std::find(paths.begin(), paths.end(), path) != paths.end();
+  };
+  if (has(kProbes)) return RouteClass::kProbe;
+  if (has(kAdmin)) return RouteClass::kAdmin;
+  if (has(kModel) || path.starts_with("/v1/models/")) return RouteClass::kModel;
+  return RouteClass::kUnknown;
+}
+
+absl::Status CheckAccess(RouteClass route, bool has_key_file, bool presented_secret,
+                         const ApiKey* key) {
+  if (!has_key_file || route == RouteClass::kProbe) return absl::OkStatus();
+  if (key == nullptr) {
+    return absl::UnauthenticatedError(
+        presented_secret ? "The API key is not known here"
+                         : "An API key is needed: send it as 'Authorization: Bearer <key>'");
+  }
+  if (route == RouteClass::kAdmin && !key->admin) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("The key '", key->name, "' is no admin key, which this path needs"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckModel(const ApiKey* key, std::string_view model) {
+  if (key == nullptr || key->may_use(model)) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat(
+      "The key '", key->name, "' may not use the model '", std::string(model.substr(0, 200)), "'"));
+}
+
+}  // namespace tessera::gateway
