@@ -60,12 +60,12 @@ void Exchanger::PlanAll(Flight& flight) {
   const RoutingView& routing = flight.routed.routing;
   const Placement& placement = flight.view->placement;
   plan_.homeless.clear();
-  plan_.shards.clear();
   if (*std::max_element(routing.experts.begin(), routing.experts.end()) <
       placement.shape().expert_count) {
     PlanDispatch(flight.layer, routing, placement,
                  {.outstanding_rows = weights_, .seed = flight.ticket}, plan_);
   } else {  // no placement yet: nobody holds anything
+    plan_.shards.clear();
     for (const uint32_t expert : routing.experts) plan_.homeless.push_back(ExpertId{expert});
     std::sort(plan_.homeless.begin(), plan_.homeless.end());
     plan_.homeless.erase(std::unique(plan_.homeless.begin(), plan_.homeless.end()),

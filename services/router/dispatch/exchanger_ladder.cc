@@ -98,6 +98,10 @@ absl::Status Exchanger::OnReply(Flight& flight, FlightCall& call, Attempt attemp
   call.answer = std::move(event);
   call.rows = call.answer.reply.rows;
   call.state = FlightCall::State::kAnswered;
+  for (size_t i = 0; i < flight.call_count; ++i) {  // its slot may be what another waits for
+    FlightCall& other = *flight.calls[i];
+    if (other.state == FlightCall::State::kReady && other.waited_for_credit) other.ready_at = now;
+  }
   return absl::OkStatus();
 }
 

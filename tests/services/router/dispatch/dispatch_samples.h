@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -77,6 +78,7 @@ struct DispatchBench {
         adapted, DispatchRooms{cluster.exchange(), cluster, cluster.clock(), registry,
                                [this](absl::Duration timeout, std::vector<ExchangeEvent>& events) {
                                  cluster.Wait(timeout, events);
+                                 if (tamper) tamper(events);
                                }});
   }
 
@@ -137,6 +139,8 @@ struct DispatchBench {
   Registry registry;
   SimulatedCluster cluster;
   const bool strict;
+  // Sees events before the dispatcher does.
+  std::function<void(std::vector<ExchangeEvent>&)> tamper;
   std::unique_ptr<Dispatcher> dispatcher;
 };
 

@@ -255,6 +255,34 @@ TEST(Dispatcher, AnExchangeHasAnEnd) {
   bench.cluster.shard(0).compute = absl::Microseconds(100);
 }
 
+TEST(Dispatcher, AnAnswerOfAWrongShapeIsABug) {
+  DispatchBench bench(Cluster(2, 2));
+  bench.tamper = [](std::vector<ExchangeEvent>& events) {
+    for (ExchangeEvent& event : events) event.reply.rows.rows += 1;
+  };
+  Matrix sum;
+  const absl::Status status = bench.Run(RandomWork(3, 1), sum);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("4 x 8"));
+  bench.tamper = nullptr;
+  bench.ExpectRight(2);
+  bench.ExpectNoSlotLeaks();
+}
+
+TEST(Dispatcher, ASlotThatComesFreeIsUsedAtOnce) {
+  SimulatedClusterConfig config = Cluster(1);
+  config.geometry.rows_max = 2;
+  config.geometry.pairs_max = 6;
+  config.credits = 1;
+  DispatchConfig dispatch;
+  dispatch.credit_poll = absl::Milliseconds(100);
+  DispatchBench bench(config, dispatch);
+  const absl::Duration start = bench.cluster.clock().Elapsed();
+  bench.ExpectRight(1, 20);
+  EXPECT_EQ(bench.ShardTotal("calls"), 10);
+  EXPECT_LT(bench.cluster.clock().Elapsed() - start, absl::Milliseconds(100));
+}
+
 TEST(Dispatcher, ASlowReplicaIsHedgedAndTheFirstAnswerCounts) {
   DispatchConfig config;
   config.hedge_share_max = 0.05;
