@@ -33,11 +33,14 @@ ExchangeServer::ExchangeServer(const ExchangeConfig& config, const Clock& clock,
                    [this](absl::Duration now) { return OnTimer(now); }});
 }
 
-ExchangeServer::~ExchangeServer() {
+ExchangeServer::~ExchangeServer() { Shut(); }
+
+void ExchangeServer::Shut() {
   progress_.Stop();
   calls_.clear();
   absl::MutexLock lock(&progress_.mutex());
   for (const auto& [link, peer] : peers_) progress_.transport().Close(link, /*flush=*/true);
+  peers_.clear();
 }
 
 absl::StatusOr<std::string> ExchangeServer::Listen(const std::string& address) {

@@ -78,6 +78,8 @@ class ExchangeServer {
   // Tells all routers, now and to come, that nothing new is taken; later calls are refused with
   // kDraining. Calls already here are to be answered.
   void Drain();
+  // Ends all connections; nothing arrives any more. Calls must be gone. A second Shut does nothing.
+  void Shut();
   // Ends the connection of a peer that broke the contract beyond what is checked here.
   void CutOff(PeerId peer, const absl::Status& why);
 
