@@ -34,6 +34,14 @@ const HeldExpert* ExpertTable::Find(LayerIndex layer, ExpertId expert) const {
   return slots_[slot_of_[index]].get();
 }
 
+std::vector<const HeldExpert*> ExpertTable::ByUnit() const {
+  std::vector<const HeldExpert*> held;
+  for (const uint32_t slot : slot_of_) {
+    if (slot != kNowhere) held.push_back(slots_[slot].get());
+  }
+  return held;
+}
+
 void ExpertTable::Put(std::shared_ptr<const HeldExpert> expert) {
   const size_t index = IndexOf(expert->unit);
   TESSERA_CHECK(expert->slot < slots_.size() && slots_[expert->slot] == nullptr);

@@ -52,6 +52,9 @@ class ExpertTable {
     return slot < slots_.size() ? slots_[slot].get() : nullptr;
   }
 
+  // All that is held, ascending by layer, then expert.
+  std::vector<const HeldExpert*> ByUnit() const;
+
   size_t slot_count() const { return slots_.size(); }
   size_t unit_count() const { return unit_count_; }
   size_t size_bytes() const { return size_bytes_; }  // of all weights

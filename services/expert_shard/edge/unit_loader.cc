@@ -1,0 +1,87 @@
+#include "services/expert_shard/edge/unit_loader.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status.h"
+
+namespace tessera::expert_shard {
+namespace {
+
+absl::Status StopsNow() { return absl::UnavailableError("the shard stops"); }
+
+// All slots are free or hold what they are to hold; said before anything is read.
+absl::Status CheckSlots(const ExpertTable& table, const std::vector<UnitInSlot>& load) {
+  for (const UnitInSlot& each : load) {
+    const HeldExpert* there = table.AtSlot(each.slot);
+    if (there == nullptr || there->unit == each.unit) continue;
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "slot ", each.slot, " for ", NameOf(each.unit), " holds ", NameOf(there->unit), "; ",
+        table.slot_count() - table.unit_count(), " of ", table.slot_count(), " slots are free"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+UnitLoader::UnitLoader(ExpertStore& store, const Clock& clock, std::function<void()> changed)
+    : store_(store), clock_(clock), changed_(std::move(changed)) {
+  thread_ = Thread("loader", [this](std::stop_token) {
+    while (std::optional<Job> job = jobs_.Pop()) {
+      job->done(stopping_.HasBeenNotified() ? absl::StatusOr<LoadOutcome>(StopsNow())
+                                            : Run(job->order));
+    }
+  });
+}
+
+void UnitLoader::Stop() {
+  if (!stopping_.HasBeenNotified()) stopping_.Notify();
+  jobs_.Close();
+  thread_.Stop();
+}
+
+void UnitLoader::Submit(LoadOrder order, LoadDone done) {
+  Job job{std::move(order), std::move(done)};
+  if (jobs_.TryPush(std::move(job))) return;
+  job.done(jobs_.closed() ? StopsNow()
+                          : absl::ResourceExhaustedError(
+                                absl::StrCat("more than ", kJobsMax, " orders wait already")));
+}
+
+absl::StatusOr<LoadOutcome> UnitLoader::Run(const LoadOrder& order) {
+  const absl::Duration start = clock_.Elapsed();
+  LoadOutcome outcome;
+  TESSERA_RETURN_IF_ERROR(CheckSlots(*store_.Snapshot(), order.load));
+  for (const UnitInSlot& each : order.load) {
+    TESSERA_RETURN_IF_ERROR(KeepPace(order, start, outcome.read_bytes));
+    TESSERA_ASSIGN_OR_RETURN(const size_t bytes, store_.Load(each.unit, each.slot));
+    outcome.read_bytes += bytes;
+    if (bytes > 0) changed_();
+  }
+  size_t dropped = 0;
+  for (const UnitInSlot& each : order.drop) dropped += store_.Drop(each.unit, each.slot);
+  if (dropped > 0) changed_();
+  outcome.took = clock_.Elapsed() - start;
+  TESSERA_LOG(INFO) << "loaded " << order.load.size() << " units (" << outcome.read_bytes
+                    << " bytes read) and dropped " << dropped << " in "
+                    << absl::FormatDuration(outcome.took) << "; " << store_.unit_count()
+                    << " are held";
+  return outcome;
+}
+
+absl::Status UnitLoader::KeepPace(const LoadOrder& order, absl::Duration start,
+                                  uint64_t read_bytes) {
+  if (stopping_.HasBeenNotified()) return StopsNow();
+  if (order.bytes_per_second_max == 0) return absl::OkStatus();
+  const absl::Duration due = start + absl::Seconds(static_cast<double>(read_bytes) /
+                                                   static_cast<double>(order.bytes_per_second_max));
+  const absl::Duration ahead = due - clock_.Elapsed();
+  if (ahead > absl::ZeroDuration() && stopping_.WaitForNotificationWithTimeout(ahead)) {
+    return StopsNow();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tessera::expert_shard

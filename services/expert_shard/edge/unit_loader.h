@@ -1,0 +1,73 @@
+#pragma once
+
+// Changes what a shard holds while it serves, one request after the other, on a thread of its own.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/concurrency/bounded_queue.h"
+#include "common/concurrency/thread.h"
+#include "services/expert_shard/experts/expert_store.h"
+
+namespace tessera::expert_shard {
+
+// A unit and where it is to be, or is.
+struct UnitInSlot {
+  ExpertUnit unit;
+  uint32_t slot = 0;
+};
+
+struct LoadOrder {
+  std::vector<UnitInSlot> load;
+  std::vector<UnitInSlot> drop;       // after the loads; what is not there is ignored
+  uint64_t bytes_per_second_max = 0;  // of reading; 0: as fast as it goes
+};
+
+struct LoadOutcome {
+  uint64_t read_bytes = 0;
+  absl::Duration took;
+};
+using LoadDone = std::function<void(absl::StatusOr<LoadOutcome>)>;
+
+// Thread-safe.
+class UnitLoader {
+ public:
+  // `changed` is called after each unit that came or went. References are borrowed.
+  UnitLoader(ExpertStore& store, const Clock& clock, std::function<void()> changed);
+  ~UnitLoader() { Stop(); }
+
+  // `done` is called once, by the loader's thread or, where the order is refused, by this one:
+  //   kResourceExhausted  a slot is taken, or too many orders wait
+  //   kUnavailable        the shard stops
+  //   and the errors of ExpertStore::Load. What was loaded before an error stays.
+  void Submit(LoadOrder order, LoadDone done);
+  // Lets the unit under way finish; all that waits ends kUnavailable.
+  void Stop();
+
+ private:
+  struct Job {
+    LoadOrder order;
+    LoadDone done;
+  };
+  static constexpr size_t kJobsMax = 256;
+
+  absl::StatusOr<LoadOutcome> Run(const LoadOrder& order);
+  // Waits until `read_bytes` since `start` are no more than the order allows.
+  absl::Status KeepPace(const LoadOrder& order, absl::Duration start, uint64_t read_bytes);
+
+  ExpertStore& store_;
+  const Clock& clock_;
+  const std::function<void()> changed_;
+  BoundedQueue<Job> jobs_{kJobsMax};
+  absl::Notification stopping_;
+  Thread thread_;
+};
+
+}  // namespace tessera::expert_shard
