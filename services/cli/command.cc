@@ -6,6 +6,7 @@
 #include <string>
 
 #include "services/cli/bench_command.h"
+#include "services/cli/generate_command.h"
 #include "services/cli/inspect_command.h"
 #include "services/cli/logits_command.h"
 #include "services/cli/tokenize_command.h"
@@ -20,6 +21,7 @@ int Tokenize(std::span<const std::string_view> args, const Streams& streams) {
 
 constexpr std::array kCommands = {
     Command{"up", "a whole cluster on this box, until Ctrl-C", &RunUp},
+    Command{"generate", "token ids to token ids, by a running cluster", &RunGenerate},
     Command{"inspect", "what a checkpoint holds, how big it is, and where it fits", &RunInspect},
     Command{"logits", "the logits of every position of a list of token ids", &RunLogits},
     Command{"bench", "speed of prefill and decode, and the share of the machine's limit",

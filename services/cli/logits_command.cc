@@ -6,14 +6,13 @@
 #include <fstream>
 #include <ostream>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "services/cli/local_engine.h"
 #include "services/cli/model_flags.h"
 #include "services/cli/progress_bar.h"
+#include "services/cli/token_ids.h"
 
 namespace tessera::cli {
 namespace {
@@ -62,19 +61,6 @@ class FileSink final : public router::TokenSink {
   size_t positions_ = 0;
 };
 
-absl::StatusOr<std::vector<TokenId>> ParseIds(const std::string& text) {
-  std::vector<TokenId> ids;
-  for (absl::string_view word : absl::StrSplit(text, ',')) {
-    TokenId id = 0;
-    if (!absl::SimpleAtoi(word, &id) || id < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--ids: '", word, "' is not a token id; give a list such as 1,2,3"));
-    }
-    ids.push_back(id);
-  }
-  return ids;
-}
-
 struct LogitsOptions {
   std::string model;
   std::string ids;
@@ -86,7 +72,7 @@ absl::Status WriteLogits(const LogitsOptions& options, std::ostream& err) {
   if (options.model.empty() || options.ids.empty() || options.out.empty()) {
     return absl::InvalidArgumentError("logits needs --model=DIR, --ids=1,2,3 and --out=FILE");
   }
-  TESSERA_ASSIGN_OR_RETURN(std::vector<TokenId> ids, ParseIds(options.ids));
+  TESSERA_ASSIGN_OR_RETURN(std::vector<TokenId> ids, ParseTokenIds(options.ids));
   FileSink sink(options.out);
   TESSERA_RETURN_IF_ERROR(sink.opened());
   const RealClock clock;
