@@ -213,7 +213,8 @@ void ShardSessions::Run(Session& session) {
 }
 
 absl::StatusOr<ShardLink> ShardSessions::OpenLink(Session& session,
-                                                  const wire::ShardDescriptor& target) {
+                                                  const wire::ShardDescriptor& target,
+                                                  bool& process_gone) {
   TESSERA_ASSIGN_OR_RETURN(std::shared_ptr<ShardCalls> calls,
                            ShardCalls::Create(target.grpc_address, config_.secret, config_.tls));
   {
@@ -222,8 +223,9 @@ absl::StatusOr<ShardLink> ShardSessions::OpenLink(Session& session,
     session.calls = calls;
   }
   const SessionOffer& offer = config_.offer;
-  TESSERA_ASSIGN_OR_RETURN(const SessionGrant grant,
-                           calls->OpenSession(offer, config_.session_timeout));
+  absl::StatusOr<SessionGrant> granted = calls->OpenSession(offer, config_.session_timeout);
+  process_gone = absl::IsUnavailable(granted.status());
+  TESSERA_ASSIGN_OR_RETURN(const SessionGrant grant, std::move(granted));
   if (grant.incarnation != target.incarnation) {
     return absl::UnavailableError(
         absl::StrCat(target.grpc_address, " is another life of the shard: incarnation ",
@@ -252,8 +254,9 @@ absl::StatusOr<ShardLink> ShardSessions::OpenLink(Session& session,
 }
 
 void ShardSessions::Connect(Session& session, const wire::ShardDescriptor& target) {
-  const absl::StatusOr<ShardLink> link = OpenLink(session, target);
-  if (!link.ok()) return OnFailure(session, target, link.status());
+  bool process_gone = false;
+  const absl::StatusOr<ShardLink> link = OpenLink(session, target, process_gone);
+  if (!link.ok()) return OnFailure(session, target, link.status(), process_gone);
   {
     absl::MutexLock lock(&mutex_);
     session.failures = 0;
@@ -270,7 +273,7 @@ void ShardSessions::Connect(Session& session, const wire::ShardDescriptor& targe
 }
 
 void ShardSessions::OnFailure(Session& session, const wire::ShardDescriptor& target,
-                              const absl::Status& status) {
+                              const absl::Status& status, bool process_gone) {
   int failures = 0;
   {
     absl::MutexLock lock(&mutex_);
@@ -286,7 +289,7 @@ void ShardSessions::OnFailure(Session& session, const wire::ShardDescriptor& tar
                          << failures << ": " << status.ToString() << "; trying again";
   }
   if (callbacks_.on_unreachable) {
-    callbacks_.on_unreachable(target.shard, target.incarnation, status);
+    callbacks_.on_unreachable(target.shard, target.incarnation, status, process_gone);
   }
 }
 
@@ -296,9 +299,10 @@ void ShardSessions::Stop() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
     for (auto& [id, session] : sessions_) {
-      if (session->calls != nullptr) session->calls->Cancel();
+      Unlink(*session);
       sessions.push_back(session.get());
     }
+    PublishView();
   }
   for (Session* session : sessions) session->thread.Stop();
 }

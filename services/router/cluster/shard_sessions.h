@@ -57,8 +57,9 @@ struct ShardSessionsConfig {
 struct SessionCallbacks {
   std::function<void(ShardId, uint64_t incarnation)> on_connected;
   std::function<void(ShardId, uint64_t incarnation)> on_down;  // its link broke
-  // An attempt to connect failed.
-  std::function<void(ShardId, uint64_t incarnation, const absl::Status&)> on_unreachable;
+  // An attempt to connect failed; `process_gone`: nobody answers at its gRPC address.
+  std::function<void(ShardId, uint64_t incarnation, const absl::Status&, bool process_gone)>
+      on_unreachable;
 };
 
 // Thread-safe.
@@ -89,7 +90,7 @@ class ShardSessions {
   // Calls in flight to a shard; 0 if it has no link.
   uint32_t CallsInFlight(ShardId shard) const;
 
-  // Ends calls and threads; orders not done fail with kCancelled. The last view stays.
+  // Ends calls and threads; orders not done fail with kCancelled. The last view has no links.
   void Stop();
 
  private:
@@ -123,8 +124,10 @@ class ShardSessions {
   Task NextTask(Session& session);
   bool HasTask(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Connect(Session& session, const wire::ShardDescriptor& target);
-  absl::StatusOr<ShardLink> OpenLink(Session& session, const wire::ShardDescriptor& target);
-  void OnFailure(Session& session, const wire::ShardDescriptor& target, const absl::Status& status);
+  absl::StatusOr<ShardLink> OpenLink(Session& session, const wire::ShardDescriptor& target,
+                                     bool& process_gone);
+  void OnFailure(Session& session, const wire::ShardDescriptor& target, const absl::Status& status,
+                 bool process_gone);
   // Takes the link out; its thread ends it.
   void Unlink(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PublishView() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

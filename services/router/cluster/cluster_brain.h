@@ -1,0 +1,137 @@
+#pragma once
+
+// What stands behind Cluster: joins registry, sessions, repair, service and follower.
+// Lock order: mutex_, then inbox_mutex_, the service's or the sessions'.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/concurrency/snapshot.h"
+#include "common/concurrency/thread.h"
+#include "common/metrics/metrics.h"
+#include "services/router/cluster/cluster.h"
+#include "services/router/cluster/cluster_metrics.h"
+#include "services/router/cluster/cluster_service.h"
+#include "services/router/cluster/placement_follower.h"
+#include "services/router/cluster/shard_directory.h"
+#include "services/router/cluster/shard_registry.h"
+#include "services/router/cluster/shard_sessions.h"
+#include "services/router/cluster/unit_repair.h"
+
+namespace tessera::router {
+
+// Thread-safe.
+class ClusterBrain : public ShardDirectory, private ClusterControl {
+ public:
+  ClusterBrain(ClusterConfig config, ExchangeClient& exchange, const Clock& clock,
+               tessera::Registry& metrics);
+  ~ClusterBrain() override { Stop(); }
+
+  void Start();
+  void Stop();
+  NamedService named_service() { return service_.named(); }
+  absl::Status Coverage() const;
+  absl::Status WaitUntilCovered(absl::Duration timeout) const;
+
+  // ShardDirectory
+  std::shared_ptr<const ClusterView> View() const override { return sessions_.View(); }
+  void ReportDown(PeerId peer, const absl::Status& why) override;
+  void RequestUnits(LayerIndex layer, std::span<const ExpertId> experts) override;
+
+ private:
+  using DrainDone = std::function<void(const absl::StatusOr<Epoch>&)>;
+  struct Draining {
+    ShardId shard{};
+    uint64_t incarnation = 0;
+    absl::Duration deadline;
+    std::vector<DrainDone> done;
+    bool evacuated = false;  // its epoch is out
+    Epoch epoch{};           // the first without it
+    uint64_t view_version = 0;
+    absl::Duration published_at;
+  };
+  // What a load taught a follower before its leader told it.
+  struct Overlay {
+    uint64_t incarnation = 0;
+    std::vector<wire::HeldUnit> held;
+    absl::Duration until;
+  };
+  using Answers = std::vector<std::pair<DrainDone, absl::StatusOr<Epoch>>>;
+
+  // ClusterControl
+  absl::Status CheckLeads() const override;
+  absl::StatusOr<Registration> Register(const wire::ModelIdentity& model,
+                                        wire::ShardDescriptor shard) override;
+  absl::StatusOr<HeartbeatAnswer> Heartbeat(ShardHeartbeat heartbeat) override;
+  void Drain(ShardId shard, uint64_t incarnation, DrainDone done) override;
+  std::shared_ptr<const wire::PublishedPlacement> Published() const override {
+    return published_.Read();
+  }
+
+  bool leads() const { return config_.leader.empty(); }
+  void Run();
+  // One round: silence, links, repair, drains, metrics.
+  void Step();
+  void Wake();
+  void OnConnected(ShardId shard, uint64_t incarnation);
+  void OnUnreachable(ShardId shard, uint64_t incarnation, bool process_gone);
+  void OnLeaderPlacement(std::shared_ptr<const wire::PublishedPlacement> published);
+  void OnOrderDone(const ShardOrder& order, absl::Duration began,
+                   const absl::StatusOr<LoadOutcome>& outcome);
+
+  void PublishIfChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PublishOverlaid() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<RepairShard> RepairShards(std::vector<wire::ShardDescriptor>& memory)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Orders to give without the lock.
+  std::vector<ShardOrder> Repair(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AdvanceDrains(absl::Duration now, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Nothing: goes on.
+  std::optional<absl::StatusOr<Epoch>> AdvanceDrain(Draining& drain, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What the inbox has for the registry.
+  void TakeSuspects() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetMetrics(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const ClusterConfig config_;  // constant after construction
+  ExchangeClient& exchange_;
+  const Clock& clock_;
+  ClusterMetrics metrics_;
+  ClusterService service_;
+  Snapshot<wire::PublishedPlacement> published_;
+  ShardSessions sessions_;
+  std::unique_ptr<PlacementFollower> follower_;
+  Thread thread_;
+
+  absl::Mutex mutex_;
+  ShardRegistry registry_ ABSL_GUARDED_BY(mutex_);
+  UnitRepair repair_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Draining> drains_ ABSL_GUARDED_BY(mutex_);
+  std::map<ShardId, uint64_t> connected_ ABSL_GUARDED_BY(mutex_);  // incarnations once linked
+  uint64_t repaired_version_ ABSL_GUARDED_BY(mutex_) = 0;          // view that repair saw last
+  uint64_t hidden_version_ ABSL_GUARDED_BY(mutex_) = 0;  // view without the last hidden copies
+  std::shared_ptr<const wire::PublishedPlacement> followed_ ABSL_GUARDED_BY(mutex_);
+  std::map<ShardId, Overlay> overlays_ ABSL_GUARDED_BY(mutex_);
+
+  // What wakes the thread; apart, so that the engine never waits for a round.
+  absl::Mutex inbox_mutex_;
+  std::vector<std::pair<LayerIndex, std::vector<ExpertId>>> wishes_ ABSL_GUARDED_BY(inbox_mutex_);
+  std::vector<std::pair<ShardId, uint64_t>> suspects_ ABSL_GUARDED_BY(inbox_mutex_);
+  bool woken_ ABSL_GUARDED_BY(inbox_mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(inbox_mutex_) = false;
+};
+
+}  // namespace tessera::router

@@ -1,0 +1,70 @@
+#pragma once
+
+// What operators see of the cluster.
+
+#include "common/metrics/metrics.h"
+
+namespace tessera::router {
+
+struct ClusterMetrics {
+  explicit ClusterMetrics(Registry& registry)
+      : loading(Shards(registry, "loading")),
+        ready(Shards(registry, "ready")),
+        draining(Shards(registry, "draining")),
+        linked(registry.AddGauge("tessera_router_shards_linked",
+                                 "Expert shards this router has a data connection to.")),
+        epoch(registry.AddGauge("tessera_router_placement_epoch",
+                                "Epoch of the newest placement map.")),
+        copies_min(registry.AddGauge("tessera_router_expert_copies_min",
+                                     "Fewest live copies any expert has; 0: steps wait.")),
+        units_missing(registry.AddGauge("tessera_router_experts_missing",
+                                        "(layer, expert) units without a live copy.")),
+        units_unplaceable(
+            registry.AddGauge("tessera_router_experts_unplaceable",
+                              "Units without a live copy that no shard has a free slot for.")),
+        heartbeat_age(registry.AddGauge("tessera_router_heartbeat_age_seconds",
+                                        "Age of the oldest last heartbeat of a living shard.")),
+        lost(registry.AddCounter("tessera_router_shards_lost_total",
+                                 "Shards that left without draining.")),
+        connects(registry.AddCounter("tessera_router_shard_connects_total",
+                                     "Data connections made to shards, reconnects included.")),
+        downs(registry.AddCounter("tessera_router_shard_downs_total",
+                                  "Data connections to shards that broke.")),
+        loads(registry.AddCounter("tessera_router_unit_loads_total",
+                                  "Units loaded by shards on this router's order.")),
+        drops(registry.AddCounter("tessera_router_unit_drops_total",
+                                  "Surplus copies let go on this router's order.")),
+        load_bytes(registry.AddCounter("tessera_router_unit_load_bytes_total",
+                                       "Bytes shards read for those loads.")),
+        load_failures(registry.AddCounter("tessera_router_unit_load_failures_total",
+                                          "Orders to load or drop that failed.")),
+        load_seconds(registry.AddHistogram("tessera_router_unit_load_seconds",
+                                           "Time one order to load units took.",
+                                           {0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30})) {}
+
+  Gauge loading;
+  Gauge ready;
+  Gauge draining;
+  Gauge linked;
+  Gauge epoch;
+  Gauge copies_min;
+  Gauge units_missing;
+  Gauge units_unplaceable;
+  Gauge heartbeat_age;
+  Counter lost;
+  Counter connects;
+  Counter downs;
+  Counter loads;
+  Counter drops;
+  Counter load_bytes;
+  Counter load_failures;
+  Histogram load_seconds;
+
+ private:
+  static Gauge Shards(Registry& registry, const char* state) {
+    return registry.AddGauge("tessera_router_shards", "Registered expert shards by state.",
+                             {{"state", state}});
+  }
+};
+
+}  // namespace tessera::router

@@ -1,0 +1,222 @@
+// The parts of a round: what is published, repaired, drained, measured.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/log.h"
+#include "services/router/cluster/cluster_brain.h"
+
+namespace tessera::router {
+namespace {
+
+// A dispatcher that sleeps may hold an old view for ever; one that works does not for so long.
+constexpr absl::Duration kViewLife = absl::Milliseconds(300);
+
+}  // namespace
+
+void ClusterBrain::PublishIfChanged() {
+  std::shared_ptr<const wire::PublishedPlacement> next = registry_.Snapshot();
+  if (next == published_.Read()) return;
+  published_.Publish(next);
+  sessions_.SetPlacement(std::move(next));
+  service_.Announce();
+}
+
+void ClusterBrain::OnLeaderPlacement(std::shared_ptr<const wire::PublishedPlacement> published) {
+  const PlacementShape& shape = published->placement.shape();
+  if (shape.layer_count != config_.model.layer_count ||
+      shape.expert_count != config_.model.expert_count) {
+    TESSERA_LOG(ERROR) << "the leader " << config_.leader << " places " << shape.layer_count
+                       << " layers of " << shape.expert_count
+                       << " experts, this router's model has " << config_.model.layer_count
+                       << " of " << config_.model.expert_count << "; its placement is ignored";
+    return;
+  }
+  absl::MutexLock lock(&mutex_);
+  followed_ = std::move(published);
+  PublishOverlaid();
+  Wake();
+}
+
+// The leader's placement and what loads of our own taught us that it does not tell yet.
+void ClusterBrain::PublishOverlaid() {
+  const absl::Duration now = clock_.Elapsed();
+  std::erase_if(overlays_, [now](const auto& o) { return now >= o.second.until; });
+  std::vector<PlacedUnit> units = followed_->placement.Units();
+  const size_t told = units.size();
+  for (const wire::ShardDescriptor& shard : followed_->shards) {
+    const auto it = overlays_.find(shard.shard);
+    if (it == overlays_.end() || it->second.incarnation != shard.incarnation ||
+        shard.state != wire::ShardState::kReady) {
+      continue;
+    }
+    for (const wire::HeldUnit& held : it->second.held) {
+      const bool known = std::any_of(units.begin(), units.end(), [&](const PlacedUnit& u) {
+        return u.replica.shard == shard.shard &&
+               ((u.layer == held.layer && u.expert == held.expert) || u.replica.slot == held.slot);
+      });
+      if (!known) {
+        units.push_back({held.layer, held.expert, {shard.shard, held.slot, held.weights_version}});
+      }
+    }
+  }
+  std::shared_ptr<const wire::PublishedPlacement> next = followed_;
+  if (units.size() != told) {
+    auto merged = Placement::Build(followed_->placement.epoch(), followed_->placement.shape(),
+                                   std::move(units));
+    if (merged.ok()) {
+      next = std::make_shared<const wire::PublishedPlacement>(
+          wire::PublishedPlacement{*std::move(merged), followed_->shards});
+    } else {
+      TESSERA_LOG(WARNING) << "a shard told impossible units: " << merged.status().message();
+    }
+  }
+  published_.Publish(next);
+  sessions_.SetPlacement(std::move(next));
+}
+
+std::vector<RepairShard> ClusterBrain::RepairShards(std::vector<wire::ShardDescriptor>& memory) {
+  const std::shared_ptr<const wire::PublishedPlacement> published = published_.Read();
+  const std::shared_ptr<const ClusterView> view = sessions_.View();
+  std::vector<RepairShard> shards;
+  memory.clear();
+  memory.reserve(published->shards.size());  // pointers to it are handed out
+  for (const wire::ShardDescriptor& shard : published->shards) {
+    const ShardLink* link = view->LinkOf(shard.shard);
+    const bool usable = shard.state == wire::ShardState::kReady && link != nullptr &&
+                        link->incarnation == shard.incarnation;
+    const bool leaving = std::any_of(drains_.begin(), drains_.end(), [&](const Draining& d) {
+      return d.shard == shard.shard && d.incarnation == shard.incarnation;
+    });
+    const wire::ShardDescriptor* complete = leads() ? registry_.Find(shard.shard) : nullptr;
+    if (complete == nullptr) {
+      memory.push_back(shard);
+      complete = &memory.back();
+    }
+    shards.push_back({complete, usable, leaving});
+  }
+  if (leads()) return shards;
+  for (const PlacedUnit& unit : published->placement.Units()) {
+    const auto it = std::find_if(memory.begin(), memory.end(), [&](const auto& shard) {
+      return shard.shard == unit.replica.shard;
+    });
+    it->held.push_back({unit.layer, unit.expert, unit.replica.slot, unit.replica.weights_version});
+  }
+  return shards;
+}
+
+std::vector<ShardOrder> ClusterBrain::Repair(absl::Duration now) {
+  const uint64_t version = sessions_.View()->version;
+  if (repair_.idle() && drains_.empty() && version == repaired_version_) return {};
+  repaired_version_ = version;
+  std::vector<wire::ShardDescriptor> memory;
+  const std::vector<RepairShard> shards = RepairShards(memory);
+  const bool quiet = sessions_.OlderViewsGone(hidden_version_);
+  RepairActions actions = repair_.Next(published_.Read()->placement, shards, quiet, now);
+  for (const auto& [shard, units] : actions.hide) {
+    const wire::ShardDescriptor* found = registry_.Find(shard);
+    TESSERA_CHECK(found != nullptr);  // Next knows its shards from the registry
+    TESSERA_CHECK(registry_.Hide(shard, found->incarnation, units).ok());
+  }
+  for (const auto& [shard, units] : actions.unhide) registry_.Unhide(shard, units);
+  if (leads()) PublishIfChanged();
+  if (!actions.hide.empty()) hidden_version_ = sessions_.View()->version;
+  return std::move(actions.orders);
+}
+
+void ClusterBrain::AdvanceDrains(absl::Duration now, Answers& answers) {
+  for (Draining& drain : drains_) {
+    const std::optional<absl::StatusOr<Epoch>> end = AdvanceDrain(drain, now);
+    if (!end) continue;
+    for (DrainDone& done : drain.done) answers.emplace_back(std::move(done), *end);
+    drain.done.clear();
+  }
+  std::erase_if(drains_, [](const Draining& drain) { return drain.done.empty(); });
+}
+
+std::optional<absl::StatusOr<Epoch>> ClusterBrain::AdvanceDrain(Draining& drain,
+                                                                absl::Duration now) {
+  const std::string name = absl::StrCat("shard ", ToIndex(drain.shard));
+  const wire::ShardDescriptor* found = registry_.Find(drain.shard);
+  const auto published = published_.Read();
+  if (found == nullptr || found->incarnation != drain.incarnation) {
+    return published->placement.epoch();  // it went by itself
+  }
+  if (!drain.evacuated) {
+    std::vector<wire::ShardDescriptor> memory;
+    const size_t only = UnitRepair::OnlyOn(drain.shard, published->placement, RepairShards(memory));
+    if (only > 0 && repair_.unplaceable() > 0 && !repair_.busy()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(name, " alone holds ", only, " experts, and no other shard has a slot for ",
+                       repair_.unplaceable(), " of them; it stays in the map"));
+    }
+    if (only > 0 && now >= drain.deadline) {
+      return absl::DeadlineExceededError(
+          absl::StrCat(name, " still alone holds ", only, " experts after ",
+                       absl::FormatDuration(config_.drain_timeout), "; it stays in the map"));
+    }
+    if (only > 0) return std::nullopt;
+    drain.epoch = *registry_.Drain(drain.shard, drain.incarnation);
+    PublishIfChanged();
+    drain.evacuated = true;
+    drain.published_at = now;
+    drain.view_version = sessions_.View()->version;
+  }
+  const bool views_gone =
+      sessions_.OlderViewsGone(drain.view_version) || now - drain.published_at >= kViewLife;
+  const bool calls_gone = sessions_.CallsInFlight(drain.shard) == 0;
+  if ((!views_gone || !calls_gone) && now < drain.deadline) return std::nullopt;
+  TESSERA_LOG(INFO) << name << " drained, epoch " << static_cast<uint64_t>(drain.epoch);
+  return drain.epoch;
+}
+
+void ClusterBrain::SetMetrics(absl::Duration now) {
+  const auto view = sessions_.View();
+  metrics_.linked.Set(static_cast<double>(
+      std::count_if(view->links.begin(), view->links.end(), [](const auto& l) { return !!l; })));
+  metrics_.epoch.Set(static_cast<double>(static_cast<uint64_t>(view->placement.epoch())));
+  metrics_.copies_min.Set(static_cast<double>(repair_.copies_min()));
+  metrics_.units_missing.Set(static_cast<double>(repair_.without_copy()));
+  metrics_.units_unplaceable.Set(static_cast<double>(repair_.unplaceable()));
+  if (!leads()) return;
+  const ShardCounts counts = registry_.Counts(now);
+  metrics_.loading.Set(static_cast<double>(counts.loading));
+  metrics_.ready.Set(static_cast<double>(counts.ready));
+  metrics_.draining.Set(static_cast<double>(counts.draining));
+  metrics_.heartbeat_age.Set(absl::ToDoubleSeconds(counts.heartbeat_age_max));
+}
+
+absl::Status ClusterBrain::Coverage() const {
+  const std::shared_ptr<const ClusterView> view = sessions_.View();
+  size_t missing = 0;
+  std::string first;
+  for (const LayerIndex layer : config_.moe_layers) {
+    for (uint32_t e = 0; e < config_.model.expert_count; ++e) {
+      const auto replicas = view->placement.replicas(layer, ExpertId{e});
+      const bool live = std::any_of(replicas.begin(), replicas.end(), [&](const Replica& replica) {
+        return view->LinkOf(replica.shard) != nullptr;
+      });
+      if (live || missing++ > 0) continue;
+      first = absl::StrCat("expert ", e, " of layer ", ToIndex(layer));
+    }
+  }
+  if (missing == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(missing, " experts have no live copy, the first is ",
+                                             first, "; ", view->placement.shards().size(),
+                                             " shards hold any"));
+}
+
+absl::Status ClusterBrain::WaitUntilCovered(absl::Duration timeout) const {
+  const absl::Duration deadline = clock_.Elapsed() + timeout;
+  for (;;) {
+    const uint64_t version = sessions_.View()->version;
+    const absl::Status status = Coverage();
+    const absl::Duration left = deadline - clock_.Elapsed();
+    if (status.ok() || left <= absl::ZeroDuration()) return status;
+    if (!sessions_.AwaitViewAfter(version, left)) return Coverage();
+  }
+}
+
+}  // namespace tessera::router

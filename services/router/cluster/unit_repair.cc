@@ -1,0 +1,263 @@
+#include "services/router/cluster/unit_repair.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace tessera::router {
+namespace {
+
+const RepairShard* FindShard(std::span<const RepairShard> shards, ShardId id) {
+  const auto it =
+      std::lower_bound(shards.begin(), shards.end(), id,
+                       [](const RepairShard& s, ShardId other) { return s.shard->shard < other; });
+  return it != shards.end() && it->shard->shard == id ? &*it : nullptr;
+}
+
+bool Counts(const RepairShard* shard) {
+  return shard != nullptr && shard->usable && !shard->leaving;
+}
+
+bool Holds(const wire::ShardDescriptor& shard, const Unit& unit) {
+  return std::any_of(shard.held.begin(), shard.held.end(), [&](const wire::HeldUnit& held) {
+    return Unit{held.layer, held.expert} == unit;
+  });
+}
+
+}  // namespace
+
+struct UnitRepair::Candidates {
+  std::vector<Unit> wanted;
+  std::vector<Unit> evacuated;
+  std::vector<Unit> background;  // lost, then thin
+};
+
+struct UnitRepair::Room {
+  const wire::ShardDescriptor* shard = nullptr;
+  std::set<Unit> held;
+  std::vector<uint32_t> free;  // slots, the next one last
+  bool ordered = false;        // in this round
+};
+
+UnitRepair::UnitRepair(UnitRepairConfig config) : config_(std::move(config)) {
+  TESSERA_CHECK(config_.copies_wanted >= 1);
+  for (const LayerIndex layer : config_.moe_layers) {
+    for (uint32_t e = 0; e < config_.expert_count; ++e) units_[{layer, ExpertId{e}}] = {};
+  }
+}
+
+void UnitRepair::Want(LayerIndex layer, std::span<const ExpertId> experts, absl::Duration now) {
+  for (const ExpertId expert : experts) {
+    const Unit unit{layer, expert};
+    if (units_.contains(unit)) wanted_[unit] = now;
+  }
+}
+
+size_t UnitRepair::LiveCopies(const Placement& placement, std::span<const RepairShard> shards,
+                              const Unit& unit, std::optional<ShardId> besides) const {
+  size_t copies = 0;
+  for (const Replica& replica : placement.replicas(unit.first, unit.second)) {
+    copies += replica.shard != besides && Counts(FindShard(shards, replica.shard));
+  }
+  return copies;
+}
+
+size_t UnitRepair::OnlyOn(ShardId id, const Placement& placement,
+                          std::span<const RepairShard> shards) {
+  size_t only = 0;
+  for (const PlacedUnit& placed : placement.Units()) {
+    if (placed.replica.shard != id) continue;
+    bool elsewhere = false;
+    for (const Replica& replica : placement.replicas(placed.layer, placed.expert)) {
+      elsewhere = elsewhere || (replica.shard != id && Counts(FindShard(shards, replica.shard)));
+    }
+    only += !elsewhere;
+  }
+  return only;
+}
+
+UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
+                                          std::span<const RepairShard> shards, absl::Duration now) {
+  std::erase_if(wanted_, [&](const auto& w) { return now - w.second > config_.wanted_life; });
+  std::set<Unit> under_way;
+  for (const auto& [shard, flight] : in_flight_) {
+    for (const UnitToLoad& unit : flight.units) under_way.insert({unit.layer, unit.expert});
+  }
+  Candidates candidates;
+  std::vector<Unit> thin;
+  without_copy_ = 0;
+  copies_min_ = units_.empty() ? 0 : SIZE_MAX;
+  for (auto& [unit, state] : units_) {
+    const size_t copies = LiveCopies(placement, shards, unit, std::nullopt);
+    copies_min_ = std::min(copies_min_, copies);
+    if (copies > 0) {
+      state.held_once = true;
+      state.lost_at.reset();
+      wanted_.erase(unit);
+    } else {
+      ++without_copy_;
+      if (state.held_once && !state.lost_at) state.lost_at = now;
+    }
+    if (under_way.contains(unit) || now < state.retry_at) continue;
+    const bool leaving = std::ranges::any_of(
+        placement.replicas(unit.first, unit.second), [&](const Replica& replica) {
+          const RepairShard* shard = FindShard(shards, replica.shard);
+          return shard != nullptr && shard->leaving;
+        });
+    if (copies == 0 && wanted_.contains(unit)) {
+      candidates.wanted.push_back(unit);
+    } else if (copies == 0 && leaving) {
+      candidates.evacuated.push_back(unit);
+    } else if (copies == 0) {
+      if (config_.restore_lost && state.lost_at && now - *state.lost_at >= config_.restore_after) {
+        candidates.background.push_back(unit);
+      }
+    } else if (copies < config_.copies_wanted && config_.restore_thin) {
+      thin.push_back(unit);
+    }
+  }
+  candidates.background.insert(candidates.background.end(), thin.begin(), thin.end());
+  return candidates;
+}
+
+std::vector<UnitRepair::Room> UnitRepair::Rooms(std::span<const RepairShard> shards,
+                                                absl::Duration now) {
+  std::erase_if(avoid_, [&](const auto& a) { return now >= a.second; });
+  std::vector<Room> rooms;
+  for (const RepairShard& shard : shards) {
+    if (!Counts(&shard) || in_flight_.contains(shard.shard->shard)) continue;
+    Room room;
+    room.shard = shard.shard;
+    std::vector<bool> used(shard.shard->slot_count);
+    for (const wire::HeldUnit& held : shard.shard->held) {
+      room.held.insert({held.layer, held.expert});
+      if (held.slot < used.size()) used[held.slot] = true;
+    }
+    for (uint32_t slot = 0; slot < used.size(); ++slot) {
+      if (!used[slot] && !avoid_.contains({shard.shard->shard, slot})) room.free.push_back(slot);
+    }
+    if (!config_.slots_from_top) std::reverse(room.free.begin(), room.free.end());
+    rooms.push_back(std::move(room));
+  }
+  return rooms;
+}
+
+// The shard that holds the fewest takes a unit. A shard that got an order of higher urgency in this
+// round takes no other.
+void UnitRepair::Place(const std::vector<Unit>& units, size_t units_max, uint32_t rate,
+                       std::vector<Room>& rooms, RepairActions& actions) {
+  std::map<ShardId, ShardOrder> orders;
+  for (const Unit& unit : units) {
+    Room* best = nullptr;
+    bool room_later = false;
+    for (Room& room : rooms) {
+      if (room.free.empty() || room.held.contains(unit)) continue;
+      room_later = true;
+      const auto it = orders.find(room.shard->shard);
+      if (room.ordered || (it != orders.end() && it->second.order.load.size() >= units_max)) {
+        continue;
+      }
+      if (best == nullptr || room.held.size() < best->held.size()) best = &room;
+    }
+    if (best == nullptr) {
+      unplaceable_ += !room_later && in_flight_.empty() && actions.orders.empty();
+      continue;
+    }
+    ShardOrder& order = orders[best->shard->shard];
+    order.shard = best->shard->shard;
+    order.incarnation = best->shard->incarnation;
+    order.order.bytes_per_second_max = rate;
+    order.order.load.push_back({unit.first, unit.second, best->free.back()});
+    best->free.pop_back();
+    best->held.insert(unit);
+  }
+  for (Room& room : rooms) room.ordered = room.ordered || orders.contains(room.shard->shard);
+  for (auto& [shard, order] : orders) {
+    in_flight_[shard] = {order.incarnation, order.order.load};
+    actions.orders.push_back(std::move(order));
+  }
+}
+
+void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard> shards,
+                         bool views_quiet, absl::Duration now, RepairActions& actions) {
+  std::map<ShardId, std::vector<Unit>> hide;
+  std::map<ShardId, std::vector<Unit>> unhide;
+  std::map<ShardId, ShardOrder> drops;
+  for (auto it = extras_.begin(); it != extras_.end();) {
+    const auto& [id, unit] = it->first;
+    Extra& extra = it->second;
+    const RepairShard* shard = FindShard(shards, id);
+    if (shard == nullptr || shard->shard->incarnation != extra.incarnation ||
+        !Holds(*shard->shard, unit)) {
+      it = extras_.erase(it);
+      continue;
+    }
+    ++it;
+    const bool enough = LiveCopies(placement, shards, unit, id) >= config_.copies_wanted;
+    if (!enough) {
+      if (extra.hidden_at) unhide[id].push_back(unit);
+      extra.surplus_at.reset();
+      extra.hidden_at.reset();
+      continue;
+    }
+    if (!extra.surplus_at) extra.surplus_at = now;
+    if (!extra.hidden_at && now - *extra.surplus_at >= config_.surplus_grace) {
+      extra.hidden_at = now;
+      hide[id].push_back(unit);
+      continue;
+    }
+    if (extra.hidden_at && now - *extra.hidden_at >= config_.drop_delay && views_quiet &&
+        shard->usable && !in_flight_.contains(id)) {
+      ShardOrder& order = drops[id];
+      order.shard = id;
+      order.incarnation = extra.incarnation;
+      for (const wire::HeldUnit& held : shard->shard->held) {
+        if (Unit{held.layer, held.expert} == unit) order.order.drop.push_back(held);
+      }
+    }
+  }
+  for (auto& entry : hide) actions.hide.push_back(std::move(entry));
+  for (auto& entry : unhide) actions.unhide.push_back(std::move(entry));
+  for (auto& [id, order] : drops) {
+    in_flight_[id] = {order.incarnation, {}};
+    actions.orders.push_back(std::move(order));
+  }
+}
+
+RepairActions UnitRepair::Next(const Placement& placement, std::span<const RepairShard> shards,
+                               bool views_quiet, absl::Duration now) {
+  RepairActions actions;
+  const Candidates candidates = Survey(placement, shards, now);
+  unplaceable_ = 0;
+  if (!candidates.wanted.empty() || !candidates.evacuated.empty() ||
+      !candidates.background.empty()) {
+    std::vector<Room> rooms = Rooms(shards, now);
+    Place(candidates.wanted, SIZE_MAX, 0, rooms, actions);
+    Place(candidates.evacuated, config_.evacuated_units_max, 0, rooms, actions);
+    Place(candidates.background, config_.background_units_max,
+          config_.background_bytes_per_second_max, rooms, actions);
+  }
+  if (config_.drops) Surplus(placement, shards, views_quiet, now, actions);
+  return actions;
+}
+
+void UnitRepair::Finished(ShardId shard, const absl::Status& status, absl::Duration now) {
+  const auto it = in_flight_.find(shard);
+  TESSERA_CHECK(it != in_flight_.end());
+  const Flight flight = std::move(it->second);
+  in_flight_.erase(it);
+  for (const UnitToLoad& unit : flight.units) {
+    const Unit key{unit.layer, unit.expert};
+    if (status.ok()) {
+      if (config_.drops) extras_[{shard, key}] = {.incarnation = flight.incarnation};
+      // The placement shows it by now; should it not, the order is not repeated without pause.
+      units_[key].retry_at = now + config_.retry_pause / 8;
+    } else {
+      units_[key].retry_at = now + config_.retry_pause;
+      avoid_[{shard, unit.slot}] = now + 8 * config_.retry_pause;
+    }
+  }
+}
+
+}  // namespace tessera::router

@@ -1,0 +1,138 @@
+#pragma once
+
+// Decides which shard loads which units, and lets superfluous copies go again. A state machine:
+// time and the cluster's state come in, orders come out. No gRPC, no threads.
+//
+// In this order of urgency:
+//   wanted     a step waits for it: at once, exactly the units asked for
+//   evacuated  its only copies lie on a shard that leaves: at once
+//   lost       it had a copy and has none: after a while, a few at a time
+//   thin       it has fewer copies than wished: as lost, if so configured
+// A shard works on one order at a time; what is asked meanwhile stands in the next one. A copy made
+// here is surplus once enough others live: it leaves the map first and the shard's memory later.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/base/ids.h"
+#include "common/moe/placement.h"
+#include "common/wire/placement_wire.h"
+#include "services/router/cluster/shard_calls.h"
+#include "services/router/cluster/shard_registry.h"
+
+namespace tessera::router {
+
+struct UnitRepairConfig {
+  std::vector<LayerIndex> moe_layers;  // those that have experts
+  uint32_t expert_count = 0;           // of each
+  uint32_t copies_wanted = 1;          // live copies a unit should have; >= 1
+  bool restore_lost = true;            // in the background, before a step asks
+  bool restore_thin = false;           // copies beyond the first, too
+  // A unit without a copy for so long is restored; a shard that is back sooner saves the work.
+  absl::Duration restore_after = absl::Milliseconds(500);
+  uint32_t background_units_max = 8;              // in one order; wanted units wait behind it
+  uint32_t background_bytes_per_second_max = 0;   // of one shard's reading; 0: no limit
+  uint32_t evacuated_units_max = 64;              // in one order
+  absl::Duration wanted_life = absl::Seconds(5);  // a wish not repeated for so long is dropped
+  absl::Duration retry_pause = absl::Milliseconds(250);  // after an order failed
+  absl::Duration surplus_grace = absl::Seconds(10);      // before a superfluous copy goes
+  absl::Duration drop_delay = absl::Seconds(1);          // between leaving the map and memory
+  // A follower fills from the top, so that it and the leader seldom choose the same slot.
+  bool slots_from_top = false;
+  bool drops = true;  // false: leave surplus copies to the leader
+};
+
+// A shard as it is now; `shard.held` is complete, copies outside of the map included.
+struct RepairShard {
+  const wire::ShardDescriptor* shard = nullptr;
+  bool usable = false;   // ready and linked
+  bool leaving = false;  // its copies do not count, and nothing is loaded there
+};
+
+struct ShardOrder {
+  ShardId shard{};
+  uint64_t incarnation = 0;
+  LoadOrder order;
+};
+
+struct RepairActions {
+  std::vector<ShardOrder> orders;  // begin now; Finished is called for each
+  std::vector<std::pair<ShardId, std::vector<Unit>>> hide;    // take out of the map
+  std::vector<std::pair<ShardId, std::vector<Unit>>> unhide;  // put back
+};
+
+// Thread-compatible. `now` is Clock::Elapsed().
+class UnitRepair {
+ public:
+  explicit UnitRepair(UnitRepairConfig config);
+
+  // A step waits for these; units out of range are ignored.
+  void Want(LayerIndex layer, std::span<const ExpertId> experts, absl::Duration now);
+  // What to do now. `shards` ascending by id. `views_quiet`: nobody uses a map from before the last
+  // hide any more.
+  RepairActions Next(const Placement& placement, std::span<const RepairShard> shards,
+                     bool views_quiet, absl::Duration now);
+  // The order given to this shard is over.
+  void Finished(ShardId shard, const absl::Status& status, absl::Duration now);
+
+  // As the last Next found it.
+  size_t without_copy() const { return without_copy_; }  // units, ever held or not
+  size_t copies_min() const { return copies_min_; }      // live ones, over all units
+  size_t unplaceable() const { return unplaceable_; }    // no shard has a slot for them
+  // Units of this shard that no other usable shard holds.
+  static size_t OnlyOn(ShardId shard, const Placement& placement,
+                       std::span<const RepairShard> shards);
+  bool busy() const { return !in_flight_.empty(); }
+  // Nothing to do before the placement, a link or a wish changes.
+  bool idle() const {
+    return !busy() && wanted_.empty() && extras_.empty() && copies_min_ >= config_.copies_wanted;
+  }
+
+ private:
+  struct UnitState {
+    bool held_once = false;
+    std::optional<absl::Duration> lost_at;
+    absl::Duration retry_at;
+  };
+  struct Extra {  // a copy made here
+    uint64_t incarnation = 0;
+    std::optional<absl::Duration> surplus_at;
+    std::optional<absl::Duration> hidden_at;
+  };
+  struct Flight {
+    uint64_t incarnation = 0;
+    std::vector<UnitToLoad> units;
+  };
+  using ExtraKey = std::pair<ShardId, Unit>;
+  struct Room;        // what a shard could take
+  struct Candidates;  // units by urgency
+
+  size_t LiveCopies(const Placement& placement, std::span<const RepairShard> shards,
+                    const Unit& unit, std::optional<ShardId> besides) const;
+  Candidates Survey(const Placement& placement, std::span<const RepairShard> shards,
+                    absl::Duration now);
+  std::vector<Room> Rooms(std::span<const RepairShard> shards, absl::Duration now);
+  void Place(const std::vector<Unit>& units, size_t units_max, uint32_t rate,
+             std::vector<Room>& rooms, RepairActions& actions);
+  void Surplus(const Placement& placement, std::span<const RepairShard> shards, bool views_quiet,
+               absl::Duration now, RepairActions& actions);
+
+  const UnitRepairConfig config_;    // constant after construction
+  std::map<Unit, UnitState> units_;  // all there are
+  std::map<Unit, absl::Duration> wanted_;
+  std::map<ShardId, Flight> in_flight_;
+  std::map<ExtraKey, Extra> extras_;
+  std::map<std::pair<ShardId, uint32_t>, absl::Duration> avoid_;  // slots refused, until when
+  size_t without_copy_ = 0;
+  size_t copies_min_ = 0;
+  size_t unplaceable_ = 0;
+};
+
+}  // namespace tessera::router
