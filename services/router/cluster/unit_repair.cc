@@ -143,13 +143,14 @@ std::vector<UnitRepair::Room> UnitRepair::Rooms(std::span<const RepairShard> sha
   return rooms;
 }
 
-// The shard that holds the fewest takes a unit. A shard that got an order of higher urgency in this
-// round takes no other.
+// The shard that holds the fewest takes a unit; of equal ones the one with less to load. A shard
+// that got an order of higher urgency in this round takes no other.
 void UnitRepair::Place(const std::vector<Unit>& units, size_t units_max, uint32_t rate,
                        std::vector<Room>& rooms, RepairActions& actions) {
   std::map<ShardId, ShardOrder> orders;
   for (const Unit& unit : units) {
     Room* best = nullptr;
+    std::pair<size_t, size_t> best_load;
     bool room_later = false;
     for (Room& room : rooms) {
       if (room.free.empty() || room.held.contains(unit)) continue;
@@ -158,7 +159,11 @@ void UnitRepair::Place(const std::vector<Unit>& units, size_t units_max, uint32_
       if (room.ordered || (it != orders.end() && it->second.order.load.size() >= units_max)) {
         continue;
       }
-      if (best == nullptr || room.held.size() < best->held.size()) best = &room;
+      const std::pair load(room.held.size(), it == orders.end() ? 0 : it->second.order.load.size());
+      if (best == nullptr || load < best_load) {
+        best = &room;
+        best_load = load;
+      }
     }
     if (best == nullptr) {
       unplaceable_ += !room_later && in_flight_.empty() && actions.orders.empty();

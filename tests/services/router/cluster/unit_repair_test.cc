@@ -1,0 +1,279 @@
+#include "services/router/cluster/unit_repair.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace tessera::router {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using wire::HeldUnit;
+
+constexpr LayerIndex kLayer{1};
+
+Unit U(uint32_t expert) { return {kLayer, ExpertId{expert}}; }
+
+UnitRepairConfig Config() {
+  return {.moe_layers = {kLayer}, .expert_count = 4, .background_units_max = 1};
+}
+
+// Shards that do as they are told, without a network: experts by slot.
+class RepairTest : public ::testing::Test {
+ protected:
+  void Add(uint32_t id, std::vector<uint32_t> experts, uint32_t slot_count = 6) {
+    wire::ShardDescriptor shard{.shard = ShardId{id},
+                                .incarnation = 1,
+                                .grpc_address = "a",
+                                .data_address = "b",
+                                .state = wire::ShardState::kReady,
+                                .slot_count = slot_count};
+    for (const uint32_t e : experts) {
+      const auto slot = static_cast<uint32_t>(shard.held.size());
+      shard.held.push_back({kLayer, ExpertId{e}, slot, 1});
+    }
+    shards_[ShardId{id}] = std::move(shard);
+  }
+  RepairActions Next(UnitRepair& repair, bool views_quiet = true) {
+    std::vector<RepairShard> shards;
+    std::vector<PlacedUnit> units;
+    for (const auto& [id, shard] : shards_) {
+      shards.push_back({&shard, !down_.contains(id), leaving_.contains(id)});
+      for (const HeldUnit& held : shard.held) {
+        if (hidden_.contains({id, {held.layer, held.expert}})) continue;
+        units.push_back({held.layer, held.expert, {id, held.slot, 1}});
+      }
+    }
+    const auto placement = Placement::Build(Epoch{1}, {2, 4}, units);
+    EXPECT_TRUE(placement.ok()) << placement.status();
+    return repair.Next(*placement, shards, views_quiet, now_);
+  }
+  void Obey(UnitRepair& repair, const RepairActions& actions) {
+    for (const auto& [id, units] : actions.hide) {
+      for (const Unit& unit : units) hidden_.insert({id, unit});
+    }
+    for (const auto& [id, units] : actions.unhide) {
+      for (const Unit& unit : units) hidden_.erase({id, unit});
+    }
+    for (const ShardOrder& order : actions.orders) {
+      auto& held = shards_[order.shard].held;
+      for (const UnitToLoad& unit : order.order.load) {
+        held.push_back({unit.layer, unit.expert, unit.slot, 1});
+      }
+      for (const HeldUnit& unit : order.order.drop) {
+        std::erase(held, unit);
+        hidden_.erase({order.shard, {unit.layer, unit.expert}});
+      }
+      repair.Finished(order.shard, absl::OkStatus(), now_);
+    }
+  }
+  size_t HeldBy(uint32_t id) { return shards_[ShardId{id}].held.size(); }
+
+  absl::Duration now_ = absl::Seconds(50);
+  std::map<ShardId, wire::ShardDescriptor> shards_;
+  std::set<ShardId> down_;
+  std::set<ShardId> leaving_;
+  std::set<std::pair<ShardId, Unit>> hidden_;
+};
+
+TEST_F(RepairTest, NothingIsDoneWhileEveryUnitHasACopy) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1});
+  Add(1, {2, 3});
+  const RepairActions actions = Next(repair);
+  EXPECT_THAT(actions.orders, IsEmpty());
+  EXPECT_EQ(repair.copies_min(), 1u);
+  EXPECT_EQ(repair.without_copy(), 0u);
+  EXPECT_TRUE(repair.idle());
+}
+
+TEST_F(RepairTest, UnitsNeverHeldAreNotRestoredUnasked) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1});
+  now_ += absl::Hours(1);
+  EXPECT_THAT(Next(repair).orders, IsEmpty());
+  EXPECT_EQ(repair.without_copy(), 2u);
+  repair.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  EXPECT_THAT(Next(repair).orders, SizeIs(1)) << "but loaded when a step waits";
+}
+
+TEST_F(RepairTest, WantedUnitsGoToWhoHoldsTheFewestInFreeSlots) {
+  UnitRepair repair(Config());
+  Add(0, {0});
+  Add(1, {0, 1});
+  repair.Want(kLayer, std::vector{ExpertId{2}, ExpertId{3}, ExpertId{99}}, now_);
+  repair.Want(LayerIndex{0}, std::vector{ExpertId{2}}, now_);  // no MoE layer
+  const RepairActions actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(2)) << "one each: the first has as many after it";
+  EXPECT_THAT(actions.orders[0].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{2}, 1}));
+  EXPECT_THAT(actions.orders[1].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{3}, 2}));
+  EXPECT_TRUE(repair.busy());
+}
+
+TEST_F(RepairTest, WhileAShardLoadsTheNextOrderCollects) {
+  UnitRepair repair(Config());
+  Add(0, {0});
+  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  const RepairActions first = Next(repair);
+  ASSERT_THAT(first.orders, SizeIs(1));
+  repair.Want(kLayer, std::vector{ExpertId{1}, ExpertId{2}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{3}}, now_);
+  EXPECT_THAT(Next(repair).orders, IsEmpty());
+  Obey(repair, first);
+  const RepairActions second = Next(repair);
+  ASSERT_THAT(second.orders, SizeIs(1));
+  EXPECT_THAT(second.orders[0].order.load, SizeIs(2)) << "experts 2 and 3; 1 is there";
+}
+
+TEST_F(RepairTest, LostUnitsComeBackAfterAWhileAFewAtATimeWantedOnesFirst) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1});
+  Add(1, {2, 3});
+  Next(repair);
+  down_.insert(ShardId{1});
+  EXPECT_THAT(Next(repair).orders, IsEmpty());
+  now_ += absl::Milliseconds(499);
+  EXPECT_THAT(Next(repair).orders, IsEmpty());
+  now_ += absl::Milliseconds(1);
+  repair.Want(kLayer, std::vector{ExpertId{3}}, now_);
+  RepairActions actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_THAT(actions.orders[0].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{3}, 2}));
+  Obey(repair, actions);
+  actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_THAT(actions.orders[0].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{2}, 3}));
+}
+
+TEST_F(RepairTest, WishesEndIfNotRepeated) {
+  UnitRepair repair(Config());
+  Add(0, {0}, /*slot_count=*/1);
+  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  Next(repair);
+  EXPECT_EQ(repair.unplaceable(), 1u);
+  now_ += absl::Seconds(6);
+  Next(repair);
+  EXPECT_EQ(repair.unplaceable(), 0u);
+}
+
+TEST_F(RepairTest, AfterAFailureAPauseAndAnotherSlot) {
+  UnitRepair repair(Config());
+  Add(0, {0});
+  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  ASSERT_THAT(Next(repair).orders, SizeIs(1));
+  repair.Finished(ShardId{0}, absl::ResourceExhaustedError("slot taken"), now_);
+  EXPECT_THAT(Next(repair).orders, IsEmpty());
+  now_ += absl::Milliseconds(250);
+  const RepairActions again = Next(repair);
+  ASSERT_THAT(again.orders, SizeIs(1));
+  EXPECT_EQ(again.orders[0].order.load[0].slot, 2u) << "slot 1 was refused";
+}
+
+TEST_F(RepairTest, FollowersFillFromTheTopAndDropNothing) {
+  UnitRepairConfig config = Config();
+  config.slots_from_top = true;
+  config.drops = false;
+  UnitRepair repair(config);
+  Add(0, {0});
+  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  const RepairActions actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_EQ(actions.orders[0].order.load[0].slot, 5u);
+  Obey(repair, actions);
+  Add(1, {1, 2, 3});
+  Next(repair);
+  now_ += absl::Hours(1);
+  EXPECT_THAT(Next(repair).hide, IsEmpty());
+}
+
+TEST_F(RepairTest, WhatALeavingShardHoldsAloneIsLoadedElsewhere) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1});
+  Add(1, {1, 2, 3});
+  Next(repair);
+  leaving_.insert(ShardId{1});
+  const RepairActions actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_EQ(actions.orders[0].shard, ShardId{0});
+  EXPECT_THAT(actions.orders[0].order.load,
+              ElementsAre(UnitToLoad{kLayer, ExpertId{2}, 2}, UnitToLoad{kLayer, ExpertId{3}, 3}));
+}
+
+TEST_F(RepairTest, NoTwoCopiesOnOneShard) {
+  UnitRepairConfig config = Config();
+  config.copies_wanted = 2;
+  config.restore_thin = true;
+  UnitRepair repair(config);
+  Add(0, {0, 1, 2, 3}, 16);
+  EXPECT_THAT(Next(repair).orders, IsEmpty()) << "nobody else is there";
+  Add(1, {}, 16);
+  for (int round = 0; round < 8; ++round) Obey(repair, Next(repair)), now_ += absl::Seconds(1);
+  EXPECT_EQ(HeldBy(0), 4u);
+  EXPECT_EQ(HeldBy(1), 4u);
+  EXPECT_EQ(repair.copies_min(), 2u);
+}
+
+class SurplusTest : public RepairTest {
+ protected:
+  // Shard 1 is lost, 0 takes over, 1 returns.
+  void SetUp() override {
+    Add(0, {0, 1});
+    Add(1, {2, 3});
+    Next(repair_);
+    down_.insert(ShardId{1});
+    repair_.Want(kLayer, std::vector{ExpertId{2}, ExpertId{3}}, now_);
+    Obey(repair_, Next(repair_));
+    EXPECT_EQ(HeldBy(0), 4u);
+    down_.clear();
+    EXPECT_THAT(Next(repair_).hide, IsEmpty()) << "not before the grace is over";
+    now_ += absl::Seconds(10);
+  }
+  UnitRepair repair_{Config()};
+};
+
+TEST_F(SurplusTest, ACopyLeavesTheMapThenTheMemory) {
+  RepairActions actions = Next(repair_);
+  ASSERT_THAT(actions.hide, SizeIs(1));
+  EXPECT_EQ(actions.hide[0].first, ShardId{0});
+  EXPECT_THAT(actions.hide[0].second, ElementsAre(U(2), U(3)));
+  EXPECT_THAT(actions.orders, IsEmpty());
+  Obey(repair_, actions);
+  now_ += absl::Milliseconds(999);
+  EXPECT_THAT(Next(repair_).orders, IsEmpty());
+  now_ += absl::Milliseconds(1);
+  EXPECT_THAT(Next(repair_, /*views_quiet=*/false).orders, IsEmpty());
+  actions = Next(repair_);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_THAT(actions.orders[0].order.drop, SizeIs(2));
+  Obey(repair_, actions);
+  EXPECT_EQ(HeldBy(0), 2u);
+  Next(repair_);
+  EXPECT_TRUE(repair_.idle());
+}
+
+TEST_F(SurplusTest, AHiddenCopyComesBackIfTheOtherIsLostAgain) {
+  Obey(repair_, Next(repair_));
+  down_.insert(ShardId{1});
+  const RepairActions actions = Next(repair_);
+  ASSERT_THAT(actions.unhide, SizeIs(1));
+  EXPECT_THAT(actions.unhide[0].second, ElementsAre(U(2), U(3)));
+  EXPECT_THAT(actions.orders, IsEmpty());
+  Obey(repair_, actions);
+  Next(repair_);
+  EXPECT_EQ(repair_.without_copy(), 0u);
+  EXPECT_EQ(HeldBy(0), 4u);
+}
+
+TEST_F(SurplusTest, AnotherLifeOfTheShardIsNotOurs) {
+  Add(0, {0, 1, 2, 3});
+  shards_[ShardId{0}].incarnation = 2;
+  EXPECT_THAT(Next(repair_).hide, IsEmpty());
+  EXPECT_TRUE(repair_.idle());
+}
+
+}  // namespace
+}  // namespace tessera::router
