@@ -20,6 +20,7 @@ void ClusterBrain::PublishIfChanged() {
   std::shared_ptr<const wire::PublishedPlacement> next = registry_.Snapshot();
   if (next == published_.Read()) return;
   published_.Publish(next);
+  repair_.Saw(next->placement);
   sessions_.SetPlacement(std::move(next));
   service_.Announce();
 }

@@ -70,8 +70,9 @@ class PlacementFollower::Impl {
   // A channel each time: one that failed would wait before it tries again. `heard`: a placement
   // came.
   absl::Status Follow(bool& heard) {
-    TESSERA_ASSIGN_OR_RETURN(auto channel,
-                             MakeChannel({.address = config_.leader, .tls = config_.tls}));
+    TESSERA_ASSIGN_OR_RETURN(auto channel, MakeChannel({.address = config_.leader,
+                                                        .reconnect_min = absl::Seconds(1),
+                                                        .tls = config_.tls}));
     const auto stub = v1::Cluster::NewStub(channel);
     v1::WatchPlacementRequest request;
     const auto greet = [&](const v1::GreetRequest& greeting, v1::GreetReply& reply) {

@@ -84,7 +84,10 @@ ShardCalls::~ShardCalls() = default;
 absl::StatusOr<std::unique_ptr<ShardCalls>> ShardCalls::Create(const std::string& address,
                                                                const ClusterSecret& secret,
                                                                const TlsFiles& tls) {
-  TESSERA_ASSIGN_OR_RETURN(auto channel, MakeChannel({.address = address, .tls = tls}));
+  // A connection may take so long on a loaded box; who comes too late is not gone.
+  TESSERA_ASSIGN_OR_RETURN(
+      auto channel,
+      MakeChannel({.address = address, .reconnect_min = absl::Seconds(1), .tls = tls}));
   auto state = std::make_unique<State>();
   state->secret = secret;
   state->address = address;

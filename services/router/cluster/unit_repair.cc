@@ -54,6 +54,13 @@ void UnitRepair::Want(LayerIndex layer, std::span<const ExpertId> experts, absl:
   }
 }
 
+void UnitRepair::Saw(const Placement& placement) {
+  for (const PlacedUnit& placed : placement.Units()) {
+    const auto it = units_.find({placed.layer, placed.expert});
+    if (it != units_.end()) it->second.held_once = true;
+  }
+}
+
 size_t UnitRepair::LiveCopies(const Placement& placement, std::span<const RepairShard> shards,
                               const Unit& unit, std::optional<ShardId> besides) const {
   size_t copies = 0;
@@ -92,7 +99,6 @@ UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
     const size_t copies = LiveCopies(placement, shards, unit, std::nullopt);
     copies_min_ = std::min(copies_min_, copies);
     if (copies > 0) {
-      state.held_once = true;
       state.lost_at.reset();
       wanted_.erase(unit);
     } else {
@@ -252,6 +258,7 @@ void UnitRepair::Finished(ShardId shard, const absl::Status& status, absl::Durat
   TESSERA_CHECK(it != in_flight_.end());
   const Flight flight = std::move(it->second);
   in_flight_.erase(it);
+  const bool slots_refused = absl::IsResourceExhausted(status);
   for (const UnitToLoad& unit : flight.units) {
     const Unit key{unit.layer, unit.expert};
     if (status.ok()) {
@@ -260,7 +267,7 @@ void UnitRepair::Finished(ShardId shard, const absl::Status& status, absl::Durat
       units_[key].retry_at = now + config_.retry_pause / 8;
     } else {
       units_[key].retry_at = now + config_.retry_pause;
-      avoid_[{shard, unit.slot}] = now + 8 * config_.retry_pause;
+      if (slots_refused) avoid_[{shard, unit.slot}] = now + 8 * config_.retry_pause;
     }
   }
 }

@@ -75,6 +75,9 @@ class UnitRepair {
 
   // A step waits for these; units out of range are ignored.
   void Want(LayerIndex layer, std::span<const ExpertId> experts, absl::Duration now);
+  // A new map: what stands in it counts as lost when it no longer does. Units that no shard ever
+  // held are not restored unasked, so that a cluster that starts is left alone.
+  void Saw(const Placement& placement);
   // What to do now. `shards` ascending by id. `views_quiet`: nobody uses a map from before the last
   // hide any more.
   RepairActions Next(const Placement& placement, std::span<const RepairShard> shards,

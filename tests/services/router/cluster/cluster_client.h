@@ -52,7 +52,8 @@ class ClusterClient {
  public:
   ClusterClient(const std::string& address, ClusterSecret secret)
       : secret_(std::move(secret)),
-        stub_(v1::Cluster::NewStub(*MakeChannel({.address = address}))) {}
+        stub_(v1::Cluster::NewStub(
+            *MakeChannel({.address = address, .reconnect_min = absl::Seconds(5)}))) {}
 
   absl::Status AddProof(v1::Proof& proof) {
     return Prove(

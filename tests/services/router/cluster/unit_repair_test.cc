@@ -50,6 +50,7 @@ class RepairTest : public ::testing::Test {
     }
     const auto placement = Placement::Build(Epoch{1}, {2, 4}, units);
     EXPECT_TRUE(placement.ok()) << placement.status();
+    repair.Saw(*placement);
     return repair.Next(*placement, shards, views_quiet, now_);
   }
   void Obey(UnitRepair& repair, const RepairActions& actions) {
