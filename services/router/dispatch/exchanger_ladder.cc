@@ -134,7 +134,7 @@ void Exchanger::OnNack(Flight& flight, FlightCall& call, const Attempt& attempt,
       return Requeue(call, attempt.shard,
                      std::max(PayForRetry(now), now + OverloadedPause(call.posted)));
     case wire::NackReason::kFailed:
-      shard.health.OnFailure(now);
+      shard.health.OnFailure(attempt.posted, now);
       break;
     case wire::NackReason::kNone:
     case wire::NackReason::kLate:
@@ -154,7 +154,7 @@ void Exchanger::OnFailed(Flight& flight, FlightCall& call, const Attempt& attemp
     call.bans.push_back({attempt.shard, flight.view->version});
     return Requeue(call, attempt.shard, now);
   }
-  shard.health.OnFailure(now);
+  shard.health.OnFailure(attempt.posted, now);
   ShowBreaker(shard, now);
   Requeue(call, attempt.shard, PayForRetry(now));
 }
@@ -210,7 +210,7 @@ void Exchanger::OnLate(Flight& flight, FlightCall& call, size_t attempt_index, a
   if (!std::exchange(call.attempts[attempt_index].timed_out, true)) {
     Shard& shard = ShardOf(attempt.shard);
     shard.metrics.timeouts.Increment();
-    shard.health.OnTimeout(now);
+    shard.health.OnTimeout(attempt.posted, now);
     ShowBreaker(shard, now);
   }
   if (call.posted >= config_.attempts_max) {

@@ -52,7 +52,9 @@ void ShardHealth::OnAnswer(size_t rows, absl::Duration latency) {
   Reset();
 }
 
-void ShardHealth::OnFailure(absl::Duration now) {
+void ShardHealth::OnFailure(absl::Duration posted, absl::Duration now) {
+  if (failures_ > 0 && posted < failed_at_) return;
+  failed_at_ = now;
   ++failures_;
   if (tripped_ ? now < probe_at_ : failures_ < config_.breaker_failures) return;
   tripped_ = true;
@@ -61,9 +63,9 @@ void ShardHealth::OnFailure(absl::Duration now) {
   probe_at_ = now + pause_;
 }
 
-void ShardHealth::OnTimeout(absl::Duration now) {
+void ShardHealth::OnTimeout(absl::Duration posted, absl::Duration now) {
   suspect_until_ = now + config_.suspicion;
-  OnFailure(now);
+  OnFailure(posted, now);
 }
 
 ShardHealth::Breaker ShardHealth::breaker(absl::Duration now) const {

@@ -49,8 +49,11 @@ class ShardHealth {
   void Reset();
 
   void OnAnswer(size_t rows, absl::Duration latency);
-  void OnFailure(absl::Duration now);
-  void OnTimeout(absl::Duration now);  // a failure that also makes it suspect
+  // Of an attempt that was posted at `posted`. One that was on its way before the last failure
+  // says nothing new: the parts of a long prompt are all late together.
+  void OnFailure(absl::Duration posted, absl::Duration now);
+  // A failure that also makes it suspect.
+  void OnTimeout(absl::Duration posted, absl::Duration now);
 
   Breaker breaker(absl::Duration now) const;
   bool suspect(absl::Duration now) const { return now < suspect_until_; }
@@ -62,7 +65,8 @@ class ShardHealth {
  private:
   const DispatchConfig& config_;
   LatencyEstimate latency_;
-  uint32_t failures_ = 0;         // in a row
+  uint32_t failures_ = 0;  // in a row
+  absl::Duration failed_at_;
   absl::Duration suspect_until_;  // Clock::Elapsed()
   bool tripped_ = false;
   absl::Duration probe_at_;  // when it half opens

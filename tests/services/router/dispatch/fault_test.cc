@@ -1,6 +1,7 @@
 // Every kind of fault, on the way there and back, with and without a second replica: the sums keep
 // their bits, and the counters tell what happened.
 
+#include <ostream>
 #include <string>
 #include <tuple>
 
@@ -14,6 +15,10 @@ struct FaultCase {
   FaultKind kind;
   wire::FrameType frame;
   const char* name;
+
+  friend std::ostream& operator<<(std::ostream& out, const FaultCase& fault) {
+    return out << fault.name;
+  }
 };
 
 class FaultTest : public ::testing::TestWithParam<std::tuple<FaultCase, size_t>> {

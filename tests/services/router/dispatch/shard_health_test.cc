@@ -58,13 +58,13 @@ TEST(ShardHealth, TheBreakerOpensProbesAndBacksOff) {
   config.breaker_failures = 2;
   ShardHealth health(config);
   absl::Duration now = absl::Seconds(5);
-  health.OnFailure(now);
+  health.OnFailure(now, now);
   EXPECT_EQ(health.breaker(now), Breaker::kClosed);
-  health.OnFailure(now);
+  health.OnFailure(now, now);
   EXPECT_EQ(health.breaker(now), Breaker::kOpen);
   now += config.breaker_pause;
   EXPECT_EQ(health.breaker(now), Breaker::kHalfOpen);
-  health.OnFailure(now);
+  health.OnFailure(now, now);
   now += config.breaker_pause;
   EXPECT_EQ(health.breaker(now), Breaker::kOpen) << "the pause doubles";
   now += config.breaker_pause;
@@ -73,12 +73,25 @@ TEST(ShardHealth, TheBreakerOpensProbesAndBacksOff) {
   EXPECT_EQ(health.breaker(now), Breaker::kClosed);
 }
 
+TEST(ShardHealth, CallsThatAreLateTogetherCountOnce) {
+  DispatchConfig config;
+  config.breaker_failures = 2;
+  ShardHealth health(config);
+  const absl::Duration posted = absl::Seconds(5);
+  const absl::Duration now = posted + Milliseconds(50);
+  for (int i = 0; i < 10; ++i) health.OnTimeout(posted, now);
+  EXPECT_EQ(health.breaker(now), Breaker::kClosed);
+  EXPECT_TRUE(health.suspect(now));
+  health.OnTimeout(now, now + Milliseconds(100));
+  EXPECT_EQ(health.breaker(now + Milliseconds(100)), Breaker::kOpen);
+}
+
 TEST(ShardHealth, SuspicionPassesOrIsAnswered) {
   DispatchConfig config;
   ShardHealth health(config);
   const absl::Duration now = absl::Seconds(5);
   EXPECT_FALSE(health.suspect(now));
-  health.OnTimeout(now);
+  health.OnTimeout(now, now);
   EXPECT_TRUE(health.suspect(now + config.suspicion / 2));
   EXPECT_FALSE(health.suspect(now + config.suspicion));
   health.OnAnswer(1, Milliseconds(1));
