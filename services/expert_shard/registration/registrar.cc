@@ -65,7 +65,7 @@ class Registrar::Link {
   // Runs one call that Stop can cut short.
   template <typename Run>
   absl::Status Call(absl::Duration timeout, const Run& run);
-  absl::Status ProveTo(v1::Proof& proof);
+  absl::Status ProveTo(absl::Duration timeout, v1::Proof& proof);
   void Wait(absl::Duration duration);
   void Complain(const absl::Status& status);
 
@@ -128,11 +128,11 @@ void Registrar::Link::Round() {
   Wait(pause_ * (1 - 0.5 * random_.Uniform()));
 }
 
-absl::Status Registrar::Link::ProveTo(v1::Proof& proof) {
+absl::Status Registrar::Link::ProveTo(absl::Duration timeout, v1::Proof& proof) {
   return Prove(
       config_.secret,
-      [this](const v1::GreetRequest& request, v1::GreetReply& reply) {
-        return Call(config_.rpc_timeout, [&](grpc::ClientContext& context) {
+      [this, timeout](const v1::GreetRequest& request, v1::GreetReply& reply) {
+        return Call(timeout, [&](grpc::ClientContext& context) {
           return stub_->Greet(&context, request, &reply);
         });
       },
@@ -141,7 +141,7 @@ absl::Status Registrar::Link::ProveTo(v1::Proof& proof) {
 
 absl::Status Registrar::Link::Register() {
   v1::RegisterRequest request;
-  TESSERA_RETURN_IF_ERROR(ProveTo(*request.mutable_proof()));
+  TESSERA_RETURN_IF_ERROR(ProveTo(config_.rpc_timeout, *request.mutable_proof()));
   ShardReport report = reports_(/*with_held=*/true);
   wire::ShardDescriptor shard = config_.shard;
   shard.state = report.state;
@@ -193,7 +193,8 @@ absl::Status Registrar::Link::Drain(absl::Duration timeout) {
   v1::DrainRequest request;
   request.set_shard_id(static_cast<uint32_t>(config_.shard.shard));
   request.set_incarnation(config_.shard.incarnation);
-  TESSERA_RETURN_IF_ERROR(ProveTo(*request.mutable_proof()));
+  TESSERA_RETURN_IF_ERROR(
+      ProveTo(std::min(timeout, config_.rpc_timeout), *request.mutable_proof()));
   v1::DrainReply reply;
   TESSERA_RETURN_IF_ERROR(Call(timeout, [&](grpc::ClientContext& context) {
     return stub_->Drain(&context, request, &reply);
