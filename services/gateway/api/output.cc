@@ -16,7 +16,13 @@ void AppendEvent(OutputEvent event, std::vector<OutputEvent>& events) {
 }
 
 void ChoiceOutput::Append(const ChoiceStep& step) {
-  for (const OutputEvent& event : step.events) AppendEvent(event, events);
+  bool has_content = false;
+  for (const OutputEvent& event : step.events) {
+    has_content = has_content || event.kind == OutputEvent::Kind::kContent;
+    AppendEvent(event, events);
+  }
+  if (has_content)
+    content_logprobs.insert(content_logprobs.end(), step.logprobs.begin(), step.logprobs.end());
   logprobs.insert(logprobs.end(), step.logprobs.begin(), step.logprobs.end());
   token_ids.insert(token_ids.end(), step.token_ids.begin(), step.token_ids.end());
   routed_experts.insert(routed_experts.end(), step.routed_experts.begin(),

@@ -91,6 +91,7 @@ struct ChoiceOutput {
   PromptReport prompt;
   std::vector<OutputEvent> events;
   std::vector<TokenLogprob> logprobs;
+  std::vector<TokenLogprob> content_logprobs;  // those of steps that added content
   std::vector<TokenId> token_ids;
   std::vector<std::vector<uint16_t>> routed_experts;
   ChoiceEnd end;

@@ -133,7 +133,7 @@ class ResponsesStream final : public StreamWriter {
   }
 
   void Push(uint32_t, const ChoiceStep& step, const Usage&, std::string& out) override {
-    std::span<const TokenLogprob> logprobs = step.logprobs;  // with the step's first text
+    std::span<const TokenLogprob> logprobs = step.logprobs;  // with the step's first content
     for (const OutputEvent& event : step.events) {
       if (event.kind == Kind::kReasoning && !show_reasoning_) continue;
       if (!open_ || !Continues(block_.kind, event)) {
@@ -293,7 +293,7 @@ std::string WriteResponsesReply(const GenerationRequest& request, const ReplyHea
     const bool last = i + 1 == blocks.size();
     const bool text = blocks[i].kind == Kind::kContent;
     std::span<const TokenLogprob> logprobs;
-    if (text && first_text) logprobs = choice.logprobs;
+    if (text && first_text) logprobs = choice.content_logprobs;
     first_text = first_text && !text;
     WriteItem(head, blocks[i], i, last && IsIncomplete(choice.end) ? "incomplete" : "completed",
               logprobs, item_json);

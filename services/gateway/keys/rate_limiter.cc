@@ -16,7 +16,7 @@ constexpr absl::Duration kParallelRetry = absl::Seconds(1);
 // Buckets of keys without a limit are never asked.
 double CapacityOf(uint32_t per_minute) { return per_minute == 0 ? 1 : per_minute; }
 
-// As OpenAI writes them: "1.5s", "6m0s", "20ms".
+// "1.5s", "6m", "20ms".
 std::string DurationText(absl::Duration duration) {
   return absl::FormatDuration(absl::Ceil(duration, absl::Milliseconds(1)));
 }

@@ -58,7 +58,7 @@ class RateLimiter {
 
   using Headers = std::vector<std::pair<std::string, std::string>>;
   // x-ratelimit-{limit,remaining,reset}-{requests,tokens} of the limits that `key` has. Resets are
-  // times until the bucket is full, "1.5s" or "6m0s".
+  // times until the bucket is full, "1.5s" or "6m".
   Headers HeadersFor(const ApiKey& key);
 
  private:
