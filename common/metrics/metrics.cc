@@ -16,6 +16,9 @@ double Counter::value() const { return metric_ == nullptr ? 0.0 : metric_->Value
 void Gauge::Set(double value) {
   if (metric_ != nullptr) metric_->Set(value);
 }
+void Gauge::Add(double by) {
+  if (metric_ != nullptr) metric_->Increment(by);
+}
 double Gauge::value() const { return metric_ == nullptr ? 0.0 : metric_->Value(); }
 
 void Histogram::Observe(double value) {

@@ -42,6 +42,7 @@ class Gauge {
  public:
   Gauge() = default;
   void Set(double value);
+  void Add(double by);  // below 0: down
   double value() const;
 
  private:

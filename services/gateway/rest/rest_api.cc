@@ -1,0 +1,327 @@
+#include "services/gateway/rest/rest_api.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/random.h"
+#include "common/base/status.h"
+#include "services/gateway/api/api_error.h"
+#include "services/gateway/api/json_writer.h"
+#include "services/gateway/keys/access.h"
+
+namespace tessera::gateway {
+namespace {
+
+constexpr std::string_view kModelsPrefix = "/v1/models/";
+
+std::string Text(std::string_view text) { return std::string(text); }
+
+}  // namespace
+
+RestApi::RestApi(RestConfig config, const Rooms& rooms)
+    : config_(std::move(config)),
+      rooms_(rooms),
+      started_unix_s_(absl::ToUnixSeconds(rooms.sessions.clock.Now())),
+      random_seed_(static_cast<uint64_t>(absl::ToUnixNanos(rooms.sessions.clock.Now()))) {}
+
+const std::vector<RestApi::Route>& RestApi::Routes() {
+  static const std::vector<Route> routes = {
+      {"POST", "/v1/chat/completions", &RestApi::Chat, true},
+      {"POST", "/v1/completions", &RestApi::Complete, true},
+      {"POST", "/v1/messages", &RestApi::Messages, true},
+      {"POST", "/v1/messages/count_tokens", &RestApi::CountTokens, true},
+      {"POST", "/v1/responses", &RestApi::Responses, true},
+      {"POST", "/tokenize", &RestApi::Tokenize, true},
+      {"POST", "/detokenize", &RestApi::Detokenize, true},
+      {"GET", "/v1/models", &RestApi::ListModels},
+      {"GET", "/livez", &RestApi::Live},
+      {"GET", "/readyz", &RestApi::Ready},
+      {"GET", "/health", &RestApi::Ready},
+      {"GET", "/version", &RestApi::Version},
+      {"GET", "/metrics", &RestApi::Metrics},
+  };
+  return routes;
+}
+
+std::string RestApi::ErrorText(int status, std::string_view message) {
+  ApiError error;
+  error.http_status = status;
+  error.type = status < 500 ? "invalid_request_error" : "server_error";
+  error.message = Text(message);
+  return ErrorBody(error, ErrorDialect::kOpenAi, "");
+}
+
+void RestApi::Serve(HttpRequest request, std::shared_ptr<HttpReply> reply) {
+  auto visit = std::make_shared<Visit>();
+  visit->call.reply = std::move(reply);
+  visit->call.request_id = request.request_id;
+  visit->call.received = request.received;
+  visit->request = std::move(request);
+  if (visit->request.path.starts_with("/v1/messages")) visit->dialect = ErrorDialect::kAnthropic;
+  if (const absl::Status known = Identify(*visit); !known.ok()) {
+    Fail(*visit, known);
+    return;
+  }
+  Dispatch(visit);
+}
+
+absl::Status RestApi::Identify(Visit& visit) const {
+  const RouteClass route = ClassOf(visit.request.path);
+  if (rooms_.keys == nullptr) return CheckAccess(route, false, false, nullptr);
+  const std::string_view secret =
+      PresentedSecret(visit.request.Header("authorization"), visit.request.Header("x-api-key"));
+  const std::shared_ptr<const KeySet> keys = rooms_.keys->Snapshot();
+  const ApiKey* key = secret.empty() ? nullptr : keys->Find(secret);
+  if (key != nullptr) {
+    visit.call.key = std::shared_ptr<const ApiKey>(keys, key);  // keeps the whole set
+    for (auto& [name, value] : rooms_.sessions.limiter.HeadersFor(*key)) {
+      visit.call.headers.push_back({std::move(name), std::move(value)});
+    }
+  }
+  return CheckAccess(route, true, !secret.empty(), key);
+}
+
+void RestApi::Dispatch(const VisitPtr& visit) {
+  const HttpRequest& request = visit->request;
+  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  std::string allowed;
+  for (const Route& route : Routes()) {
+    if (request.path != route.path) continue;
+    if (method != route.method) {
+      allowed = Text(route.method);
+      continue;
+    }
+    const std::string type = absl::AsciiStrToLower(Text(request.Header("content-type")));
+    if (route.takes_json && !type.empty() && type.find("json") == std::string::npos) {
+      const ErrorReply error = WriteErrorReply(NotJson(type), visit->dialect, request.request_id);
+      Answer(*visit, error.body, error.http_status);
+      return;
+    }
+    Run(visit, route.action);
+    return;
+  }
+  if (request.path.starts_with(kModelsPrefix) && method == "GET") {
+    ShowModel(visit);
+    return;
+  }
+  const ApiError error =
+      allowed.empty() ? UnknownPath(request.path) : MethodNotAllowed(request.method, allowed);
+  const ErrorReply reply = WriteErrorReply(error, visit->dialect, request.request_id);
+  HttpResponse response{.status = reply.http_status, .headers = visit->call.headers};
+  for (const auto& [name, value] : reply.headers) response.headers.push_back({name, value});
+  response.body = reply.body;
+  visit->call.reply->Send(std::move(response));
+}
+
+void RestApi::Run(const VisitPtr& visit, Action action) {
+  if (visit->request.body.size() <= config_.inline_bytes_max) {
+    (this->*action)(visit);
+    return;
+  }
+  if (!rooms_.workers.TryPush([this, visit, action] { (this->*action)(visit); })) {
+    Fail(*visit, WithRetryAfter(absl::UnavailableError("too many large requests are waiting"),
+                                absl::Seconds(1)));
+  }
+}
+
+void RestApi::Fail(const Visit& visit, const absl::Status& status) const {
+  SendError(visit.call, visit.dialect, status);
+}
+
+void RestApi::Answer(const Visit& visit, std::string body, int status,
+                     std::string content_type) const {
+  visit.call.reply->Send({.status = status,
+                          .content_type = std::move(content_type),
+                          .headers = visit.call.headers,
+                          .body = std::move(body)});
+}
+
+absl::Status RestApi::CheckModelName(const Visit& visit, const std::string& name,
+                                     bool may_be_empty) const {
+  if (name.empty() && may_be_empty) return absl::OkStatus();
+  const auto& names = config_.model_names;
+  if (std::find(names.begin(), names.end(), name) == names.end()) return ModelNotFound(name);
+  return CheckModel(visit.call.key.get(), name);
+}
+
+absl::Status RestApi::CheckOpen() const {
+  if (draining_) {
+    return WithRetryAfter(
+        WithCode(absl::UnavailableError("the server is shutting down"), "draining"),
+        absl::Seconds(5));
+  }
+  if (!rooms_.sessions.pool.is_any_up()) {
+    return WithRetryAfter(absl::UnavailableError("no router is connected"), absl::Seconds(2));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PreparedRequest> RestApi::Read(const Visit& visit, ApiDialect dialect) const {
+  TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
+                           ReadGenerationRequest(dialect, visit.request.body, config_.limits));
+  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, /*may_be_empty=*/false));
+  return Prepare(std::move(request), rooms_.sessions.model,
+                 {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now());
+}
+
+void RestApi::Generate(const VisitPtr& visit, ApiDialect dialect) {
+  if (draining_) {
+    Fail(*visit, CheckOpen());
+    return;
+  }
+  absl::StatusOr<PreparedRequest> prepared = Read(*visit, dialect);
+  std::string().swap(visit->request.body);
+  if (!prepared.ok()) {
+    Fail(*visit, prepared.status());
+    return;
+  }
+  // Sessions live on their connection's thread.
+  auto shared = std::make_shared<PreparedRequest>(*std::move(prepared));
+  visit->call.reply->Post([this, visit, shared] { StartSession(visit, std::move(*shared)); });
+}
+
+void RestApi::StartSession(const VisitPtr& visit, PreparedRequest prepared) {
+  if (!prepared.request.request_id.empty() && IsRequestId(prepared.request.request_id)) {
+    visit->call.request_id = prepared.request.request_id;
+  }
+  ReplyHead head;
+  head.id = RandomId(prepared.request.dialect);
+  head.created_unix_s = absl::ToUnixSeconds(rooms_.sessions.clock.Now());
+  head.model = prepared.request.model;
+  head.system_fingerprint = config_.system_fingerprint;
+  head.reasoning_field = config_.reasoning_field;
+  head.experts_per_token = rooms_.sessions.model.experts_per_token();
+  head.temperature = prepared.sampling.temperature;
+  head.top_p = prepared.sampling.top_p;
+  const bool is_stream = prepared.request.stream;
+  const auto generation =
+      HttpGeneration::Start(rooms_.sessions, std::move(prepared), head, visit->call);
+  if (is_stream) streams_.Add(generation);
+}
+
+std::string RestApi::RandomId(ApiDialect dialect) {
+  const uint64_t number = random_counter_++;
+  return MakeReplyId(dialect, RandomBits(random_seed_, 2 * number),
+                     RandomBits(random_seed_, 2 * number + 1));
+}
+
+absl::StatusOr<std::string> RestApi::CountTokensText(const Visit& visit) const {
+  TESSERA_ASSIGN_OR_RETURN(
+      const GenerationRequest request,
+      ReadMessagesRequest(visit.request.body, config_.limits, /*count_only=*/true));
+  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, false));
+  TESSERA_ASSIGN_OR_RETURN(
+      const std::string text,
+      rooms_.sessions.model.Render(request.chat(), rooms_.sessions.clock.Now()));
+  TESSERA_ASSIGN_OR_RETURN(const auto ids, rooms_.sessions.model.EncodeRendered(text));
+  return WriteCountTokensReply(static_cast<uint32_t>(ids.size()));
+}
+
+void RestApi::CountTokens(const VisitPtr& visit) {
+  absl::StatusOr<std::string> text = CountTokensText(*visit);
+  text.ok() ? Answer(*visit, *std::move(text)) : Fail(*visit, text.status());
+}
+
+absl::StatusOr<std::string> RestApi::TokenizeText(const Visit& visit) const {
+  TESSERA_ASSIGN_OR_RETURN(const TokenizeRequest request,
+                           ReadTokenizeRequest(visit.request.body, config_.limits));
+  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, true));
+  const TextModel& model = rooms_.sessions.model;
+  std::string text;
+  if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
+    TESSERA_ASSIGN_OR_RETURN(text, model.Render(*chat, rooms_.sessions.clock.Now()));
+  } else {
+    text = std::get<std::string>(request.prompt);
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<TokenId> ids,
+                           model.EncodeText(text, request.add_special_tokens));
+  std::vector<std::string> pieces;
+  if (request.return_token_strs) {
+    for (const TokenId id : ids) pieces.push_back(Text(model.tokenizer().PieceOf(id)));
+  }
+  return WriteTokenizeReply(ids, request.return_token_strs ? &pieces : nullptr,
+                            model.context_max());
+}
+
+void RestApi::Tokenize(const VisitPtr& visit) {
+  absl::StatusOr<std::string> text = TokenizeText(*visit);
+  text.ok() ? Answer(*visit, *std::move(text)) : Fail(*visit, text.status());
+}
+
+absl::StatusOr<std::string> RestApi::DetokenizeText(const Visit& visit) const {
+  TESSERA_ASSIGN_OR_RETURN(const DetokenizeRequest request,
+                           ReadDetokenizeRequest(visit.request.body, config_.limits));
+  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, true));
+  const TextModel& model = rooms_.sessions.model;
+  for (const TokenId id : request.tokens) {
+    if (id < 0 || static_cast<uint32_t>(id) >= model.vocab_size()) {
+      return BadRequest("tokens",
+                        absl::StrCat("token id ", id, " is not in [0, ", model.vocab_size(), ")"));
+    }
+  }
+  return WriteDetokenizeReply(model.tokenizer().Decode(request.tokens));
+}
+
+void RestApi::Detokenize(const VisitPtr& visit) {
+  absl::StatusOr<std::string> text = DetokenizeText(*visit);
+  text.ok() ? Answer(*visit, *std::move(text)) : Fail(*visit, text.status());
+}
+
+ModelInfo RestApi::InfoOf(const std::string& name) const {
+  return {.id = name,
+          .created_unix_s = started_unix_s_,
+          .model_len_max = rooms_.sessions.model.context_max()};
+}
+
+void RestApi::ListModels(const VisitPtr& visit) {
+  // Probed as a sign that the model answers: see /readyz.
+  if (const absl::Status open = CheckOpen(); !open.ok()) {
+    Fail(*visit, open);
+    return;
+  }
+  std::vector<ModelInfo> models;
+  for (const std::string& name : config_.model_names) {
+    if (CheckModel(visit->call.key.get(), name).ok()) models.push_back(InfoOf(name));
+  }
+  Answer(*visit, WriteModelList(models));
+}
+
+void RestApi::ShowModel(const VisitPtr& visit) {
+  const std::string name =
+      UnescapePath(std::string_view(visit->request.path).substr(kModelsPrefix.size()));
+  if (const absl::Status known = CheckModelName(*visit, name, false); !known.ok()) {
+    Fail(*visit, known);
+    return;
+  }
+  Answer(*visit, WriteModel(InfoOf(name)));
+}
+
+std::vector<std::string> RestApi::ReadinessReasons() const {
+  std::vector<std::string> reasons;
+  if (draining_) reasons.push_back("draining");
+  if (!rooms_.sessions.pool.is_any_up()) reasons.push_back("no router is connected");
+  return reasons;
+}
+
+void RestApi::Live(const VisitPtr& visit) { Answer(*visit, "ok\n", 200, "text/plain"); }
+
+void RestApi::Ready(const VisitPtr& visit) {
+  const std::vector<std::string> reasons = ReadinessReasons();
+  const std::string text = reasons.empty() ? "ok" : absl::StrJoin(reasons, "\n");
+  Answer(*visit, text + "\n", reasons.empty() ? 200 : 503, "text/plain");
+}
+
+void RestApi::Version(const VisitPtr& visit) {
+  std::string body;
+  JsonWriter(body).Open('{').Key("version").String(config_.version).Close('}');
+  Answer(*visit, std::move(body));
+}
+
+void RestApi::Metrics(const VisitPtr& visit) {
+  Answer(*visit, rooms_.registry.Text(), 200, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+}  // namespace tessera::gateway

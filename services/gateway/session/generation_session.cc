@@ -1,0 +1,253 @@
+#include "services/gateway/session/generation_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status.h"
+
+namespace tessera::gateway {
+namespace {
+
+absl::Duration TimeoutOf(const GenerationRequest& request, const SessionConfig& config) {
+  return std::min(request.timeout.value_or(config.request_timeout), config.request_timeout);
+}
+
+AbortCause CauseOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kDeadlineExceeded:
+      return AbortCause::kDeadline;
+    case absl::StatusCode::kUnavailable:
+      return AbortCause::kRouter;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kResourceExhausted:
+      return AbortCause::kRefused;
+    default:
+      return AbortCause::kInternal;
+  }
+}
+
+}  // namespace
+
+GenerationSession::GenerationSession(const SessionRooms& rooms, PreparedRequest prepared,
+                                     std::shared_ptr<const ApiKey> key, std::string request_id,
+                                     absl::Duration received, PostTask post, SessionSink& sink)
+    : rooms_(rooms),
+      prepared_(std::move(prepared)),
+      key_(std::move(key)),
+      request_id_(std::move(request_id)),
+      received_(received),
+      deadline_(received + TimeoutOf(prepared_.request, rooms.config)),
+      post_(std::move(post)),
+      sink_(sink) {
+  const GenerationRequest& request = prepared_.request;
+  for (uint32_t i = 0; i < prepared_.choice_count(); ++i) {
+    OutputParserOptions options;
+    options.reasoning = rooms_.config.reasoning;
+    if (request.tool_choice == ToolChoice::kAuto) {
+      options.tools = rooms_.config.tools;
+      options.tool_options = {.tools = request.tools,
+                              .parallel = request.parallel_tool_calls,
+                              .next_call_id = rooms_.next_call_id};
+    }
+    choices_.push_back(std::make_unique<Choice>(prepared_, i, rooms_.model, std::move(options)));
+  }
+  begun_.resize(choices_.size());
+  last_token_at_.resize(choices_.size());
+  absl::MutexLock lock(&mutex_);
+  flights_.resize(choices_.size());
+}
+
+absl::Status GenerationSession::Start() {
+  if (key_ != nullptr) {
+    if (absl::Status admitted = rooms_.limiter.Admit(*key_, prepared_.token_count_max());
+        !admitted.ok()) {
+      is_over_ = true;
+      rooms_.metrics.CountAbort(AbortCause::kRefused);
+      return admitted;
+    }
+  }
+  is_admitted_ = true;
+  rooms_.metrics.running.Add(1);
+  rooms_.metrics.prompt_tokens.Increment(prepared_.prompt_tokens());
+  rooms_.metrics.prompt_token_count.Observe(prepared_.prompt_tokens());
+  for (uint32_t i = 0; i < choices_.size(); ++i) {
+    if (absl::Status queued = Enqueue(i); !queued.ok()) {
+      Abort(AbortCause::kRefused);
+      return queued;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GenerationSession::Enqueue(uint32_t choice) {
+  const PreparedPrompt& prompt = prepared_.prompt_of(choice);
+  const uint32_t expected =
+      prepared_.request.tokens_max.value_or(rooms_.config.reply_tokens_expected);
+  AdmissionRequest request;
+  request.key = key_ == nullptr ? "" : key_->name;
+  request.weight = key_ == nullptr ? 1 : key_->weight;
+  request.tokens = static_cast<uint32_t>(prompt.ids.size()) + std::min(prompt.tokens_max, expected);
+  request.priority = prepared_.request.priority;
+  request.deadline = deadline_;
+  // Weak: the queue does not keep a session whose client is gone.
+  request.start = [weak = weak_from_this(), choice] {
+    const auto self = weak.lock();
+    return self == nullptr ? absl::CancelledError("the request is over") : self->Launch(choice);
+  };
+  request.refuse = [weak = weak_from_this()](const absl::Status& status) {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    self->post_([self, status] { self->Fail(status); });
+  };
+  TESSERA_ASSIGN_OR_RETURN(const uint64_t ticket, rooms_.admission.Enqueue(std::move(request)));
+  absl::MutexLock lock(&mutex_);
+  flights_[choice].ticket = ticket;
+  return absl::OkStatus();
+}
+
+absl::Status GenerationSession::Launch(uint32_t choice) {
+  const PreparedPrompt& prompt = prepared_.prompt_of(choice);
+  PoolRequest request;
+  request.cost_tokens =
+      static_cast<uint32_t>(prompt.ids.size()) +
+      std::min(prompt.tokens_max,
+               prepared_.request.tokens_max.value_or(rooms_.config.reply_tokens_expected));
+  absl::MutexLock lock(&mutex_);
+  if (cancelled_) return absl::CancelledError("the request is over");
+  // Before the prompt is copied.
+  TESSERA_RETURN_IF_ERROR(rooms_.pool.CheckRoom(request.cost_tokens));
+  request.params = ParamsOf(prepared_, choice);
+  request.params.request_id = request_id_;
+  request.deadline = deadline_;
+  request.callback = [weak = weak_from_this(), choice](wire::TokenEvent event) {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    self->post_([self, choice, event = std::move(event)] { self->OnEvent(choice, event); });
+  };
+  TESSERA_ASSIGN_OR_RETURN(flights_[choice].number, rooms_.pool.Submit(std::move(request)));
+  return absl::OkStatus();
+}
+
+void GenerationSession::OnEvent(uint32_t choice, const wire::TokenEvent& event) {
+  if (is_over_ || choices_[choice]->has_ended()) return;
+  if (const auto* started = std::get_if<wire::StartedEvent>(&event.event)) {
+    OnStarted(choice, *started);
+  } else if (const auto* tokens = std::get_if<wire::TokensEvent>(&event.event)) {
+    OnTokens(choice, *tokens);
+  } else {
+    OnFinished(choice, std::get<wire::FinishedEvent>(event.event));
+  }
+}
+
+void GenerationSession::OnStarted(uint32_t choice, const wire::StartedEvent& event) {
+  if (begun_[choice]) return;
+  begun_[choice] = true;
+  // The prompt counts once, whatever the number of its choices.
+  if (choice % prepared_.request.n == 0) {
+    cached_tokens_ += event.cached_tokens;
+    rooms_.metrics.cached_tokens.Increment(event.cached_tokens);
+  }
+  sink_.OnBegin(choice, choices_[choice]->Prompt(event), usage());
+}
+
+void GenerationSession::OnTokens(uint32_t choice, const wire::TokensEvent& event) {
+  if (!begun_[choice]) OnStarted(choice, {});
+  const absl::Duration now = rooms_.clock.Elapsed();
+  if (!std::exchange(has_token_, true)) {
+    rooms_.metrics.time_to_first_token.Observe(absl::ToDoubleSeconds(now - received_));
+  }
+  absl::Duration& last = last_token_at_[choice];
+  if (last > absl::ZeroDuration()) {
+    rooms_.metrics.inter_token_latency.Observe(absl::ToDoubleSeconds(now - last) /
+                                               static_cast<double>(event.tokens.size()));
+  }
+  last = now;
+  rooms_.metrics.generation_tokens.Increment(static_cast<double>(event.tokens.size()));
+  // A stop string: the router does not know and would go on.
+  if (choices_[choice]->Push(event)) Cancel(choice);
+  Tell(choice);
+}
+
+void GenerationSession::OnFinished(uint32_t choice, const wire::FinishedEvent& event) {
+  if (event.kind == wire::FinishKind::kError || event.kind == wire::FinishKind::kCancelled) {
+    absl::Status status = event.error;
+    if (status.ok()) status = absl::UnavailableError("the router gave the request up");
+    Fail(status);
+    return;
+  }
+  if (!begun_[choice]) OnStarted(choice, {});
+  choices_[choice]->End(event);
+  Tell(choice);
+}
+
+void GenerationSession::Tell(uint32_t choice) {
+  const ChoiceStep step = choices_[choice]->TakeStep();
+  sink_.OnStep(choice, step, usage());
+  if (is_over_ || !choices_[choice]->has_ended()) return;
+  rooms_.metrics.CountSuccess(choices_[choice]->end().reason);
+  sink_.OnChoiceEnd(choice, choices_[choice]->end(), usage());
+  if (is_over_ || ++ended_count_ < choices_.size()) return;
+  Close();
+  sink_.OnEnd(usage());
+}
+
+void GenerationSession::Fail(const absl::Status& status) {
+  if (is_over_) return;
+  if (status.code() == absl::StatusCode::kInternal) {
+    TESSERA_LOG(ERROR) << "request " << request_id_ << ": " << status.message();
+  }
+  Abort(CauseOf(status));
+  sink_.OnError(status);
+}
+
+void GenerationSession::Abort(AbortCause cause) {
+  if (is_over_) return;
+  Close();
+  if (is_admitted_) rooms_.metrics.CountAbort(cause);
+  for (uint32_t i = 0; i < choices_.size(); ++i) {
+    if (!choices_[i]->has_ended()) Cancel(i);
+  }
+}
+
+void GenerationSession::Cancel(uint32_t choice) {
+  Flight flight;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (is_over_) cancelled_ = true;
+    flight = flights_[choice];
+  }
+  if (flight.ticket != 0) rooms_.admission.Cancel(flight.ticket);
+  if (flight.number != 0) rooms_.pool.Cancel(flight.number);
+}
+
+void GenerationSession::Close() {
+  is_over_ = true;
+  if (!is_admitted_) return;
+  const Usage used = usage();
+  rooms_.metrics.running.Add(-1);
+  rooms_.metrics.reasoning_tokens.Increment(used.reasoning_tokens);
+  rooms_.metrics.generation_token_count.Observe(used.completion_tokens);
+  rooms_.metrics.request_latency.Observe(absl::ToDoubleSeconds(rooms_.clock.Elapsed() - received_));
+  for (const auto& choice : choices_) {
+    rooms_.metrics.parse_failures.Increment(choice->parse_failures());
+  }
+  if (key_ != nullptr) {
+    rooms_.limiter.Release(*key_, prepared_.token_count_max(),
+                           used.prompt_tokens + used.completion_tokens);
+  }
+}
+
+Usage GenerationSession::usage() const {
+  Usage usage;
+  usage.prompt_tokens = prepared_.prompt_tokens();
+  usage.cached_tokens = cached_tokens_;
+  for (const auto& choice : choices_) {
+    usage.completion_tokens += choice->completion_tokens();
+    usage.reasoning_tokens += choice->reasoning_tokens();
+  }
+  return usage;
+}
+
+}  // namespace tessera::gateway

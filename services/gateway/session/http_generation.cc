@@ -1,0 +1,153 @@
+#include "services/gateway/session/http_generation.h"
+
+#include <utility>
+
+#include "services/gateway/api/api_error.h"
+#include "services/gateway/http/sse_writer.h"
+
+namespace tessera::gateway {
+
+void SendError(const HttpCall& call, ErrorDialect dialect, const absl::Status& status) {
+  ErrorReply error = WriteErrorReply(ToApiError(status), dialect, call.request_id);
+  HttpResponse response{.status = error.http_status, .headers = call.headers};
+  for (auto& [name, value] : error.headers) {
+    response.headers.push_back({std::move(name), std::move(value)});
+  }
+  response.body = std::move(error.body);
+  call.reply->Send(std::move(response));
+}
+
+std::shared_ptr<HttpGeneration> HttpGeneration::Start(const SessionRooms& rooms,
+                                                      PreparedRequest prepared,
+                                                      const ReplyHead& head, HttpCall call) {
+  auto generation =
+      std::make_shared<HttpGeneration>(rooms, std::move(prepared), head, std::move(call));
+  // The reply keeps the generation until it has ended; the generation keeps the reply.
+  generation->call_.reply->OnGone(
+      [generation] { generation->session_->Abort(AbortCause::kClient); });
+  if (generation->call_.reply->is_gone()) return generation;
+  if (const absl::Status started = generation->session_->Start(); !started.ok()) {
+    generation->OnError(started);
+  }
+  return generation;
+}
+
+HttpGeneration::HttpGeneration(const SessionRooms& rooms, PreparedRequest prepared,
+                               const ReplyHead& head, HttpCall call)
+    : clock_(rooms.clock),
+      call_(std::move(call)),
+      head_(head),
+      session_(std::make_shared<GenerationSession>(
+          rooms, std::move(prepared), call_.key, call_.request_id, call_.received,
+          [reply = call_.reply](std::function<void()> task) { reply->Post(std::move(task)); },
+          *this)),
+      writer_(session_->prepared().request.stream
+                  ? MakeStreamWriter(session_->prepared().request, head)
+                  : nullptr),
+      written_at_(rooms.clock.Elapsed()) {
+  if (writer_ == nullptr) outputs_.resize(session_->prepared().choice_count());
+}
+
+HttpGeneration::~HttpGeneration() { session_->Abort(AbortCause::kInternal); }
+
+void HttpGeneration::BeginStream() {
+  if (std::exchange(head_sent_, true)) return;
+  HttpResponse head = SseHead();
+  head.headers.insert(head.headers.end(), call_.headers.begin(), call_.headers.end());
+  call_.reply->Begin(std::move(head));
+}
+
+void HttpGeneration::Write(std::string bytes) {
+  if (bytes.empty()) return;
+  BeginStream();
+  written_at_ = clock_.Elapsed();
+  call_.reply->Write(std::move(bytes));
+}
+
+void HttpGeneration::Ping(absl::Duration interval) {
+  if (writer_ == nullptr) return;
+  call_.reply->Post([self = shared_from_this(), interval] {
+    if (self->clock_.Elapsed() - self->written_at_ < interval) return;
+    std::string bytes;
+    self->writer_->Ping(bytes);
+    self->Write(std::move(bytes));
+  });
+}
+
+void HttpGeneration::OnBegin(uint32_t choice, const PromptReport& prompt, const Usage& usage) {
+  if (writer_ == nullptr) {
+    outputs_[choice].prompt = prompt;
+    return;
+  }
+  std::string bytes;
+  writer_->Begin(choice, prompt, usage, bytes);
+  Write(std::move(bytes));
+}
+
+void HttpGeneration::OnStep(uint32_t choice, const ChoiceStep& step, const Usage& usage) {
+  if (writer_ == nullptr) {
+    outputs_[choice].Append(step);
+    return;
+  }
+  std::string bytes;
+  writer_->Push(choice, step, usage, bytes);
+  Write(std::move(bytes));
+}
+
+void HttpGeneration::OnChoiceEnd(uint32_t choice, const ChoiceEnd& end, const Usage& usage) {
+  if (writer_ == nullptr) {
+    outputs_[choice].end = end;
+    return;
+  }
+  std::string bytes;
+  writer_->Finish(choice, end, usage, bytes);
+  Write(std::move(bytes));
+}
+
+void HttpGeneration::OnEnd(const Usage& usage) {
+  const auto keep = shared_from_this();  // the end of the reply drops its reference
+  if (writer_ == nullptr) {
+    call_.reply->Send({.status = 200,
+                       .headers = call_.headers,
+                       .body = WriteReply(session_->prepared().request, head_, outputs_, usage)});
+    return;
+  }
+  std::string bytes;
+  writer_->End(usage, bytes);
+  Write(std::move(bytes));
+  call_.reply->End();
+}
+
+void HttpGeneration::OnError(const absl::Status& status) {
+  const auto keep = shared_from_this();
+  if (!head_sent_) {
+    SendError(call_, DialectOf(session_->prepared().request.dialect), status);
+    return;
+  }
+  std::string bytes;
+  writer_->Fail(ToApiError(status), bytes);
+  Write(std::move(bytes));
+  call_.reply->End();
+}
+
+void OpenStreams::Add(const std::shared_ptr<HttpGeneration>& generation) {
+  absl::MutexLock lock(&mutex_);
+  streams_.push_back(generation);
+}
+
+void OpenStreams::Ping(absl::Duration interval) {
+  std::vector<std::shared_ptr<HttpGeneration>> open;
+  {
+    absl::MutexLock lock(&mutex_);
+    std::erase_if(streams_, [&open](const std::weak_ptr<HttpGeneration>& stream) {
+      auto locked = stream.lock();
+      if (locked == nullptr) return true;
+      open.push_back(std::move(locked));
+      return false;
+    });
+  }
+  // Each is let go where it lives: the last reference would end it on this thread.
+  for (auto& generation : open) generation->Ping(interval);
+}
+
+}  // namespace tessera::gateway

@@ -1,0 +1,79 @@
+#pragma once
+
+// A session whose client speaks HTTP: events as they come, or one reply at the end.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "services/gateway/api/reply.h"
+#include "services/gateway/http/http_server.h"
+#include "services/gateway/session/generation_session.h"
+
+namespace tessera::gateway {
+
+// Who asks, and how the answer leaves.
+struct HttpCall {
+  std::shared_ptr<HttpReply> reply;
+  std::string request_id;
+  absl::Duration received;            // Clock::Elapsed
+  std::shared_ptr<const ApiKey> key;  // null without keys
+  std::vector<HttpHeader> headers;    // of every reply: rate limits
+};
+
+// Sends `status` (not OK) as the dialect's error reply.
+void SendError(const HttpCall& call, ErrorDialect dialect, const absl::Status& status);
+constexpr ErrorDialect DialectOf(ApiDialect dialect) {
+  return dialect == ApiDialect::kMessages ? ErrorDialect::kAnthropic : ErrorDialect::kOpenAi;
+}
+
+// Lives until its reply has ended or its client is gone. Owned by the connection's thread.
+class HttpGeneration final : public SessionSink,
+                             public std::enable_shared_from_this<HttpGeneration> {
+ public:
+  // Starts the session; from then on it keeps itself alive. On the connection's thread.
+  static std::shared_ptr<HttpGeneration> Start(const SessionRooms& rooms, PreparedRequest prepared,
+                                               const ReplyHead& head, HttpCall call);
+  HttpGeneration(const SessionRooms& rooms, PreparedRequest prepared, const ReplyHead& head,
+                 HttpCall call);
+  ~HttpGeneration() override;
+
+  // Writes a comment if nothing was written for `interval`. From any thread.
+  void Ping(absl::Duration interval);
+
+  void OnBegin(uint32_t choice, const PromptReport& prompt, const Usage& usage) override;
+  void OnStep(uint32_t choice, const ChoiceStep& step, const Usage& usage) override;
+  void OnChoiceEnd(uint32_t choice, const ChoiceEnd& end, const Usage& usage) override;
+  void OnEnd(const Usage& usage) override;
+  void OnError(const absl::Status& status) override;
+
+ private:
+  void BeginStream();
+  void Write(std::string bytes);
+
+  const Clock& clock_;
+  const HttpCall call_;
+  const ReplyHead head_;
+  const std::shared_ptr<GenerationSession> session_;
+  const std::unique_ptr<StreamWriter> writer_;  // null: one reply at the end
+  std::vector<ChoiceOutput> outputs_;           // without writer_, by choice
+  bool head_sent_ = false;
+  absl::Duration written_at_;
+};
+
+// The streams that are open, for pings. Thread-safe.
+class OpenStreams {
+ public:
+  void Add(const std::shared_ptr<HttpGeneration>& generation);
+  void Ping(absl::Duration interval);
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<std::weak_ptr<HttpGeneration>> streams_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace tessera::gateway
