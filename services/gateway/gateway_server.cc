@@ -1,0 +1,258 @@
+#include "services/gateway/gateway_server.h"
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "common/admin/admin_routes.h"
+#include "common/base/log.h"
+#include "common/base/random.h"
+#include "common/base/status.h"
+#include "common/concurrency/bounded_queue.h"
+#include "common/concurrency/thread.h"
+#include "common/http/http_server.h"
+#include "common/rpc/server.h"
+
+namespace tessera::gateway {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(20);
+constexpr absl::Duration kSlowTick = absl::Seconds(1);
+
+// When the two files were last written; nothing if one cannot be told.
+int64_t StampOf(const std::string& certificate_file, const std::string& key_file) {
+  int64_t stamp = 0;
+  for (const std::string& file : {certificate_file, key_file}) {
+    std::error_code error;
+    const auto written = std::filesystem::last_write_time(file, error);
+    if (error) return 0;
+    stamp = static_cast<int64_t>(MixBits(static_cast<uint64_t>(stamp)) ^
+                                 static_cast<uint64_t>(written.time_since_epoch().count()));
+  }
+  return stamp;
+}
+
+}  // namespace
+
+// Members stand in the order in which they are built, and end in the reverse.
+class GatewayServer::House {
+ public:
+  House(GatewayConfig config, const Clock& clock)
+      : config_(std::move(config)),
+        clock_(clock),
+        admission_(config_.admission, clock_, registry_),
+        limiter_(clock_),
+        metrics_(registry_, config_.rest.model_names[0]),
+        connections_gauge_(
+            registry_.AddGauge("tessera_gateway_connections_open", "Connections of clients.")),
+        slow_readers_(registry_.AddCounter("tessera_gateway_slow_readers_total",
+                                           "Connections cut because the client did not read.")),
+        id_seed_(static_cast<uint64_t>(absl::ToUnixNanos(clock.Now()))) {}
+  ~House() { Stop(absl::ZeroDuration()); }
+
+  absl::Status Build();
+  void Stop(absl::Duration timeout);
+
+  const GatewayConfig& config() const { return config_; }
+  const HttpServer& http() const { return *http_; }
+  const RpcServer* rpc() const { return rpc_.get(); }
+  const tessera::HttpServer* admin() const { return admin_.get(); }
+  const RestApi& rest() const { return *rest_; }
+
+ private:
+  absl::Status BuildText();
+  absl::Status BuildRest();
+  absl::Status BuildListeners();
+  void RunTicks();
+  void SlowTick();
+
+  GatewayConfig config_;
+  const Clock& clock_;
+  Registry registry_;
+  Admission admission_;
+  RateLimiter limiter_;
+  GatewayMetrics metrics_;
+  Gauge connections_gauge_;
+  Counter slow_readers_;
+  const uint64_t id_seed_;
+  std::atomic<uint64_t> id_counter_{0};
+  std::unique_ptr<const TextModel> model_;
+  std::unique_ptr<KeyStore> keys_;
+  std::unique_ptr<RouterPool> pool_;  // ends before the queue it pumps
+  std::unique_ptr<TextWorkers> workers_;
+  std::unique_ptr<RestApi> rest_;
+  std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<tessera::HttpServer> admin_;
+  std::unique_ptr<HttpServer> http_;
+  BoundedQueue<int> ticks_{1};  // never filled; closed to end the ticker
+  Thread ticker_;
+  int64_t tls_stamp_ = 0;           // the ticker's
+  uint64_t slow_readers_seen_ = 0;  // the same
+};
+
+absl::Status GatewayServer::House::Build() {
+  TESSERA_RETURN_IF_ERROR(BuildText());
+  TESSERA_RETURN_IF_ERROR(BuildRest());
+  return BuildListeners();
+}
+
+absl::Status GatewayServer::House::BuildText() {
+  TESSERA_ASSIGN_OR_RETURN(model_, TextModel::Load(config_.text));
+  const std::string& source = model_->template_source();
+  if (config_.tool_parser == "auto") {
+    config_.session.tools = DetectToolFormat(source);
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(config_.session.tools, ToolFormatFromName(config_.tool_parser));
+  }
+  if (config_.reasoning_parser == "auto") {
+    config_.session.reasoning = DetectReasoningRule(source);
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(config_.session.reasoning,
+                             ReasoningRuleFromName(config_.reasoning_parser));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GatewayServer::House::BuildRest() {
+  if (!config_.keys_file.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(keys_, KeyStore::Open({.path = config_.keys_file}, clock_));
+  }
+  config_.pool.eos_tokens = model_->eos_tokens();
+  TESSERA_ASSIGN_OR_RETURN(pool_, RouterPool::Open(config_.pool, clock_, registry_));
+  pool_->OnRoom([this] { admission_.Pump(); });
+  workers_ = std::make_unique<TextWorkers>(config_.text_threads, /*waiting_max=*/256);
+  const auto next_call_id = [this] {
+    const uint64_t number = id_counter_++;
+    return MakeCallId(RandomBits(id_seed_, 2 * number), RandomBits(id_seed_, 2 * number + 1));
+  };
+  rest_ = std::make_unique<RestApi>(config_.rest,
+                                    RestApi::Rooms{.sessions = {.config = config_.session,
+                                                                .model = *model_,
+                                                                .admission = admission_,
+                                                                .pool = *pool_,
+                                                                .limiter = limiter_,
+                                                                .metrics = metrics_,
+                                                                .clock = clock_,
+                                                                .next_call_id = next_call_id},
+                                                   .workers = *workers_,
+                                                   .keys = keys_.get(),
+                                                   .registry = registry_});
+  return absl::OkStatus();
+}
+
+absl::Status GatewayServer::House::BuildListeners() {
+  if (!config_.grpc_listen.empty()) {
+    RpcServerConfig rpc;
+    rpc.listen = config_.grpc_listen;
+    rpc.tls = config_.tls;
+    TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(rpc, {}));
+  }
+  if (!config_.admin_listen.empty()) {
+    tessera::HttpServerConfig admin;
+    admin.listen = config_.admin_listen;
+    TESSERA_ASSIGN_OR_RETURN(
+        admin_, tessera::HttpServer::Start(
+                    admin, AdminRoutes(registry_, [this] { return rest_->ReadinessReasons(); })));
+  }
+  tls_stamp_ = StampOf(config_.http.certificate_file, config_.http.key_file);
+  TESSERA_ASSIGN_OR_RETURN(http_,
+                           HttpServer::Start(
+                               config_.http,
+                               [this](HttpRequest request, std::shared_ptr<HttpReply> reply) {
+                                 rest_->Serve(std::move(request), std::move(reply));
+                               },
+                               &RestApi::ErrorText, clock_));
+  ticker_ = Thread("ticker", [this](std::stop_token) { RunTicks(); });
+  return absl::OkStatus();
+}
+
+void GatewayServer::House::RunTicks() {
+  absl::Duration slow_at = clock_.Elapsed();
+  while (!ticks_.closed()) {
+    pool_->Tick();
+    admission_.Tick();
+    if (clock_.Elapsed() >= slow_at) {
+      slow_at = clock_.Elapsed() + kSlowTick;
+      SlowTick();
+    }
+    ticks_.PopFor(kTick);
+  }
+}
+
+void GatewayServer::House::SlowTick() {
+  rest_->Tick();
+  if (rpc_ != nullptr) rpc_->SetServing(rest_->ReadinessReasons().empty());
+  const HttpServerStats stats = http_->stats();
+  connections_gauge_.Set(static_cast<double>(stats.connections_open));
+  slow_readers_.Increment(static_cast<double>(stats.slow_readers_total - slow_readers_seen_));
+  slow_readers_seen_ = stats.slow_readers_total;
+  if (config_.http.certificate_file.empty()) return;
+  const int64_t stamp = StampOf(config_.http.certificate_file, config_.http.key_file);
+  if (stamp == 0 || stamp == tls_stamp_) return;
+  tls_stamp_ = stamp;
+  if (const absl::Status reloaded = http_->ReloadTls(); !reloaded.ok()) {
+    TESSERA_LOG(WARNING) << "the TLS files changed but cannot be used, the old ones stay: "
+                         << reloaded.message();
+  } else {
+    TESSERA_LOG(INFO) << "the TLS files changed; new connections use them";
+  }
+}
+
+void GatewayServer::House::Stop(absl::Duration timeout) {
+  if (rest_ != nullptr) rest_->Drain();
+  admission_.Drain();
+  if (rpc_ != nullptr) rpc_->Drain();
+  if (http_ != nullptr) {
+    http_->Drain();
+    http_->Stop(timeout);
+  }
+  if (workers_ != nullptr) workers_->Stop();
+  ticks_.Close();
+  ticker_.Stop();
+  if (rpc_ != nullptr) rpc_->Stop();
+  if (admin_ != nullptr) admin_->Stop();
+}
+
+GatewayServer::GatewayServer(std::unique_ptr<House> house) : house_(std::move(house)) {}
+GatewayServer::~GatewayServer() = default;
+
+absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const GatewayConfig& config,
+                                                                    const Clock& clock) {
+  TESSERA_RETURN_IF_ERROR(config.Validate());
+  auto house = std::make_unique<House>(config, clock);
+  TESSERA_RETURN_IF_ERROR(house->Build());
+  return std::unique_ptr<GatewayServer>(new GatewayServer(std::move(house)));
+}
+
+std::vector<std::pair<std::string, std::string>> GatewayServer::Endpoints() const {
+  std::vector<std::pair<std::string, std::string>> endpoints = {{"http", house_->http().address()}};
+  if (house_->rpc() != nullptr) {
+    const std::string& advertised = house_->config().grpc_advertise;
+    endpoints.emplace_back("grpc", advertised.empty() ? house_->rpc()->address() : advertised);
+  }
+  if (house_->admin() != nullptr) endpoints.emplace_back("admin", house_->admin()->address());
+  return endpoints;
+}
+
+void GatewayServer::Stop() { house_->Stop(house_->config().drain); }
+int GatewayServer::http_port() const { return house_->http().port(); }
+std::string GatewayServer::admin_address() const {
+  return house_->admin() == nullptr ? "" : house_->admin()->address();
+}
+std::vector<std::string> GatewayServer::ReadinessReasons() const {
+  return house_->rest().ReadinessReasons();
+}
+
+ServiceProgram BuildGateway() {
+  ServiceProgram program;
+  program.name = "tessera-gateway";
+  program.config = GatewayDefaults();
+  program.build =
+      [clock = std::make_shared<RealClock>()](
+          const google::protobuf::Message& message) -> absl::StatusOr<std::unique_ptr<Service>> {
+    TESSERA_ASSIGN_OR_RETURN(const GatewayConfig config, ToGatewayConfig(message));
+    return GatewayServer::Start(config, *clock);
+  };
+  return program;
+}
+
+}  // namespace tessera::gateway
