@@ -108,11 +108,10 @@ void WriteResponse(const ReplyHead& head, const Echo& echo, std::string_view out
   json.Key("temperature").Number(head.temperature).Key("text").Open('{').Key("format").Open('{');
   json.Key("type").String("text").Close('}').Close('}');
   json.Key("tool_choice").Raw(echo.parts.tool_choice).Key("tools").Raw(echo.parts.tools);
-  json.Key("top_p").Number(head.top_p).Key("truncation").String("disabled").Key("usage");
+  json.Key("top_p").Number(head.top_p).Key("truncation").String("disabled");
   if (usage != nullptr) {
+    json.Key("usage");
     WriteResponsesUsage(*usage, json);
-  } else {
-    json.Null();
   }
   if (!echo.user.empty()) json.Key("user").String(echo.user);
   json.Key("metadata").Raw(echo.parts.metadata).Close('}');
