@@ -36,12 +36,14 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerateOne::Begin(
   const auto reactor = std::make_shared<GenerateOne>();
   reactor->self_ = reactor;
   absl::StatusOr<wire::GenerationParams> params = ReadRequest(request, call_deadline, clock);
-  absl::StatusOr<std::shared_ptr<RequestStream>> stream = params.status();
-  if (params.ok()) {
-    stream = loop.Submit(*std::move(params), [weak = reactor->weak_from_this()] {
-      if (const auto alive = weak.lock()) alive->Pump();
-    });
+  if (!params.ok()) {
+    reactor->Refuse(request, params.status());
+    return reactor.get();
   }
+  absl::StatusOr<std::shared_ptr<RequestStream>> stream =
+      loop.Submit(*std::move(params), [weak = reactor->weak_from_this()] {
+        if (const auto alive = weak.lock()) alive->Pump();
+      });
   if (stream.ok()) {
     reactor->Attach(*std::move(stream));
   } else {
