@@ -66,7 +66,9 @@ absl::Status CompareModels(const ModelIdentity& ours, const ModelIdentity& their
   TESSERA_RETURN_IF_ERROR(CompareField("expert_count", ours.expert_count, theirs.expert_count));
   TESSERA_RETURN_IF_ERROR(CompareField("expert_width", ours.expert_width, theirs.expert_width));
   TESSERA_RETURN_IF_ERROR(CompareField("top_k", ours.top_k, theirs.top_k));
-  TESSERA_RETURN_IF_ERROR(CompareField("expert_dtype", ours.expert_dtype, theirs.expert_dtype));
+  if (!ours.expert_dtype.empty()) {
+    TESSERA_RETURN_IF_ERROR(CompareField("expert_dtype", ours.expert_dtype, theirs.expert_dtype));
+  }
   if (!strict) return absl::OkStatus();
   return CompareField("kernel_level (strict mode)", ours.kernel_level, theirs.kernel_level);
 }

@@ -24,7 +24,7 @@ struct ModelIdentity {
   uint32_t expert_count = 0;  // of a MoE layer
   uint32_t expert_width = 0;
   uint32_t top_k = 0;
-  std::string expert_dtype;  // "bf16", "q8", "q4", "f32"
+  std::string expert_dtype;  // "bf16", "q8", "q4", "f32"; of a router: empty, it takes any
   std::string kernel_level;  // "avx2", "amx"...
 
   friend bool operator==(const ModelIdentity&, const ModelIdentity&) = default;

@@ -1,0 +1,149 @@
+#include "services/router/router_config.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "tessera/config/v1/router.pb.h"
+
+namespace tessera::router {
+namespace {
+
+absl::Status InRange(const char* name, double value, double low, double high) {
+  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " is ", value, ", expected ", low, "..", high));
+}
+
+absl::Status CheckRanges(const config::v1::Router& from) {
+  constexpr double kRowsMax = 65536;
+  constexpr double kSecondsMax = 86400;
+  const config::v1::Membership& membership = from.membership();
+  const config::v1::Dispatch& dispatch = from.dispatch();
+  TESSERA_RETURN_IF_ERROR(InRange("compute.threads", from.compute().threads(), 0, 4096));
+  TESSERA_RETURN_IF_ERROR(InRange("sequences_max", from.sequences_max(), 1, kRowsMax));
+  TESSERA_RETURN_IF_ERROR(InRange("waiting_max", from.waiting_max(), 1, 1e6));
+  TESSERA_RETURN_IF_ERROR(InRange("batch_tokens_max", from.batch_tokens_max(), 1, kRowsMax));
+  TESSERA_RETURN_IF_ERROR(InRange("prefill_chunk_max", from.prefill_chunk_max(), 1, kRowsMax));
+  TESSERA_RETURN_IF_ERROR(
+      InRange("logits_rows_max", from.logits_rows_max(), from.sequences_max(), kRowsMax));
+  TESSERA_RETURN_IF_ERROR(InRange("drain_seconds", from.drain_seconds(), 0, kSecondsMax));
+  TESSERA_RETURN_IF_ERROR(
+      InRange("experts_wait_max_seconds", from.experts_wait_max_seconds(), 0, kSecondsMax));
+  TESSERA_RETURN_IF_ERROR(
+      InRange("dispatch.homeless_wait_seconds", dispatch.homeless_wait_seconds(), 0, kSecondsMax));
+  TESSERA_RETURN_IF_ERROR(
+      InRange("dispatch.call_timeout_seconds", dispatch.call_timeout_seconds(), 1e-3, kSecondsMax));
+  TESSERA_RETURN_IF_ERROR(
+      InRange("membership.heartbeat_seconds", membership.heartbeat_seconds(), 0.01, 60));
+  TESSERA_RETURN_IF_ERROR(InRange("membership.credits", membership.credits(), 1, 1024));
+  TESSERA_RETURN_IF_ERROR(InRange("membership.rows_max", membership.rows_max(), 1, kRowsMax));
+  TESSERA_RETURN_IF_ERROR(InRange("membership.copies_wanted", membership.copies_wanted(), 1, 1024));
+  if (!(membership.silence_max_seconds() > membership.heartbeat_seconds())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("membership.silence_max_seconds is ", membership.silence_max_seconds(),
+                     ", expected more than heartbeat_seconds, ", membership.heartbeat_seconds()));
+  }
+  return absl::OkStatus();
+}
+
+ComputeConfig ToCompute(const config::v1::Compute& from) {
+  return {.threads = from.threads(),
+          .isa = from.isa(),
+          .precision = from.precision(),
+          .dense_dtype = from.dense_dtype(),
+          .weights = from.weights()};
+}
+
+CapacityConfig ToCapacity(const config::v1::Router& from) {
+  return {.context_max = from.context_max(),
+          .sequences_max = from.sequences_max(),
+          .waiting_max = from.waiting_max(),
+          .batch_tokens_max = from.batch_tokens_max(),
+          .prefill_chunk_max = from.prefill_chunk_max(),
+          .logits_rows_max = from.logits_rows_max(),
+          .kv_bytes = from.kv_bytes(),
+          .prefix_cache = from.prefix_cache()};
+}
+
+DispatchConfig ToDispatch(const config::v1::Router& from) {
+  const config::v1::Dispatch& dispatch = from.dispatch();
+  DispatchConfig to;
+  to.strict = from.strict();
+  to.homeless_wait = absl::Seconds(dispatch.homeless_wait_seconds());
+  to.exchange_timeout = absl::Seconds(dispatch.call_timeout_seconds());
+  to.attempts_max = dispatch.attempts_max();
+  to.hedge_share_max = dispatch.hedge_share_max();
+  return to;
+}
+
+}  // namespace
+
+std::shared_ptr<google::protobuf::Message> DefaultRouterMessage() {
+  auto message = std::make_shared<config::v1::Router>();
+  message->set_grpc_listen("127.0.0.1:8010");
+  message->set_admin_listen("127.0.0.1:8012");
+  config::v1::Compute& compute = *message->mutable_compute();
+  compute.set_isa("auto");
+  compute.set_precision("fast");
+  compute.set_weights("packed");
+  compute.set_dense_dtype("auto");
+  const CapacityConfig capacity;
+  message->set_prefix_cache(capacity.prefix_cache);
+  message->set_sequences_max(static_cast<uint32_t>(capacity.sequences_max));
+  message->set_waiting_max(static_cast<uint32_t>(capacity.waiting_max));
+  message->set_batch_tokens_max(static_cast<uint32_t>(capacity.batch_tokens_max));
+  message->set_prefill_chunk_max(static_cast<uint32_t>(capacity.prefill_chunk_max));
+  message->set_logits_rows_max(static_cast<uint32_t>(capacity.logits_rows_max));
+  message->set_drain_seconds(4);
+  message->set_experts_wait_max_seconds(60);
+  const DispatchConfig dispatch;
+  message->mutable_dispatch()->set_homeless_wait_seconds(
+      absl::ToDoubleSeconds(dispatch.homeless_wait));
+  message->mutable_dispatch()->set_call_timeout_seconds(
+      absl::ToDoubleSeconds(dispatch.exchange_timeout));
+  message->mutable_dispatch()->set_attempts_max(dispatch.attempts_max);
+  message->mutable_dispatch()->set_hedge_share_max(dispatch.hedge_share_max);
+  config::v1::Membership& membership = *message->mutable_membership();
+  membership.set_heartbeat_seconds(0.25);
+  membership.set_silence_max_seconds(1);
+  membership.set_transport("ucx");
+  membership.set_credits(4);
+  membership.set_rows_max(512);
+  membership.set_copies_wanted(1);
+  return message;
+}
+
+absl::StatusOr<RouterConfig> ToRouterConfig(const google::protobuf::Message& message) {
+  const auto& from = dynamic_cast<const config::v1::Router&>(message);
+  if (from.model().empty()) {
+    return absl::InvalidArgumentError("model is empty, expected the folder of a checkpoint");
+  }
+  TESSERA_RETURN_IF_ERROR(CheckRanges(from));
+  const config::v1::Membership& membership = from.membership();
+  RouterConfig to;
+  to.model = from.model();
+  to.grpc_listen = from.grpc_listen();
+  to.grpc_advertise = from.grpc_advertise();
+  to.admin_listen = from.admin_listen();
+  to.cluster_secret_file = from.cluster_secret_file();
+  to.tls = {from.tls().certificate_file(), from.tls().key_file(), from.tls().ca_file()};
+  to.leader = from.leader();
+  to.compute = ToCompute(from.compute());
+  to.capacity = ToCapacity(from);
+  to.dispatch = ToDispatch(from);
+  to.transport = membership.transport();
+  if (to.transport != "ucx" && to.transport != "grpc" && to.transport != "loopback") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("membership.transport is '", to.transport, "', expected ucx or grpc"));
+  }
+  to.credits = membership.credits();
+  to.rows_max = membership.rows_max();
+  to.copies_wanted = membership.copies_wanted();
+  to.heartbeat_interval = absl::Seconds(membership.heartbeat_seconds());
+  to.silence_max = absl::Seconds(membership.silence_max_seconds());
+  to.drain_max = absl::Seconds(from.drain_seconds());
+  to.experts_wait_max = absl::Seconds(from.experts_wait_max_seconds());
+  TESSERA_RETURN_IF_ERROR(Annotate(to.dispatch.Validate(), "dispatch"));
+  return to;
+}
+
+}  // namespace tessera::router
