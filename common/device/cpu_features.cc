@@ -39,10 +39,14 @@ uint64_t SavedRegisterSets() {
 }
 
 // Tile data is granted on request only, because it makes every thread's saved state 8 KB larger.
+// Asked back, because a filter of system calls may answer for the kernel.
 bool RequestTileData() {
   constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kPermissions = 0x1022;        // ARCH_GET_XCOMP_PERM
   constexpr long kTileData = 18;               // number of the state component
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  uint64_t granted = 0;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0 &&
+         syscall(SYS_arch_prctl, kPermissions, &granted) == 0 && (granted >> kTileData & 1) != 0;
 }
 
 }  // namespace
@@ -66,7 +70,7 @@ CpuFeatures DetectCpuFeatures() {
                     Bit(extended.ebx, 31);
   features.avx512_bf16 = features.avx512 && Bit(extended1.eax, 5);
   features.avx512_vnni = features.avx512 && Bit(extended.ecx, 11);
-  features.amx = features.avx512_bf16 && features.avx512_vnni &&
+  features.amx = features.avx512_bf16 && features.avx512_vnni && Bit(extended.ecx, 1) &&
                  (saved & kTileState) == kTileState && Bit(extended.edx, 22) &&
                  Bit(extended.edx, 24) && Bit(extended.edx, 25) && RequestTileData();
   return features;

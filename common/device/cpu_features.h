@@ -12,7 +12,7 @@ struct CpuFeatures {
   bool avx512 = false;       // F, BW, VL, DQ together, and avx2
   bool avx512_bf16 = false;  // vdpbf16ps, and avx512
   bool avx512_vnni = false;  // vpdpbusd on 512 bits, and avx512
-  // Tile, int8 and bf16, and the kernel granted the tile registers; and the three above.
+  // Tile, int8 and bf16, and the kernel granted the tile registers; and the three above, and VBMI.
   bool amx = false;
 };
 

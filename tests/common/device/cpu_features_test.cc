@@ -39,7 +39,7 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   EXPECT_EQ(features.avx512_bf16, features.avx512 && all({"avx512_bf16"}));
   EXPECT_EQ(features.avx512_vnni, features.avx512 && all({"avx512_vnni"}));
   EXPECT_EQ(features.amx, features.avx512_bf16 && features.avx512_vnni &&
-                              all({"amx_tile", "amx_int8", "amx_bf16"}));
+                              all({"avx512vbmi", "amx_tile", "amx_int8", "amx_bf16"}));
 }
 
 TEST(CpuFeatures, AskingTwiceGivesTheSame) {
