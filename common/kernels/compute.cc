@@ -36,6 +36,14 @@ std::string_view NameOf(Isa isa) {
   return kNames[static_cast<size_t>(isa)];
 }
 
+std::string NameOf(Isa isa, const CpuFeatures& features) {
+  std::string name(NameOf(isa));
+  if (isa != Isa::kAvx512) return name;
+  if (features.avx512_bf16) name += "+bf16";
+  if (features.avx512_vnni) name += "+vnni";
+  return name;
+}
+
 absl::StatusOr<Isa> ChooseIsa(std::string_view name, const CpuFeatures& features) {
   if (name == "auto") {
     Isa best = Isa::kReference;

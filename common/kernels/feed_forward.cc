@@ -25,7 +25,7 @@ void CheckShapes(const SwiGluWeights& weights) {
 }  // namespace
 
 FeedForward::FeedForward(const Compute& compute, const SwiGluWeights& weights, size_t rows)
-    : kernels_(&StripKernelsOf(compute.isa)),
+    : kernels_(&StripKernelsOf(compute.isa, compute.features)),
       width_(weights.width()),
       act_stride_(PanelCount(weights.width()) * kPanelOutputs),
       woven_(!weights.gate_up.empty()) {
@@ -61,6 +61,7 @@ void FeedForward::RunAct(size_t begin, size_t end) const {
                          act + r * act_stride_);
     }
   });
+  gate_.ReleaseThread();
 }
 
 void FeedForward::RunDown(size_t begin, size_t end, std::span<const float> row_weights,
@@ -81,6 +82,7 @@ void FeedForward::RunDown(size_t begin, size_t end, std::span<const float> row_w
                   for (size_t c = 0; c < columns; ++c) to[c] = weight * out[r * kPanelOutputs + c];
                 }
               });
+  down_.ReleaseThread();
 }
 
 }  // namespace tessera::kernels

@@ -19,8 +19,8 @@ struct MatMulTask {
 // Runs all tasks in one parallel region (query, key, value and gate projections of one layer: one
 // barrier). Tasks with the same x (same data pointer, rows, stride) share its conversion.
 //
-// A row's result depends on that row, the weights, and compute.{isa, arithmetic} only: not on how
-// many rows share the call, nor on the number of threads. Every sum runs over k in ascending order.
+// A row's result depends on that row, the weights, and compute.{isa, features, arithmetic} only:
+// not on the number of threads, nor (with compute.batch_invariant) on how many rows share the call.
 void MatMul(const Compute& compute, std::span<const MatMulTask> tasks);
 
 }  // namespace tessera::kernels

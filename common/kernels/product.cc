@@ -16,11 +16,12 @@ constexpr size_t kPiecesPerThread = 16;
 }  // namespace
 
 Product::Product(const Compute& compute, const WeightMatrix& weights, size_t rows)
-    : kernels_(&StripKernelsOf(compute.isa)),
+    : kernels_(&StripKernelsOf(compute.isa, compute.features)),
       weights_(&weights),
       kind_{.type = weights.type(),
             .layout = weights.layout(),
             .arithmetic = compute.arithmetic,
+            .batch_invariant = compute.batch_invariant,
             .rows = rows} {
   TESSERA_CHECK(!weights.empty() && rows > 0);
   form_ = kernels_->form(kind_);
@@ -84,6 +85,7 @@ void MultiplyInto(const Product& product, size_t begin, size_t end, MatrixView y
                   std::memcpy(y.row(first + r).data() + column, out + r * kPanelOutputs, bytes);
                 }
               });
+  product.ReleaseThread();
 }
 
 size_t StripGrain(size_t strip_count, size_t strip_bytes, size_t thread_count) {

@@ -39,6 +39,10 @@ class Product {
   // Rows [row_begin, row_begin + row_count) times strip `strip` into out [row_count, 32], 64-byte
   // aligned; row_begin is a multiple of kPassRows, row_count at most that.
   void MultiplyStrip(size_t strip, size_t row_begin, size_t row_count, float* out) const;
+  // By each thread after the last of its strips.
+  void ReleaseThread() const {
+    if (kernels_->release != nullptr) kernels_->release();
+  }
 
  private:
   const StripKernels* kernels_ = nullptr;

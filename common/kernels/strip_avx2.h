@@ -6,8 +6,8 @@
 
 #include <cstddef>
 #include <type_traits>
-#include <utility>
 
+#include "common/kernels/repeat.h"
 #include "common/kernels/strip_kernels.h"
 
 namespace tessera::kernels::avx2 {
@@ -44,16 +44,6 @@ inline constexpr size_t StageBlocks(WeightType type, size_t rows, size_t blocks)
   if (rows <= 2) return blocks;
   if (rows <= 6 && !IsQuantised(type)) return 1;
   return (rows < 20 ? 4 * 1024 : 16 * 1024) / BlockBytes(type);
-}
-
-// Calls step(0), step(1), ... step(kCount - 1) with the index as a constant: arrays of vectors that
-// are indexed so become registers, which gcc does not manage for those indexed in a loop.
-template <size_t kCount, typename Step>
-[[gnu::always_inline]] inline void Repeat(Step step) {
-  [&]<size_t... kIndex>(std::index_sequence<kIndex...>) __attribute__((always_inline)) {
-    (step(std::integral_constant<size_t, kIndex>()), ...);
-  }
-  (std::make_index_sequence<kCount>());
 }
 
 void ConvertToFloat(const float* x, size_t inputs, float* out);

@@ -23,16 +23,20 @@ inline constexpr size_t kPassRows = 48;
 
 // How the rows of a product are laid out for the kernel; each level says which it wants.
 enum class RowForm : uint8_t {
-  kFloat32,  // as they are, padded with zeros to 32 inputs
-  kInt16,    // one float32 scale a row, int16 near full range (strip_int_avx2.cc)
+  kFloat32,     // as they are, padded with zeros to 32 inputs
+  kInt16,       // one float32 scale a row, int16 near full range (strip_int_avx2.cc)
+  kBF16Groups,  // bf16, 16 rows together (strip_avx512.h, as the next two)
+  kBF16Pairs,   // the same, pairs of inputs first
+  kInt8,        // one float32 scale a row and block of 32
 };
 
-// What the choice of a form may depend on. A level that chooses by `rows` must give the same bits
-// for every number of rows.
+// What the choice of a form may depend on. With batch_invariant a level that chooses by `rows` must
+// give the same bits for every number of rows.
 struct ProductKind {
   WeightType type = WeightType::kF32;
   WeightLayout layout = WeightLayout::kPanels;
   Arithmetic arithmetic = Arithmetic::kFloat32;
+  bool batch_invariant = true;
   size_t rows = 0;
 };
 
@@ -61,11 +65,16 @@ struct StripKernels {
   void (*multiply)(const StripTask& task);
   // out[i] = silu(gate[i]) * up[i]; count is a multiple of 8, everything 32-byte aligned.
   void (*silu_mul)(const float* gate, const float* up, size_t count, float* out);
+  // Gives back what `multiply` left in the calling thread's registers; called by each thread when
+  // it is through with its strips, before it may sleep. Null: nothing to give back.
+  void (*release)() = nullptr;
 };
 
-// kAvx2 and above; each level may use the functions of those below it.
-const StripKernels& StripKernelsOf(Isa isa);
+// kAvx2 and above; each level may use the functions of those below it. `features` refines kAvx512.
+const StripKernels& StripKernelsOf(Isa isa, const CpuFeatures& features);
 
 const StripKernels& Avx2StripKernels();
+const StripKernels& Avx512StripKernels(bool bf16, bool vnni);
+const StripKernels& AmxStripKernels();
 
 }  // namespace tessera::kernels

@@ -18,41 +18,46 @@ constexpr WeightType kTypes[] = {WeightType::kF32, WeightType::kBF16, WeightType
 
 // One way of storing weights and computing with them.
 struct Case {
-  Isa isa;
-  WeightType type;
-  WeightLayout layout;
-  Arithmetic arithmetic;
+  Level level;
+  WeightType type = WeightType::kF32;
+  WeightLayout layout = WeightLayout::kPanels;
+  Arithmetic arithmetic = Arithmetic::kFloat32;
+  bool batch_invariant = true;
 };
 
 std::string ToString(const Case& c) {
-  return std::string(NameOf(c.isa)) + " " + std::string(NameOf(c.type)) +
+  return c.level.Name() + " " + std::string(NameOf(c.type)) +
          (c.layout == WeightLayout::kRows ? " rows" : " panels") +
-         (c.arithmetic == Arithmetic::kFast ? " fast" : " float32");
+         (c.arithmetic == Arithmetic::kFast ? " fast" : " float32") +
+         (c.batch_invariant ? "" : " variant");
 }
 
-// Every case of the levels this CPU has; each level is chosen by name.
-std::vector<Case> AllCases() {
+std::vector<Case> CasesOf(const Level& level) {
   std::vector<Case> cases;
-  const CpuFeatures features = DetectCpuFeatures();
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
-    if (!ChooseIsa(NameOf(isa), features).ok()) continue;
-    for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kFast}) {
-      for (const WeightType type : kTypes) {
-        cases.push_back({isa, type, WeightLayout::kPanels, arithmetic});
-        if (!IsQuantised(type)) cases.push_back({isa, type, WeightLayout::kRows, arithmetic});
-      }
+  for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kFast}) {
+    for (const WeightType type : kTypes) {
+      cases.push_back({level, type, WeightLayout::kPanels, arithmetic});
+      if (!IsQuantised(type)) cases.push_back({level, type, WeightLayout::kRows, arithmetic});
     }
   }
   return cases;
 }
 
-class MatMulTest : public ::testing::Test {
+// Levels this CPU lacks are skipped, and said to be.
+class MatMulTest : public ::testing::TestWithParam<Level> {
  protected:
+  void SetUp() override {
+    if (!GetParam().Present()) {
+      GTEST_SKIP() << "this CPU lacks " << GetParam().Name() << ": tested by emulation only";
+    }
+  }
+  std::vector<Case> AllCases() const { return CasesOf(GetParam()); }
   Compute ComputeOf(const Case& c) {
     return {.pool = pool_,
-            .features = features_,
-            .isa = c.isa,
+            .features = c.level.Features(),
+            .isa = c.level.isa,
             .arithmetic = c.arithmetic,
+            .batch_invariant = c.batch_invariant,
             .scratch = &scratch_};
   }
   static WeightMatrix Weights(const Case& c, const StoredWeights& stored) {
@@ -72,7 +77,6 @@ class MatMulTest : public ::testing::Test {
   }
 
   ThreadPool pool_{ThreadPoolConfig{.thread_count = 3}};
-  CpuFeatures features_ = DetectCpuFeatures();
   Scratch scratch_;
 };
 
@@ -85,7 +89,8 @@ void ExpectClose(const Case& c, const WeightMatrix& weights, const Matrix& x, co
       const double difference = std::fabs(static_cast<double>(y.view().row(r)[n]) -
                                           static_cast<double>(exact.view().row(r)[n]));
       // Written so that NaN fails.
-      ASSERT_TRUE(difference <= ProductTolerance(c.isa, c.arithmetic, weights, w, x.row(r)))
+      ASSERT_TRUE(difference <=
+                  ProductTolerance(c.level, c.arithmetic, weights, w, x.row(r), c.batch_invariant))
           << ToString(c) << ": row " << r << " of " << x.rows() << ", output " << n << " of "
           << weights.outputs() << ", inputs " << weights.inputs() << ": " << y.view().row(r)[n]
           << " for " << exact.view().row(r)[n];
@@ -93,8 +98,7 @@ void ExpectClose(const Case& c, const WeightMatrix& weights, const Matrix& x, co
   }
 }
 
-TEST_F(MatMulTest, EqualsTheReferenceForOddSizes) {
-  ASSERT_TRUE(features_.avx2) << "the fast levels begin with AVX2";
+TEST_P(MatMulTest, EqualsTheReferenceForOddSizes) {
   for (const Case& c : AllCases()) {
     for (const size_t outputs : kOddSizes) {
       for (const size_t inputs : kOddSizes) {
@@ -112,7 +116,7 @@ TEST_F(MatMulTest, EqualsTheReferenceForOddSizes) {
   }
 }
 
-TEST_F(MatMulTest, EqualsTheReferenceForLongSumsAndManyRows) {
+TEST_P(MatMulTest, EqualsTheReferenceForLongSumsAndManyRows) {
   for (const Case& c : AllCases()) {
     const StoredWeights stored = Stored(c, 70, 1100, 7);
     const WeightMatrix weights = Weights(c, stored);
@@ -124,7 +128,7 @@ TEST_F(MatMulTest, EqualsTheReferenceForLongSumsAndManyRows) {
   }
 }
 
-TEST_F(MatMulTest, ARowsBitsDoNotDependOnItsCompany) {
+TEST_P(MatMulTest, ARowsBitsDoNotDependOnItsCompany) {
   for (const Case& c : AllCases()) {
     for (const size_t inputs : {size_t{63}, size_t{640}}) {
       const StoredWeights stored = Stored(c, 65, inputs, 3);
@@ -144,14 +148,16 @@ TEST_F(MatMulTest, ARowsBitsDoNotDependOnItsCompany) {
   }
 }
 
-TEST_F(MatMulTest, BitsDoNotDependOnTheNumberOfThreads) {
+TEST_P(MatMulTest, BitsDoNotDependOnTheNumberOfThreads) {
   ThreadPool one(ThreadPoolConfig{.thread_count = 1});
   for (const Case& c : AllCases()) {
     const StoredWeights stored = Stored(c, 500, 200, 3);
     const WeightMatrix weights = Weights(c, stored);
     const Matrix x = RandomRows(9, 200, 4);
-    const Compute single{
-        .pool = one, .features = features_, .isa = c.isa, .arithmetic = c.arithmetic};
+    const Compute single{.pool = one,
+                         .features = c.level.Features(),
+                         .isa = c.level.isa,
+                         .arithmetic = c.arithmetic};
     const Matrix a = Run(single, weights, x.view());
     const Matrix b = Run(ComputeOf(c), weights, x.view());
     EXPECT_EQ(std::memcmp(a.values().data(), b.values().data(), a.values().size_bytes()), 0)
@@ -159,10 +165,10 @@ TEST_F(MatMulTest, BitsDoNotDependOnTheNumberOfThreads) {
   }
 }
 
-TEST_F(MatMulTest, TasksOfOneCallDoNotDisturbEachOther) {
-  for (const Isa isa : {Isa::kReference, Isa::kAvx2}) {
+TEST_P(MatMulTest, TasksOfOneCallDoNotDisturbEachOther) {
+  for (const Level& level : {Level{Isa::kReference}, GetParam()}) {
     const Compute compute =
-        ComputeOf({isa, WeightType::kQ8, WeightLayout::kPanels, Arithmetic::kFast});
+        ComputeOf({level, WeightType::kQ8, WeightLayout::kPanels, Arithmetic::kFast});
     const StoredWeights stored = RandomWeights(DType::kBF16, 77, 96, 5);
     const WeightMatrix q8 = PackOrDie(stored.view, WeightType::kQ8);
     const WeightMatrix bf16 = PackOrDie(stored.view, WeightType::kBF16);
@@ -187,7 +193,7 @@ TEST_F(MatMulTest, TasksOfOneCallDoNotDisturbEachOther) {
   }
 }
 
-TEST_F(MatMulTest, ViewsMayBePartsOfWiderMatrices) {
+TEST_P(MatMulTest, ViewsMayBePartsOfWiderMatrices) {
   for (const Case& c : AllCases()) {
     const StoredWeights stored = Stored(c, 40, 50, 5);
     const WeightMatrix weights = Weights(c, stored);
@@ -210,7 +216,7 @@ TEST_F(MatMulTest, ViewsMayBePartsOfWiderMatrices) {
   }
 }
 
-TEST_F(MatMulTest, ANonFiniteRowSpoilsItselfOnly) {
+TEST_P(MatMulTest, ANonFiniteRowSpoilsItselfOnly) {
   for (const Case& c : AllCases()) {
     const StoredWeights stored = Stored(c, 33, 70, 5);
     const WeightMatrix weights = Weights(c, stored);
@@ -226,7 +232,7 @@ TEST_F(MatMulTest, ANonFiniteRowSpoilsItselfOnly) {
   }
 }
 
-TEST_F(MatMulTest, ZeroRowsGiveZeros) {
+TEST_P(MatMulTest, ZeroRowsGiveZeros) {
   for (const Case& c : AllCases()) {
     const StoredWeights stored = Stored(c, 33, 70, 5);
     const WeightMatrix weights = Weights(c, stored);
@@ -235,6 +241,67 @@ TEST_F(MatMulTest, ZeroRowsGiveZeros) {
     for (const float value : y.values()) EXPECT_EQ(value, 0.0f) << ToString(c);
   }
 }
+
+// What batch_invariant = false may change, and what it may not.
+TEST_P(MatMulTest, BatchVariantProductsStayWithinTheirBound) {
+  for (const WeightType type : kTypes) {
+    const Case c = {GetParam(), type, WeightLayout::kPanels, Arithmetic::kFast, false};
+    for (const size_t inputs : {size_t{31}, size_t{96}, size_t{700}}) {
+      const StoredWeights stored = Stored(c, 70, inputs, 7);
+      const WeightMatrix weights = Weights(c, stored);
+      for (const size_t rows : {1, 5, 15, 16, 17, 32, 33, 41, 48, 49, 101}) {
+        const Matrix x = RandomRows(rows, inputs, 8);
+        Compute reference = ComputeOf(c);
+        reference.isa = Isa::kReference;
+        ExpectClose(c, weights, x, Run(ComputeOf(c), weights, x.view()),
+                    Run(reference, weights, x.view()));
+      }
+    }
+  }
+}
+
+bool SameBits(const Matrix& a, const Matrix& b) {
+  return a.values().size() == b.values().size() &&
+         std::memcmp(a.values().data(), b.values().data(), a.values().size_bytes()) == 0;
+}
+
+// Integer sums of a block are exact, and the blocks are added in one order: so vpdpbusd and int8
+// tiles give the same bits.
+TEST_P(MatMulTest, TilesAndVectorsGiveTheSameBitsForQuantisedWeights) {
+  if (GetParam().isa != Isa::kAmx) GTEST_SKIP() << "compares kAmx with kAvx512";
+  for (const WeightType type : {WeightType::kQ8, WeightType::kQ4}) {
+    const Case tiles = {GetParam(), type, WeightLayout::kPanels, Arithmetic::kFast};
+    const Case vectors = {
+        {.isa = Isa::kAvx512, .vnni = true}, type, WeightLayout::kPanels, Arithmetic::kFast};
+    for (const size_t inputs : {size_t{30}, size_t{160}, size_t{1000}}) {
+      const StoredWeights stored = Stored(tiles, 65, inputs, 5);
+      const WeightMatrix weights = Weights(tiles, stored);
+      for (const size_t rows : {1, 4, 5, 15, 16, 17, 53}) {
+        const Matrix x = RandomRows(rows, inputs, 6);
+        EXPECT_TRUE(SameBits(Run(ComputeOf(tiles), weights, x.view()),
+                             Run(ComputeOf(vectors), weights, x.view())))
+            << ToString(tiles) << ", " << rows << " rows, " << inputs << " inputs";
+      }
+    }
+  }
+}
+
+// float32 on panels is one chain of fused multiply-adds an output on every level.
+TEST_P(MatMulTest, Float32OnPanelsGivesTheBitsOfAvx2) {
+  for (const WeightType type : kTypes) {
+    const Case c = {GetParam(), type, WeightLayout::kPanels, Arithmetic::kFloat32};
+    const Case avx2 = {{Isa::kAvx2}, type, WeightLayout::kPanels, Arithmetic::kFloat32};
+    const StoredWeights stored = Stored(c, 65, 450, 5);
+    const WeightMatrix weights = Weights(c, stored);
+    const Matrix x = RandomRows(21, 450, 6);
+    EXPECT_TRUE(
+        SameBits(Run(ComputeOf(c), weights, x.view()), Run(ComputeOf(avx2), weights, x.view())))
+        << ToString(c);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, MatMulTest, ::testing::ValuesIn(kLevels),
+                         [](const auto& info) { return info.param.Name(); });
 
 }  // namespace
 }  // namespace tessera::kernels

@@ -55,18 +55,18 @@ std::unique_ptr<Network> MakeNetwork(Storage storage, size_t d_model, size_t wid
 
 class SwiGluTest : public ::testing::TestWithParam<Storage> {
  protected:
-  Compute ComputeOf(Isa isa, Arithmetic arithmetic) {
+  Compute ComputeOf(const Level& level, Arithmetic arithmetic) {
     return {.pool = pool_,
-            .features = features_,
-            .isa = isa,
+            .features = level.Features(),
+            .isa = level.isa,
             .arithmetic = arithmetic,
             .scratch = &scratch_};
   }
-  // Levels of this CPU, each asked for by name.
-  std::vector<Isa> Levels() const {
-    std::vector<Isa> levels;
-    for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
-      if (ChooseIsa(NameOf(isa), features_).ok()) levels.push_back(isa);
+  // Levels of this CPU; matmul_test says which are missing.
+  static std::vector<Level> Levels() {
+    std::vector<Level> levels;
+    for (const Level& level : kLevels) {
+      if (level.Present()) levels.push_back(level);
     }
     return levels;
   }
@@ -78,7 +78,6 @@ class SwiGluTest : public ::testing::TestWithParam<Storage> {
   }
 
   ThreadPool pool_{ThreadPoolConfig{.thread_count = 3}};
-  CpuFeatures features_ = DetectCpuFeatures();
   Scratch scratch_;
 };
 
@@ -89,8 +88,9 @@ struct Bounded {
 };
 
 // x times the rows [first, first + count) of `weights`, with x itself off by at most x_error.
-Bounded Multiply(Isa isa, Arithmetic arithmetic, const WeightMatrix& weights, size_t first,
-                 size_t count, std::span<const float> x, std::span<const double> x_error) {
+Bounded Multiply(const Level& level, Arithmetic arithmetic, const WeightMatrix& weights,
+                 size_t first, size_t count, std::span<const float> x,
+                 std::span<const double> x_error) {
   Bounded result{std::vector<double>(count), std::vector<double>(count)};
   std::vector<float> w(weights.inputs());
   for (size_t n = 0; n < count; ++n) {
@@ -100,22 +100,22 @@ Bounded Multiply(Isa isa, Arithmetic arithmetic, const WeightMatrix& weights, si
       if (!x_error.empty()) result.error[n] += std::fabs(w[k]) * x_error[k];
     }
     // The bound itself is taken at x, which is off by a few parts in 2^20: hence 1.01.
-    result.error[n] += 1.01 * ProductTolerance(isa, arithmetic, weights, w, x);
+    result.error[n] += 1.01 * ProductTolerance(level, arithmetic, weights, w, x);
   }
   return result;
 }
 
 // The network in double, with the errors of its products carried on: the slope of silu is at most
 // 1.1, its own error and that of the product below 2^-21 relative.
-Bounded ExactNetwork(Isa isa, Arithmetic arithmetic, const SwiGluWeights& weights,
+Bounded ExactNetwork(const Level& level, Arithmetic arithmetic, const SwiGluWeights& weights,
                      std::span<const float> x) {
   const bool woven = !weights.gate_up.empty();
   const WeightMatrix& gate_weights = woven ? weights.gate_up : weights.gate;
   const WeightMatrix& up_weights = woven ? weights.gate_up : weights.up;
   const size_t first_up = woven ? up_weights.outputs() / 2 : 0;
   const size_t width = weights.width();
-  const Bounded gate = Multiply(isa, arithmetic, gate_weights, 0, width, x, {});
-  const Bounded up = Multiply(isa, arithmetic, up_weights, first_up, width, x, {});
+  const Bounded gate = Multiply(level, arithmetic, gate_weights, 0, width, x, {});
+  const Bounded up = Multiply(level, arithmetic, up_weights, first_up, width, x, {});
   std::vector<float> act(width);
   std::vector<double> act_error(width);
   for (size_t j = 0; j < width; ++j) {
@@ -125,26 +125,26 @@ Bounded ExactNetwork(Isa isa, Arithmetic arithmetic, const SwiGluWeights& weight
                    (std::fabs(silu) + 1.1 * gate.error[j]) * up.error[j] +
                    0x1p-21 * std::fabs(act[j]);
   }
-  return Multiply(isa, arithmetic, weights.down, 0, weights.d_model(), act, act_error);
+  return Multiply(level, arithmetic, weights.down, 0, weights.d_model(), act, act_error);
 }
 
 TEST_P(SwiGluTest, EveryLevelStaysWithinItsBoundForOddSizes) {
-  std::vector<Isa> levels = Levels();
-  levels.push_back(Isa::kReference);
+  std::vector<Level> levels = Levels();
+  levels.push_back({Isa::kReference});
   for (const auto& [d_model, width] :
        std::vector<std::pair<size_t, size_t>>{{1, 1}, {17, 3}, {65, 100}, {100, 63}, {64, 260}}) {
     const auto network = MakeNetwork(GetParam(), d_model, width, d_model + width);
     for (const size_t rows : {size_t{0}, size_t{1}, size_t{7}, size_t{60}}) {
       const Matrix x = RandomRows(rows, d_model, rows);
-      for (const Isa isa : levels) {
+      for (const Level& level : levels) {
         for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kFast}) {
-          const Matrix y = Run(ComputeOf(isa, arithmetic), network->weights, x.view());
+          const Matrix y = Run(ComputeOf(level, arithmetic), network->weights, x.view());
           for (size_t r = 0; r < rows; ++r) {
-            const Bounded exact = ExactNetwork(isa, arithmetic, network->weights, x.row(r));
+            const Bounded exact = ExactNetwork(level, arithmetic, network->weights, x.row(r));
             for (size_t c = 0; c < d_model; ++c) {
               // Written so that NaN fails.
               ASSERT_TRUE(std::fabs(y.row(r)[c] - exact.value[c]) <= exact.error[c])
-                  << NameOf(isa) << " row " << r << " of " << rows << " column " << c << " of "
+                  << level.Name() << " row " << r << " of " << rows << " column " << c << " of "
                   << d_model << ": " << y.row(r)[c] << " for " << exact.value[c] << " +- "
                   << exact.error[c];
             }
@@ -204,9 +204,9 @@ TEST_P(SwiGluTest, GroupedEqualsEachRowAloneToTheBit) {
   std::vector<std::unique_ptr<Network>> networks;
   for (uint64_t g = 0; g < 7; ++g) networks.push_back(MakeNetwork(GetParam(), kModel, 80, g * 10));
   const Matrix x = RandomRows(40, kModel, 1);
-  for (const Isa isa : Levels()) {
+  for (const Level& level : Levels()) {
     for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kFast}) {
-      const Compute compute = ComputeOf(isa, arithmetic);
+      const Compute compute = ComputeOf(level, arithmetic);
       for (const std::vector<size_t>& sizes : kGroupSizes) {
         const Grouping grouping = MakeGrouping(networks, sizes, x.rows(), sizes.size());
         Matrix out(grouping.pair_count, kModel);
@@ -232,7 +232,7 @@ TEST_P(SwiGluTest, ReferenceGroupsAreRowsOfTheReferenceNetwork) {
   for (uint64_t g = 0; g < 2; ++g) networks.push_back(MakeNetwork(GetParam(), 20, 24, g * 10));
   const Matrix x = RandomRows(4, 20, 1);
   const Grouping grouping = MakeGrouping(networks, {2, 3}, 4, 5);
-  const Compute compute = ComputeOf(Isa::kReference, Arithmetic::kFloat32);
+  const Compute compute = ComputeOf({Isa::kReference}, Arithmetic::kFloat32);
   Matrix out(5, 20);
   GroupedSwiGlu(compute, grouping.groups, x.view(), out.view());
   const Matrix alone = Run(compute, networks[1]->weights, x.view());
