@@ -102,7 +102,7 @@ absl::StatusOr<CaseResult> Measure(BenchRunner& runner, const BenchCase& c, size
 
 std::string KernelNames(const LocalEngine& engine, const ComputeOptions& options) {
   const router::LayerWeights& last = engine.weights().layers.back();
-  return absl::StrCat(std::string(kernels::NameOf(engine.compute().isa)), " ", options.precision,
+  return absl::StrCat(kernels::Describe(engine.kernel_choice()), " ", options.precision,
                       " dense=", std::string(kernels::NameOf(last.attention.query.type())),
                       " experts=", std::string(kernels::NameOf(engine.expert_weight_type())),
                       " weights=", options.weights, " cpu=", ToString(engine.compute().features));

@@ -12,6 +12,7 @@
 #include "common/concurrency/thread_pool.h"
 #include "common/device/host_memory.h"
 #include "common/kernels/compute.h"
+#include "common/kernels/kernel_choice.h"
 #include "common/model/model_spec.h"
 #include "common/weights/load_plan.h"
 #include "services/cli/local_experts.h"
@@ -59,6 +60,7 @@ class LocalEngine {
   const router::KvCache& kv() const { return rooms_->kv(); }
   const ModelSpec& spec() const { return model_->spec(); }
   const kernels::Compute& compute() const { return model_->compute(); }
+  const kernels::KernelChoice& kernel_choice() const { return model_->kernel_choice(); }
   ThreadPool& pool() const { return model_->pool(); }
   const router::EngineMetrics& metrics() const { return rooms_->metrics(); }
   const LocalExperts& experts() const { return *experts_; }

@@ -2,7 +2,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "common/device/cpu_features.h"
 #include "common/model/model_config.h"
 
 namespace tessera::router {
@@ -32,15 +31,14 @@ absl::StatusOr<std::unique_ptr<RouterModel>> RouterModel::Open(const std::string
 }
 
 absl::Status RouterModel::ChooseCompute(const ComputeConfig& config) {
-  const CpuFeatures features = DetectCpuFeatures();
-  TESSERA_ASSIGN_OR_RETURN(const kernels::Isa isa, kernels::ChooseIsa(config.isa, features));
+  TESSERA_ASSIGN_OR_RETURN(kernel_choice_, kernels::ChooseKernels(config.isa));
   TESSERA_ASSIGN_OR_RETURN(const Arithmetic arithmetic, ParsePrecision(config.precision));
   TESSERA_ASSIGN_OR_RETURN(dense_dtype_, kernels::ParseWeightChoice(config.dense_dtype));
   TESSERA_ASSIGN_OR_RETURN(mapped_, ParseMapped(config.weights));
   pool_ = std::make_unique<ThreadPool>(ThreadPoolConfig{.thread_count = config.threads});
   compute_.reset(new kernels::Compute{.pool = *pool_,
-                                      .features = features,
-                                      .isa = isa,
+                                      .features = kernel_choice_.features,
+                                      .isa = kernel_choice_.isa,
                                       .arithmetic = arithmetic,
                                       .scratch = &scratch_});
   return absl::OkStatus();

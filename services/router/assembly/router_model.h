@@ -11,6 +11,7 @@
 #include "common/concurrency/thread_pool.h"
 #include "common/kernels/attention.h"
 #include "common/kernels/compute.h"
+#include "common/kernels/kernel_choice.h"
 #include "common/kernels/scratch.h"
 #include "common/kernels/weight_choice.h"
 #include "common/model/model_spec.h"
@@ -54,6 +55,7 @@ class RouterModel {
   const ModelManifest& manifest() const { return *manifest_; }
   ThreadPool& pool() const { return *pool_; }
   const kernels::Compute& compute() const { return *compute_; }
+  const kernels::KernelChoice& kernel_choice() const { return kernel_choice_; }
   const ModelWeights& weights() const { return *weights_; }
   bool mapped() const { return mapped_; }
   kernels::WeightChoice dense_dtype() const { return dense_dtype_; }
@@ -71,6 +73,7 @@ class RouterModel {
   std::unique_ptr<ModelManifest> manifest_;
   std::unique_ptr<ThreadPool> pool_;
   kernels::Scratch scratch_;
+  kernels::KernelChoice kernel_choice_;
   std::unique_ptr<kernels::Compute> compute_;
   kernels::WeightChoice dense_dtype_ = kernels::WeightChoice::kAuto;
   bool mapped_ = false;
