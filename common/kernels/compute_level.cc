@@ -16,8 +16,8 @@ absl::StatusOr<Arithmetic> ParseArithmetic(std::string_view name) {
       absl::StrCat("precision '", std::string(name), "' is unknown; use float32 or fast"));
 }
 
-std::string LevelName(Isa isa, Arithmetic arithmetic) {
-  return absl::StrCat(std::string(NameOf(isa)), " ", std::string(NameOf(arithmetic)));
+std::string LevelName(Isa isa, const CpuFeatures& features, Arithmetic arithmetic) {
+  return absl::StrCat(NameOf(isa, features), " ", std::string(NameOf(arithmetic)));
 }
 
 }  // namespace tessera::kernels

@@ -14,7 +14,7 @@ std::string_view NameOf(Arithmetic arithmetic);  // "float32", "fast"
 // kInvalidArgument for another name.
 absl::StatusOr<Arithmetic> ParseArithmetic(std::string_view name);
 
-// "avx2 float32": processes of equal levels compute the same bits.
-std::string LevelName(Isa isa, Arithmetic arithmetic);
+// "avx2 float32", "avx512+vnni fast": processes of equal levels compute the same bits.
+std::string LevelName(Isa isa, const CpuFeatures& features, Arithmetic arithmetic);
 
 }  // namespace tessera::kernels

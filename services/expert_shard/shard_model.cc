@@ -6,9 +6,9 @@
 #include "absl/strings/str_format.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
-#include "common/device/cpu_features.h"
 #include "common/device/host_memory.h"
 #include "common/kernels/compute_level.h"
+#include "common/kernels/kernel_choice.h"
 #include "common/model/model_config.h"
 #include "common/weights/model_identity.h"
 #include "services/expert_shard/batching/self_check.h"
@@ -52,16 +52,16 @@ absl::StatusOr<std::unique_ptr<ShardModel>> ShardModel::Load(const ExpertShardCo
 }
 
 absl::Status ShardModel::ChooseCompute(const ComputeConfig& config) {
-  const CpuFeatures features = DetectCpuFeatures();
-  TESSERA_ASSIGN_OR_RETURN(const kernels::Isa isa, kernels::ChooseIsa(config.isa, features));
+  TESSERA_ASSIGN_OR_RETURN(const kernels::KernelChoice choice, kernels::ChooseKernels(config.isa));
+  TESSERA_LOG(INFO) << "kernels " << kernels::Describe(choice);
   TESSERA_ASSIGN_OR_RETURN(const kernels::Arithmetic arithmetic,
                            kernels::ParseArithmetic(config.precision));
   // Router and other shards may want the same cores: idle threads sleep at once.
   pool_ = std::make_unique<ThreadPool>(
       ThreadPoolConfig{.thread_count = config.threads, .spin_rounds = 0});
   compute_.reset(new kernels::Compute{.pool = *pool_,
-                                      .features = features,
-                                      .isa = isa,
+                                      .features = choice.features,
+                                      .isa = choice.isa,
                                       .arithmetic = arithmetic,
                                       .scratch = &scratch_});
   return absl::OkStatus();
@@ -126,14 +126,15 @@ absl::Status ShardModel::LoadStore(const ExpertShardConfig& config, const Clock&
                     << " experts as " << kernels::NameOf(type) << ", "
                     << absl::StrFormat("%.2f GB", Gigabytes(store_->size_bytes())) << ", after "
                     << absl::FormatDuration(clock.Elapsed() - start);
-  identity_ = {.model_hash = wire::HashText(identity_number_),
-               .d_model = static_cast<uint32_t>(spec_.d_model),
-               .layer_count = static_cast<uint32_t>(spec_.layer_count),
-               .expert_count = static_cast<uint32_t>(spec_.expert_count),
-               .expert_width = static_cast<uint32_t>(spec_.expert_width),
-               .top_k = static_cast<uint32_t>(spec_.top_k),
-               .expert_dtype = std::string(kernels::NameOf(type)),
-               .kernel_level = kernels::LevelName(compute_->isa, compute_->arithmetic)};
+  identity_ = {
+      .model_hash = wire::HashText(identity_number_),
+      .d_model = static_cast<uint32_t>(spec_.d_model),
+      .layer_count = static_cast<uint32_t>(spec_.layer_count),
+      .expert_count = static_cast<uint32_t>(spec_.expert_count),
+      .expert_width = static_cast<uint32_t>(spec_.expert_width),
+      .top_k = static_cast<uint32_t>(spec_.top_k),
+      .expert_dtype = std::string(kernels::NameOf(type)),
+      .kernel_level = kernels::LevelName(compute_->isa, compute_->features, compute_->arithmetic)};
   return absl::OkStatus();
 }
 

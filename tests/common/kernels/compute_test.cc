@@ -35,7 +35,9 @@ TEST(ChooseIsaTest, ErrorsSayWhatThereIs) {
 }
 
 TEST(ComputeLevelTest, NamesWhatResultsDependOn) {
-  EXPECT_EQ(LevelName(Isa::kAvx2, Arithmetic::kFast), "avx2 fast");
+  EXPECT_EQ(LevelName(Isa::kAvx2, {}, Arithmetic::kFast), "avx2 fast");
+  EXPECT_EQ(LevelName(Isa::kAvx512, {.avx512_vnni = true}, Arithmetic::kFloat32),
+            "avx512+vnni float32");
   EXPECT_EQ(*ParseArithmetic("float32"), Arithmetic::kFloat32);
   EXPECT_EQ(*ParseArithmetic("fast"), Arithmetic::kFast);
   const absl::Status unknown = ParseArithmetic("double").status();
