@@ -1,5 +1,7 @@
 #include "services/gateway/parse/argument_types.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "common/json/json.h"
@@ -131,8 +133,7 @@ ArgumentTypes ToolSchemas::TypesOf(std::string_view tool, std::string_view param
 
 std::string ArgumentJson(std::string_view text, const ArgumentTypes& types) {
   const std::string_view word = Trimmed(text);
-  const std::string lower =
-      word.size() <= 5 ? absl::AsciiStrToLower(std::string(word)) : std::string();
+  std::string lower = word.size() <= 5 ? absl::AsciiStrToLower(std::string(word)) : std::string();
   if (types.null && (lower == "null" || lower == "none")) return "null";
   if (types.boolean && (lower == "true" || lower == "false")) return lower;
   if (types.integer || types.number || types.object || types.array) {
