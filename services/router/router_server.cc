@@ -139,7 +139,8 @@ absl::Status RouterServer::House::JoinCluster() {
       .expert_width = static_cast<uint32_t>(spec.expert_width),
       .top_k = static_cast<uint32_t>(spec.top_k),
       .expert_dtype = "",  // the shards' choice
-      .kernel_level = kernels::LevelName(model_->compute().isa, model_->compute().arithmetic)};
+      .kernel_level = kernels::LevelName(model_->compute().isa, model_->compute().features,
+                                         model_->compute().arithmetic)};
   cluster.moe_layers = MoeLayers(spec);
   cluster.incarnation = FreshNumber();
   cluster.leader = config_.leader;
