@@ -1,5 +1,7 @@
 #include "services/cli/bench_command.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <ostream>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "services/cli/memory_bandwidth.h"
 #include "services/cli/model_flags.h"
 #include "services/cli/progress_bar.h"
+#include "services/cli/remote/remote_experts.h"
 
 namespace tessera::cli {
 namespace {
@@ -42,7 +45,8 @@ struct Setting {
 struct CaseResult {
   double prefill_tokens_per_second = 0;
   DecodeResult decode;
-  size_t peak_rss_bytes = 0;  // of the process, so far
+  size_t peak_rss_bytes = 0;  // of this process, so far
+  size_t resident_bytes = 0;  // now, of this process and the shards', shared pages once
 };
 
 absl::StatusOr<std::vector<BenchCase>> Cases(const BenchOptions& options) {
@@ -113,16 +117,19 @@ void PrintJson(const BenchOptions& options, const BenchCase& c, const LocalEngin
   const DecodeResult& decode = result.decode;
   const double steps_per_second = decode.tokens_per_second / static_cast<double>(c.batch);
   out << absl::StreamFormat(
-             R"({"model":"%s","dtype":"%s","threads":%d,"shards":0,"batch":%d,"prompt_tokens":%d,"generate_tokens":%d,)"
+             R"({"model":"%s","dtype":"%s","threads":%d,"shards":%d,"transport":"%s","strict":%s,"batch":%d,"prompt_tokens":%d,"generate_tokens":%d,)"
              R"("logits":"%s","decode_tokens_per_second":%.3f,"prefill_tokens_per_second":%.3f,"ms_per_token_p50":%.3f,)"
-             R"("ms_per_token_p99":%.3f,"peak_rss_bytes":%d,"bytes_read_per_token":%.0f,"read_bandwidth_bytes_per_second":%.0f,)"
+             R"("ms_per_token_p99":%.3f,"peak_rss_bytes":%d,"resident_bytes":%d,"bytes_read_per_token":%.0f,"read_bandwidth_bytes_per_second":%.0f,)"
              R"("bandwidth_share":%.4f,"load_seconds":%.3f,"time_to_first_token_seconds":%.3f,"weight_bytes":%d,)"
              R"("kv_bytes":%d,"kernels":"%s"})",
              absl::CEscape(options.model), kernels::NameOf(engine.expert_weight_type()),
-             engine.pool().thread_count(), c.batch, c.prompt_tokens, c.generate_tokens,
+             engine.pool().thread_count(), options.compute.shards,
+             options.compute.shards == 0 ? "none" : options.compute.transport,
+             options.compute.strict ? "true" : "false", c.batch, c.prompt_tokens, c.generate_tokens,
              options.logits, decode.tokens_per_second, result.prefill_tokens_per_second,
              decode.ms_per_token_p50, decode.ms_per_token_p99, result.peak_rss_bytes,
-             decode.bytes_per_step / static_cast<double>(c.batch), setting.read_bandwidth,
+             result.resident_bytes, decode.bytes_per_step / static_cast<double>(c.batch),
+             setting.read_bandwidth,
              steps_per_second * decode.bytes_per_step / setting.read_bandwidth,
              setting.load_seconds, setting.first_token_seconds, engine.weight_bytes(),
              engine.kv().stats().total_bytes, KernelNames(engine, options.compute))
@@ -136,13 +143,16 @@ void PrintText(const BenchOptions& options, const BenchCase& c, const LocalEngin
   out << absl::StreamFormat(
              "batch %d: prefill %d (%s) %.1f tokens/s; decode %.1f tokens/s, %.2f ms p50, %.2f ms "
              "p99, "
-             "%.1f MB a token, %.0f %% of %.1f GB/s; first token after %.2f s; peak %.2f GB; %s\n",
+             "%.1f MB a token, %.0f %% of %.1f GB/s; first token after %.2f s; peak %.2f GB; "
+             "%.2f GB resident in %d processes; %s\n",
              c.batch, c.prompt_tokens, options.logits, result.prefill_tokens_per_second,
              decode.tokens_per_second, decode.ms_per_token_p50, decode.ms_per_token_p99,
              decode.bytes_per_step / static_cast<double>(c.batch) / 1e6,
              100 * steps_per_second * decode.bytes_per_step / setting.read_bandwidth,
              setting.read_bandwidth / 1e9, setting.first_token_seconds,
-             static_cast<double>(result.peak_rss_bytes) / 1e9, KernelNames(engine, options.compute))
+             static_cast<double>(result.peak_rss_bytes) / 1e9,
+             static_cast<double>(result.resident_bytes) / 1e9, 1 + engine.shard_pids().size(),
+             KernelNames(engine, options.compute))
       << std::flush;
 }
 
@@ -156,8 +166,9 @@ absl::Status Bench(const BenchOptions& options, const Streams& streams) {
   const absl::Duration start = clock.Elapsed();
   TESSERA_ASSIGN_OR_RETURN(
       const std::unique_ptr<LocalEngine> engine,
-      LocalEngine::Create(options.model, options.compute, CapacityFor(cases), sink, clock,
-                          [&](size_t done, size_t total) { bar.Show(done, total); }));
+      LocalEngine::Create(
+          options.model, options.compute, CapacityFor(cases), sink, clock,
+          [&](size_t done, size_t total) { bar.Show(done, total); }, &StartRemoteExperts));
   setting.load_seconds = absl::ToDoubleSeconds(clock.Elapsed() - start);
   BenchRunner runner(*engine, sink, clock, options.seed);
   TESSERA_RETURN_IF_ERROR(runner.Prefill({.batch = 1, .prompt_tokens = 1}).status());
@@ -165,6 +176,9 @@ absl::Status Bench(const BenchOptions& options, const Streams& streams) {
   std::vector<CaseResult> results;
   for (const BenchCase& c : cases) {
     TESSERA_ASSIGN_OR_RETURN(results.emplace_back(), Measure(runner, c, options.rounds));
+    std::vector<int> pids = engine->shard_pids();
+    pids.push_back(getpid());
+    results.back().resident_bytes = ResidentBytes(pids);
   }
   // Last, as its buffer would count into the peak.
   TESSERA_ASSIGN_OR_RETURN(setting.read_bandwidth, MeasureReadBandwidth(engine->pool(), clock));

@@ -23,7 +23,8 @@ router::BlockCounts BlocksFor(const router::KvGeometry& geometry, const Capacity
 
 absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(
     const std::string& model_dir, const ComputeOptions& compute, const CapacityOptions& capacity,
-    router::TokenSink& sink, const Clock& clock, const LoadProgress& progress) {
+    router::TokenSink& sink, const Clock& clock, const LoadProgress& progress,
+    const ExpertHostFactory& start_shards) {
   std::unique_ptr<LocalEngine> engine(new LocalEngine);
   TESSERA_ASSIGN_OR_RETURN(engine->model_,
                            router::RouterModel::Open(model_dir, {.threads = compute.threads,
@@ -36,8 +37,11 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(
   const router::KvPlan kv{BlocksFor(geometry, capacity), capacity.context_max};
   TESSERA_RETURN_IF_ERROR(engine->CheckMemory(compute, geometry.BytesOf(kv.blocks)));
   TESSERA_RETURN_IF_ERROR(engine->LoadWeights(compute, progress));
-  engine->experts_ =
-      std::make_unique<LocalExperts>(*engine->store_, model.compute(), capacity.routing_observer);
+  TESSERA_ASSIGN_OR_RETURN(router::ExpertCalls* const calls,
+                           engine->OpenExperts(model_dir, compute, clock, start_shards));
+  const size_t units = expert_shard::AllUnits(model.spec()).size();
+  engine->experts_ = std::make_unique<ObservedExperts>(
+      *calls, units == 0 ? 0 : engine->expert_bytes_ / units, capacity.routing_observer);
   TESSERA_ASSIGN_OR_RETURN(
       engine->rooms_,
       router::RouterRooms::Create(
@@ -78,9 +82,16 @@ absl::Status LocalEngine::CheckMemory(const ComputeOptions& options, size_t cach
 absl::Status LocalEngine::LoadWeights(const ComputeOptions& options, const LoadProgress& progress) {
   TESSERA_ASSIGN_OR_RETURN(const kernels::WeightChoice expert_dtype,
                            kernels::ParseWeightChoice(options.expert_dtype));
+  const std::vector<expert_shard::ExpertUnit> units = expert_shard::AllUnits(spec());
+  expert_bytes_ = expert_shard::ExpertStore::PackedBytes(spec(), model_->manifest(), expert_dtype,
+                                                         compute().arithmetic);
+  if (!units.empty()) {
+    const auto& first = model_->manifest().expert(units[0].layer, units[0].expert);
+    expert_type_ = kernels::ResolveWeightType(expert_dtype, first.gate.dtype, compute().arithmetic);
+  }
+  if (options.shards > 0) return model_->Load(progress);
   LoadPlan plan;
   TESSERA_RETURN_IF_ERROR(model_->PlanWeights(plan));
-  const std::vector<expert_shard::ExpertUnit> units = expert_shard::AllUnits(spec());
   TESSERA_ASSIGN_OR_RETURN(
       store_,
       expert_shard::ExpertStore::Plan(
@@ -89,6 +100,22 @@ absl::Status LocalEngine::LoadWeights(const ComputeOptions& options, const LoadP
           plan));
   TESSERA_RETURN_IF_ERROR(plan.Run(pool(), progress));
   return model_->checkpoint().Verify();
+}
+
+absl::StatusOr<router::ExpertCalls*> LocalEngine::OpenExperts(
+    const std::string& model_dir, const ComputeOptions& options, const Clock& clock,
+    const ExpertHostFactory& start_shards) {
+  if (options.shards == 0) {
+    local_ = std::make_unique<LocalExperts>(*store_, compute());
+    return local_.get();
+  }
+  if (!start_shards) return absl::InvalidArgumentError("there are no shards here; use shards=0");
+  TESSERA_ASSIGN_OR_RETURN(remote_, start_shards(model_dir, options, *model_, clock, registry_));
+  return &remote_->calls();
+}
+
+std::vector<int> LocalEngine::shard_pids() const {
+  return remote_ == nullptr ? std::vector<int>{} : remote_->pids();
 }
 
 }  // namespace tessera::cli

@@ -1,11 +1,12 @@
 #pragma once
 
-// A whole engine with its experts in this process: what `logits` and `bench` run.
+// A whole engine in this process, its experts here or in shards: what `logits` and `bench` run.
 
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
@@ -15,21 +16,12 @@
 #include "common/kernels/kernel_choice.h"
 #include "common/model/model_spec.h"
 #include "common/weights/load_plan.h"
+#include "services/cli/expert_host.h"
 #include "services/cli/local_experts.h"
 #include "services/router/assembly/router_rooms.h"
 #include "services/router/engine/engine.h"
 
 namespace tessera::cli {
-
-// How to compute; shared by the commands that load a model.
-struct ComputeOptions {
-  size_t threads = 0;                 // 0: as many as this process may use
-  std::string isa = "auto";           // auto, avx2, avx512, amx
-  std::string precision = "fast";     // float32, fast
-  std::string expert_dtype = "auto";  // auto, f32, bf16, q8, q4
-  std::string dense_dtype = "auto";
-  std::string weights = "packed";  // packed, mapped
-};
 
 // How much fits at once.
 struct CapacityOptions {
@@ -41,7 +33,7 @@ struct CapacityOptions {
   std::optional<router::BlockCounts>
       kv_blocks;  // instead of what the two first lines need; for tests
   bool prefix_cache = false;
-  LocalExperts::Observer routing_observer;  // sees what the gate chose; may be empty
+  ObservedExperts::Observer routing_observer;  // sees what the gate chose; may be empty
 };
 
 // Owned by the thread that steps it.
@@ -50,10 +42,12 @@ class LocalEngine {
   // Loads the checkpoint in `model_dir`. `sink` and `clock` are borrowed. Errors: those of reading
   // and packing; kInvalidArgument for an option that is unknown; kFailedPrecondition for a CPU
   // without the instruction set; kResourceExhausted if weights and cache do not fit into memory,
-  // with the arithmetic.
+  // with the arithmetic. start_shards: needed for compute.shards > 0 (StartRemoteExperts of
+  // services/cli/remote); its errors as well.
   static absl::StatusOr<std::unique_ptr<LocalEngine>> Create(
       const std::string& model_dir, const ComputeOptions& compute, const CapacityOptions& capacity,
-      router::TokenSink& sink, const Clock& clock, const LoadProgress& progress);
+      router::TokenSink& sink, const Clock& clock, const LoadProgress& progress,
+      const ExpertHostFactory& start_shards = {});
 
   absl::Status Step() { return rooms_->engine().Step(); }
   router::Scheduler& scheduler() { return rooms_->scheduler(); }
@@ -63,20 +57,32 @@ class LocalEngine {
   const kernels::KernelChoice& kernel_choice() const { return model_->kernel_choice(); }
   ThreadPool& pool() const { return model_->pool(); }
   const router::EngineMetrics& metrics() const { return rooms_->metrics(); }
-  const LocalExperts& experts() const { return *experts_; }
+  const ObservedExperts& experts() const { return *experts_; }
   const router::ModelWeights& weights() const { return model_->weights(); }
-  kernels::WeightType expert_weight_type() const { return store_->weight_type(); }
-  size_t weight_bytes() const { return weights().size_bytes() + store_->size_bytes(); }
+  kernels::WeightType expert_weight_type() const { return expert_type_; }
+  // Of all processes.
+  size_t weight_bytes() const { return weights().size_bytes() + expert_bytes_; }
+  // Of the shards' processes; empty if there are none.
+  std::vector<int> shard_pids() const;
 
  private:
   LocalEngine() = default;
   absl::Status CheckMemory(const ComputeOptions& options, size_t cache_bytes) const;
   absl::Status LoadWeights(const ComputeOptions& options, const LoadProgress& progress);
+  // The calls to experts in shards, or to those just loaded.
+  absl::StatusOr<router::ExpertCalls*> OpenExperts(const std::string& model_dir,
+                                                   const ComputeOptions& options,
+                                                   const Clock& clock,
+                                                   const ExpertHostFactory& start_shards);
 
   Registry registry_;
   std::unique_ptr<router::RouterModel> model_;
-  std::unique_ptr<expert_shard::ExpertStore> store_;
-  std::unique_ptr<LocalExperts> experts_;
+  kernels::WeightType expert_type_ = kernels::WeightType::kF32;
+  size_t expert_bytes_ = 0;
+  std::unique_ptr<expert_shard::ExpertStore> store_;  // null: the experts are in shards
+  std::unique_ptr<LocalExperts> local_;
+  std::unique_ptr<ExpertHost> remote_;
+  std::unique_ptr<ObservedExperts> experts_;
   std::unique_ptr<router::RouterRooms> rooms_;
 };
 

@@ -12,6 +12,7 @@
 #include "services/cli/local_engine.h"
 #include "services/cli/model_flags.h"
 #include "services/cli/progress_bar.h"
+#include "services/cli/remote/remote_experts.h"
 #include "services/cli/token_ids.h"
 
 namespace tessera::cli {
@@ -84,7 +85,7 @@ absl::Status WriteLogits(const LogitsOptions& options, std::ostream& err) {
       LocalEngine::Create(
           options.model, options.compute,
           {.context_max = count + 1, .batch_tokens_max = kChunk, .prefill_chunk_max = kChunk}, sink,
-          clock, [&](size_t done, size_t total) { bar.Show(done, total); }));
+          clock, [&](size_t done, size_t total) { bar.Show(done, total); }, &StartRemoteExperts));
   TESSERA_RETURN_IF_ERROR(
       engine->scheduler().Submit(std::make_unique<router::Sequence>(router::SequenceRequest{
           .id = router::SequenceRequest{}.id,

@@ -17,6 +17,11 @@ inline void AddModelFlags(FlagSet& flags, std::string* model, ComputeOptions* op
   flags.Add("isa", &options->isa, "instruction set: auto, avx2, avx512, amx");
   flags.Add("weights", &options->weights,
             "packed (converted at load) or mapped (used straight from the files)");
+  flags.Add("shards", &options->shards,
+            "expert shards; 0: the experts are in this process, no transport");
+  flags.Add("transport", &options->transport,
+            "to the shards: ucx or grpc (child processes), loopback (in this process)");
+  flags.Add("strict", &options->strict, "the same bits whatever the number of shards");
 }
 
 }  // namespace tessera::cli

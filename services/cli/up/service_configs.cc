@@ -61,6 +61,7 @@ std::string ShardConfigText(const ClusterSettings& cluster, const ShardSettings&
       .Number("shard_id", shard.shard_id)
       .Number("shard_count", shard.shard_count)
       .Number("replicas", shard.replicas)
+      .Raw("slots_spare", absl::StrCat(shard.slots_spare))
       .Text("grpc_listen", "127.0.0.1:0")
       .Text("admin_listen", "127.0.0.1:0")
       .Text("data_listen", cluster.transport == "grpc" ? "grpc:" : "ucx:127.0.0.1:0")

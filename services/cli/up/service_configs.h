@@ -36,6 +36,7 @@ struct ShardSettings {
   std::vector<std::string> router_addresses;
   std::string endpoints_file;
   size_t threads = 0;
+  int slots_spare = -1;  // for experts of lost shards; -1: the shard's own choice
 };
 // Every listener at a free port of 127.0.0.1.
 std::string ShardConfigText(const ClusterSettings& cluster, const ShardSettings& shard);
