@@ -50,7 +50,8 @@ absl::StatusOr<wire::ModelIdentity> IdentityOf(const router::RouterModel& model)
       .expert_width = static_cast<uint32_t>(spec.expert_width),
       .top_k = static_cast<uint32_t>(spec.top_k),
       .expert_dtype = "",  // the shards choose
-      .kernel_level = kernels::LevelName(model.compute().isa, model.compute().arithmetic)};
+      .kernel_level = kernels::LevelName(model.compute().isa, model.compute().features,
+                                         model.compute().arithmetic)};
 }
 
 // A folder that goes with the object.

@@ -76,7 +76,8 @@ absl::Status LocalCluster::AddRouter() {
     return RouterConfigText(config_.settings, {.grpc_listen = router_address_,
                                                .admin_listen = admin,
                                                .endpoints_file = endpoints,
-                                               .threads = config_.plan.router_threads});
+                                               .threads = config_.plan.router_threads,
+                                               .replicas = config_.plan.replicas});
   });
 }
 

@@ -51,6 +51,8 @@ std::string RouterConfigText(const ClusterSettings& cluster, const RouterSetting
       .Text("cluster_secret_file", cluster.secret_file)
       .Raw("compute", Compute(cluster, router.threads, "dense_dtype", cluster.dense_dtype))
       .Flag("strict", cluster.strict)
+      .Raw("membership", absl::StrCat("{\"transport\": ", JsonQuoted(cluster.transport),
+                                      ", \"copies_wanted\": ", router.replicas, "}"))
       .Raw("drain_seconds", "1");  // of the 5 s in which `tessera up` has to end
   return fields.Done();
 }
@@ -80,7 +82,8 @@ std::string GatewayConfigText(const ClusterSettings& cluster, const GatewaySetti
       .Text("grpc_listen", gateway.grpc_listen)
       .Text("admin_listen", gateway.admin_listen)
       .Text("endpoints_file", gateway.endpoints_file)
-      .Raw("router_addresses", List(gateway.router_addresses));
+      .Raw("router_addresses", List(gateway.router_addresses))
+      .Raw("drain_seconds", "1");
   return fields.Done();
 }
 
