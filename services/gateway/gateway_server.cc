@@ -11,6 +11,7 @@
 #include "common/concurrency/thread.h"
 #include "common/http/http_server.h"
 #include "common/rpc/server.h"
+#include "services/gateway/edge/inference_service.h"
 
 namespace tessera::gateway {
 namespace {
@@ -77,6 +78,8 @@ class GatewayServer::House {
   std::atomic<uint64_t> id_counter_{0};
   std::unique_ptr<const TextModel> model_;
   std::unique_ptr<KeyStore> keys_;
+  // Of gRPC's sessions: what the pool still tells them must find their thread.
+  std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<RouterPool> pool_;  // ends before the queue it pumps
   std::unique_ptr<TextWorkers> workers_;
   std::unique_ptr<RestApi> rest_;
@@ -124,18 +127,23 @@ absl::Status GatewayServer::House::BuildRest() {
     const uint64_t number = id_counter_++;
     return MakeCallId(RandomBits(id_seed_, 2 * number), RandomBits(id_seed_, 2 * number + 1));
   };
-  rest_ = std::make_unique<RestApi>(config_.rest,
-                                    RestApi::Rooms{.sessions = {.config = config_.session,
-                                                                .model = *model_,
-                                                                .admission = admission_,
-                                                                .pool = *pool_,
-                                                                .limiter = limiter_,
-                                                                .metrics = metrics_,
-                                                                .clock = clock_,
-                                                                .next_call_id = next_call_id},
-                                                   .workers = *workers_,
-                                                   .keys = keys_.get(),
-                                                   .registry = registry_});
+  const SessionRooms sessions = {.config = config_.session,
+                                 .model = *model_,
+                                 .admission = admission_,
+                                 .pool = *pool_,
+                                 .limiter = limiter_,
+                                 .metrics = metrics_,
+                                 .clock = clock_,
+                                 .next_call_id = next_call_id};
+  rest_ = std::make_unique<RestApi>(
+      config_.rest,
+      RestApi::Rooms{
+          .sessions = sessions, .workers = *workers_, .keys = keys_.get(), .registry = registry_});
+  inference_ =
+      std::make_unique<InferenceService>(InferenceRooms{.sessions = sessions,
+                                                        .keys = keys_.get(),
+                                                        .model_names = config_.rest.model_names,
+                                                        .limits = config_.rest.limits});
   return absl::OkStatus();
 }
 
@@ -144,7 +152,9 @@ absl::Status GatewayServer::House::BuildListeners() {
     RpcServerConfig rpc;
     rpc.listen = config_.grpc_listen;
     rpc.tls = config_.tls;
-    TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(rpc, {}));
+    rpc.stop_timeout = config_.drain;
+    TESSERA_ASSIGN_OR_RETURN(
+        rpc_, RpcServer::Start(rpc, {{InferenceService::Name(), inference_->service()}}));
   }
   if (!config_.admin_listen.empty()) {
     tessera::HttpServerConfig admin;
@@ -199,16 +209,24 @@ void GatewayServer::House::SlowTick() {
 
 void GatewayServer::House::Stop(absl::Duration timeout) {
   if (rest_ != nullptr) rest_->Drain();
+  if (inference_ != nullptr) inference_->Drain();
   admission_.Drain();
   if (rpc_ != nullptr) rpc_->Drain();
+  if (inference_ != nullptr && timeout <= absl::ZeroDuration()) inference_->EndCalls();
+  // Both ways of asking have the same time. The ticker runs on: what is cut must reach routers.
+  Thread rpc_stop;
+  if (rpc_ != nullptr) {
+    rpc_stop = Thread("rpc-stop", [this](std::stop_token) { rpc_->Stop(); });
+  }
   if (http_ != nullptr) {
     http_->Drain();
     http_->Stop(timeout);
   }
+  if (rpc_stop.joinable()) rpc_stop.Join();
+  if (inference_ != nullptr) inference_->Stop();
   if (workers_ != nullptr) workers_->Stop();
   ticks_.Close();
   ticker_.Stop();
-  if (rpc_ != nullptr) rpc_->Stop();
   if (admin_ != nullptr) admin_->Stop();
 }
 

@@ -1,0 +1,345 @@
+#include "services/gateway/edge/inference_service.h"
+
+#include <grpcpp/support/server_callback.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/status.h"
+#include "common/rpc/rpc_status.h"
+#include "services/gateway/api/api_error.h"
+#include "services/gateway/edge/request_json.h"
+#include "services/gateway/edge/task_thread.h"
+#include "services/gateway/http/http_types.h"
+#include "services/gateway/keys/access.h"
+#include "tessera/v1/inference.grpc.pb.h"
+
+namespace tessera::gateway {
+namespace {
+
+constexpr size_t kMessagesWaitingMax = 1 << 16;  // of a client that does not read; then it is cut
+
+std::string MetadataOf(const grpc::CallbackServerContext& context, const char* name) {
+  const auto found = context.client_metadata().find(name);
+  if (found == context.client_metadata().end()) return "";
+  return std::string(found->second.data(), found->second.size());
+}
+
+const char* NameOf(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kToolCalls:
+      return "tool_calls";
+    case FinishReason::kContentFilter:
+      return "content_filter";
+  }
+  return "";
+}
+
+// One streaming call. Session calls come on the task thread, reactions on gRPC's.
+class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply>,
+                             public SessionSink,
+                             public std::enable_shared_from_this<GenerationCall> {
+ public:
+  explicit GenerationCall(TaskThread& tasks) : tasks_(tasks) {}
+
+  // The call keeps itself alive until gRPC is done with it.
+  void Hold() { self_ = shared_from_this(); }
+  void StartSession(const SessionRooms& rooms, PreparedRequest prepared,
+                    std::shared_ptr<const ApiKey> key, const std::string& request_id) {
+    session_ = std::make_shared<GenerationSession>(
+        rooms, std::move(prepared), std::move(key), request_id, rooms.clock.Elapsed(),
+        [&tasks = tasks_](std::function<void()> task) { tasks.Post(std::move(task)); }, *this);
+    tasks_.Post([self = shared_from_this()] {
+      const absl::Status started =
+          self->is_done() ? absl::CancelledError("the client left") : self->session_->Start();
+      if (!started.ok()) self->End(started);
+    });
+  }
+  void End(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    if (ended_) return;
+    ended_ = true;
+    status_ = status;
+    // gRPC finishes behind the last write.
+    if (outgoing_.empty() && !finished_) {
+      finished_ = true;
+      Finish(ToGrpc(status_));
+    }
+  }
+  // From any thread.
+  void Abort(AbortCause cause, const absl::Status& status) {
+    tasks_.Post([self = shared_from_this(), cause, status] {
+      if (self->session_ != nullptr) self->session_->Abort(cause);
+      self->End(status);
+    });
+  }
+
+  void OnBegin(uint32_t, const PromptReport&, const Usage&) override {}
+  void OnStep(uint32_t choice, const ChoiceStep& step, const Usage&) override {
+    v1::GenerationReply reply;
+    reply.set_choice(choice);
+    for (const OutputEvent& event : step.events) Add(event, reply);
+    for (const TokenId id : step.token_ids) reply.add_token_ids(id);
+    if (!step.events.empty() || !step.token_ids.empty()) Send(std::move(reply));
+  }
+  void OnChoiceEnd(uint32_t choice, const ChoiceEnd& end, const Usage&) override {
+    v1::GenerationReply reply;
+    reply.set_choice(choice);
+    reply.set_finish_reason(NameOf(end.reason));
+    Send(std::move(reply));
+  }
+  void OnEnd(const Usage& usage) override {
+    v1::GenerationReply reply;
+    v1::TokenUsage& tokens = *reply.mutable_usage();
+    tokens.set_prompt_tokens(usage.prompt_tokens);
+    tokens.set_completion_tokens(usage.completion_tokens);
+    tokens.set_cached_tokens(usage.cached_tokens);
+    tokens.set_reasoning_tokens(usage.reasoning_tokens);
+    Send(std::move(reply));
+    End(absl::OkStatus());
+  }
+  void OnError(const absl::Status& status) override { End(status); }
+
+  void OnWriteDone(bool ok) override {
+    absl::MutexLock lock(&mutex_);
+    outgoing_.pop_front();
+    if (!ok) outgoing_.clear();
+    if (!outgoing_.empty()) {
+      StartWrite(&outgoing_.front());
+    } else if (ended_ && !finished_) {
+      finished_ = true;
+      Finish(ToGrpc(status_));
+    }
+  }
+  void OnCancel() override { Abort(AbortCause::kClient, absl::CancelledError("cancelled")); }
+  void OnDone() override {
+    // The session lives on the task thread and ends there.
+    tasks_.Post([self = std::move(self_)] {
+      if (self->session_ != nullptr) self->session_->Abort(AbortCause::kClient);
+    });
+  }
+
+ private:
+  static void Add(const OutputEvent& event, v1::GenerationReply& reply) {
+    switch (event.kind) {
+      case OutputEvent::Kind::kReasoning:
+        reply.mutable_reasoning()->append(event.text);
+        return;
+      case OutputEvent::Kind::kContent:
+        reply.mutable_text()->append(event.text);
+        return;
+      case OutputEvent::Kind::kToolCall:
+      case OutputEvent::Kind::kArguments: {
+        v1::ToolCallPart& part = *reply.add_tool_calls();
+        part.set_index(event.call_index);
+        part.set_id(event.call_id);
+        part.set_name(event.name);
+        part.set_arguments(event.text);
+        return;
+      }
+    }
+  }
+  bool is_done() {
+    absl::MutexLock lock(&mutex_);
+    return ended_;
+  }
+  void Send(v1::GenerationReply reply) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (ended_) return;
+      if (outgoing_.size() < kMessagesWaitingMax) {
+        outgoing_.push_back(std::move(reply));
+        if (outgoing_.size() == 1) StartWrite(&outgoing_.front());
+        return;
+      }
+    }
+    Abort(AbortCause::kClient, absl::ResourceExhaustedError("the client reads too slowly"));
+  }
+
+  TaskThread& tasks_;
+  std::shared_ptr<GenerationCall> self_;
+  std::shared_ptr<GenerationSession> session_;  // set before the call is known to others
+  absl::Mutex mutex_;
+  std::deque<v1::GenerationReply> outgoing_ ABSL_GUARDED_BY(mutex_);  // the front is being written
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+class InferenceService::Impl final : public v1::Inference::CallbackService {
+ public:
+  explicit Impl(InferenceRooms rooms) : rooms_(std::move(rooms)) {}
+
+  using Replies = grpc::ServerWriteReactor<v1::GenerationReply>;
+  Replies* Chat(grpc::CallbackServerContext* context, const v1::ChatRequest* request) override {
+    return Generate(context, ApiDialect::kChat, ToJson(*request));
+  }
+  Replies* Complete(grpc::CallbackServerContext* context,
+                    const v1::CompleteRequest* request) override {
+    return Generate(context, ApiDialect::kCompletion, ToJson(*request));
+  }
+  Replies* GenerateTokens(grpc::CallbackServerContext* context,
+                          const v1::GenerateTokensRequest* request) override {
+    return Generate(context, ApiDialect::kCompletion, ToJson(*request));
+  }
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
+                                     const v1::TokenizeRequest* request,
+                                     v1::TokenizeReply* reply) override {
+    return Finished(context, TokenizeText(*context, *request, *reply));
+  }
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
+                                       const v1::ListModelsRequest* /*request*/,
+                                       v1::ListModelsReply* reply) override {
+    std::shared_ptr<const ApiKey> key;
+    const absl::Status known = Identify(*context, key);
+    for (const std::string& name : rooms_.model_names) {
+      if (!known.ok() || !CheckModel(key.get(), name).ok()) continue;
+      v1::ListModelsReply::Model& model = *reply->add_models();
+      model.set_id(name);
+      model.set_context_max(rooms_.sessions.model.context_max());
+    }
+    return Finished(context, known);
+  }
+  grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context,
+                                  const v1::AbortRequest* request, v1::AbortReply* reply) override {
+    std::shared_ptr<const ApiKey> key;
+    const absl::Status known = Identify(*context, key);
+    if (known.ok()) reply->set_aborted(AbortCalls(request->request_id(), key.get()));
+    return Finished(context, known);
+  }
+
+  void Drain() { draining_ = true; }
+  void EndCalls() {
+    absl::MutexLock lock(&mutex_);
+    for (const Running& running : running_) {
+      if (const auto call = running.call.lock()) {
+        call->Abort(AbortCause::kInternal, absl::UnavailableError("the server is shutting down"));
+      }
+    }
+  }
+  void Stop() { tasks_.Stop(); }
+
+ private:
+  struct Running {
+    std::string request_id;
+    std::string key;
+    std::weak_ptr<GenerationCall> call;
+  };
+
+  static grpc::ServerUnaryReactor* Finished(grpc::CallbackServerContext* context,
+                                            const absl::Status& status) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpc(status));
+    return reactor;
+  }
+
+  absl::Status Identify(const grpc::CallbackServerContext& context,
+                        std::shared_ptr<const ApiKey>& key) const {
+    if (rooms_.keys == nullptr) return absl::OkStatus();
+    const std::string authorization = MetadataOf(context, "authorization");
+    const std::string x_api_key = MetadataOf(context, "x-api-key");
+    const std::string_view secret = PresentedSecret(authorization, x_api_key);
+    const std::shared_ptr<const KeySet> keys = rooms_.keys->Snapshot();
+    const ApiKey* found = secret.empty() ? nullptr : keys->Find(secret);
+    if (found != nullptr) key = std::shared_ptr<const ApiKey>(keys, found);
+    return CheckAccess(RouteClass::kModel, true, !secret.empty(), found);
+  }
+
+  absl::Status CheckModelName(const std::string& name, const ApiKey* key) const {
+    const auto& names = rooms_.model_names;
+    if (std::find(names.begin(), names.end(), name) == names.end()) return ModelNotFound(name);
+    return CheckModel(key, name);
+  }
+
+  absl::StatusOr<PreparedRequest> Read(const grpc::CallbackServerContext& context,
+                                       ApiDialect dialect, const std::string& body,
+                                       std::shared_ptr<const ApiKey>& key) const {
+    TESSERA_RETURN_IF_ERROR(Identify(context, key));
+    if (draining_) return absl::UnavailableError("the server is shutting down");
+    TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
+                             ReadGenerationRequest(dialect, body, rooms_.limits));
+    TESSERA_RETURN_IF_ERROR(CheckModelName(request.model, key.get()));
+    // The call's own deadline counts.
+    const absl::Duration left = absl::FromChrono(context.deadline()) - rooms_.sessions.clock.Now();
+    if (left < request.timeout.value_or(absl::InfiniteDuration())) request.timeout = left;
+    return Prepare(std::move(request), rooms_.sessions.model,
+                   {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now());
+  }
+
+  Replies* Generate(grpc::CallbackServerContext* context, ApiDialect dialect,
+                    const std::string& body) {
+    auto call = std::make_shared<GenerationCall>(tasks_);
+    call->Hold();
+    std::shared_ptr<const ApiKey> key;
+    absl::StatusOr<PreparedRequest> prepared = Read(*context, dialect, body, key);
+    if (!prepared.ok()) {
+      call->End(prepared.status());
+      return call.get();
+    }
+    std::string id = MetadataOf(*context, "x-request-id");
+    if (!IsRequestId(id)) id = absl::StrCat("grpc-", next_id_++);
+    {
+      absl::MutexLock lock(&mutex_);
+      std::erase_if(running_, [](const Running& running) { return running.call.expired(); });
+      running_.push_back({id, key == nullptr ? "" : key->name, call});
+    }
+    call->StartSession(rooms_.sessions, *std::move(prepared), std::move(key), id);
+    return call.get();
+  }
+
+  uint32_t AbortCalls(const std::string& request_id, const ApiKey* key) {
+    uint32_t count = 0;
+    absl::MutexLock lock(&mutex_);
+    std::erase_if(running_, [&](const Running& running) {
+      if (running.request_id != request_id || running.key != (key == nullptr ? "" : key->name)) {
+        return false;
+      }
+      if (const auto call = running.call.lock()) {
+        ++count;
+        call->Abort(AbortCause::kClient, absl::CancelledError("aborted on request"));
+      }
+      return true;
+    });
+    return count;
+  }
+
+  absl::Status TokenizeText(const grpc::CallbackServerContext& context,
+                            const v1::TokenizeRequest& request, v1::TokenizeReply& reply) const {
+    std::shared_ptr<const ApiKey> key;
+    TESSERA_RETURN_IF_ERROR(Identify(context, key));
+    TESSERA_RETURN_IF_ERROR(CheckModelName(request.model(), key.get()));
+    TESSERA_ASSIGN_OR_RETURN(
+        const std::vector<TokenId> ids,
+        rooms_.sessions.model.EncodeText(request.text(), request.add_special_tokens()));
+    reply.mutable_token_ids()->Add(ids.begin(), ids.end());
+    return absl::OkStatus();
+  }
+
+  const InferenceRooms rooms_;
+  std::atomic<bool> draining_{false};
+  std::atomic<uint64_t> next_id_{1};
+  absl::Mutex mutex_;
+  std::vector<Running> running_ ABSL_GUARDED_BY(mutex_);
+  TaskThread tasks_;  // last: it runs what the others hold
+};
+
+InferenceService::InferenceService(InferenceRooms rooms)
+    : impl_(std::make_unique<Impl>(std::move(rooms))) {}
+InferenceService::~InferenceService() = default;
+grpc::Service* InferenceService::service() { return impl_.get(); }
+std::string InferenceService::Name() { return v1::Inference::service_full_name(); }
+void InferenceService::Drain() { impl_->Drain(); }
+void InferenceService::EndCalls() { impl_->EndCalls(); }
+void InferenceService::Stop() { impl_->Stop(); }
+
+}  // namespace tessera::gateway
