@@ -94,7 +94,13 @@ absl::StatusOr<std::vector<ClusterProcess>> ReadClusterFile(const std::string& p
 
 absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path) {
   TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, ReadJson(path));
-  return ReadProcess(document.root());
+  TESSERA_ASSIGN_OR_RETURN(ClusterProcess process, ReadProcess(document.root()));
+  for (auto& [name, address] : process.endpoints) {
+    for (const std::string_view scheme : {"ucx:", "grpc:"}) {
+      if (address.starts_with(scheme)) address.erase(0, scheme.size());
+    }
+  }
+  return process;
 }
 
 }  // namespace tessera::cli

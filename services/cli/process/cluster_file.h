@@ -29,7 +29,7 @@ std::string ClusterJson(const std::vector<ClusterProcess>& processes);
 absl::StatusOr<std::vector<ClusterProcess>> ReadClusterFile(const std::string& path);
 
 // What a service wrote into its endpoints file, {"pid":7,"grpc":"127.0.0.1:8010",...}; errors as
-// above. Role and id are the caller's.
+// above. Role and id are the caller's; the scheme of a data address ("ucx:") is left away.
 absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path);
 
 // `text` as a JSON string with its quotes.

@@ -40,7 +40,9 @@ absl::Status LocalCluster::StartAll() {
       std::filesystem::absolute(config_.settings.model, error).lexically_normal().string();
   TESSERA_ASSIGN_OR_RETURN(config_.settings.secret_file, state_->WriteSecret());
   const absl::StatusOr<std::string> gateway = SiblingProgram("tessera-gateway");
-  has_gateway_ = gateway.ok();
+  // Without a tokenizer there is no text to serve; ids go to the router.
+  has_gateway_ =
+      gateway.ok() && std::filesystem::exists(config_.settings.model + "/tokenizer.json");
   if (has_gateway_ && config_.port != 0) {
     const absl::Status free = CheckCanListen(config_.host, config_.port);
     if (!free.ok()) return Annotate(free, "--port; 0 takes any free one");

@@ -48,6 +48,7 @@ class LocalCluster {
   void Stop(const std::function<bool()>& hurry);
 
   std::vector<ClusterProcess> processes() const { return supervisor_.processes(); }
+  // False if the model has no tokenizer, or no tessera-gateway stands beside this program.
   bool has_gateway() const { return has_gateway_; }
   const std::string& state_path() const { return state_->path(); }
 

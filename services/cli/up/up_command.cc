@@ -69,8 +69,8 @@ void PrintCluster(const LocalCluster& cluster, std::ostream& out) {
   }
   out << "  state and logs in " << cluster.state_path() << "\n";
   if (!cluster.has_gateway()) {
-    out << "  there is no tessera-gateway beside this program; try: tessera generate --ids=1,2,3 "
-           "--state_dir="
+    out << "  no gateway: there is no tokenizer.json in the model's folder, or no tessera-gateway "
+           "beside this program; try: tessera generate --ids=1,2,3 --state_dir="
         << cluster.state_path() << "\n";
   }
   out << "ready; Ctrl-C stops it" << std::endl;

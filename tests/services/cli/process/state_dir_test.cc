@@ -83,6 +83,18 @@ TEST(ClusterFileTest, IsReadAsItWasWritten) {
   EXPECT_EQ((*read)[1].Endpoint("grpc"), nullptr);
 }
 
+TEST(ClusterFileTest, EndpointsAreKeptWithoutScheme) {
+  const testing::TempFolder folder;
+  ASSERT_TRUE(
+      ReplaceFile(folder.File("e"), R"({"pid":7,"grpc":"127.0.0.1:1","data":"ucx:127.0.0.1:2"})")
+          .ok());
+  const auto read = ReadEndpointsFile(folder.File("e"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->pid, 7);
+  EXPECT_EQ(*read->Endpoint("grpc"), "127.0.0.1:1");
+  EXPECT_EQ(*read->Endpoint("data"), "127.0.0.1:2");
+}
+
 TEST(ClusterFileTest, WhatIsNoneIsRefused) {
   const testing::TempFolder folder;
   EXPECT_EQ(ReadClusterFile(folder.File("none")).status().code(), absl::StatusCode::kNotFound);

@@ -44,6 +44,7 @@ class UpProcessTest : public ::testing::Test {
     ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);  // orphans become ours to look at
     fs::create_directories(folder_.File("model"));
     std::ofstream(folder_.File("model/config.json")) << "{}";
+    std::ofstream(folder_.File("model/tokenizer.json")) << "{}";
     fs::create_directories(folder_.File("bin"));
     fs::copy_file(TESSERA_PROGRAM, folder_.File("bin/tessera"));
     AddProgram("tessera-router", kFakeService);
