@@ -121,7 +121,7 @@ void ReadExtras(FieldReader& fields, const RequestLimits& limits, GenerationRequ
 
 void ReadOpenAiFields(FieldReader& fields, const RequestLimits& limits,
                       GenerationRequest& request) {
-  request.model = fields.RequiredString("model");
+  request.model = fields.String("model").value_or("");
   request.n = fields.Count("n", 1, limits.n_max).value_or(1);
   request.stop = ReadStops(fields, "stop", limits);
   request.stream = fields.Bool("stream").value_or(false);

@@ -193,7 +193,7 @@ absl::StatusOr<GenerationRequest> ReadMessagesRequest(std::string_view body,
   FieldReader fields(document.root(), status);
   GenerationRequest request;
   request.dialect = ApiDialect::kMessages;
-  request.model = fields.RequiredString("model");
+  request.model = fields.String("model").value_or("");
   request.tokens_max = fields.Count("max_tokens", 1, INT32_MAX);
   if (!count_only && !request.tokens_max.has_value())
     fields.RefuseMissing("max_tokens", "a whole number from 1");

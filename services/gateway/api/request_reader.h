@@ -27,8 +27,8 @@ struct RequestLimits {
   uint32_t messages_max = 65536;
 };
 
-// Each is one endpoint's body. The model is a non-empty string; whether it is served is the
-// caller's question.
+// Each is one endpoint's body. The model may be absent, null or empty, which means the served one;
+// whether it is served is the caller's question.
 absl::StatusOr<GenerationRequest> ReadChatRequest(std::string_view body,
                                                   const RequestLimits& limits);
 absl::StatusOr<GenerationRequest> ReadCompletionRequest(std::string_view body,

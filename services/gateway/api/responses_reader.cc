@@ -249,7 +249,7 @@ absl::StatusOr<GenerationRequest> ReadResponsesRequest(std::string_view body,
   FieldReader fields(document.root(), status);
   GenerationRequest request;
   request.dialect = ApiDialect::kResponses;
-  request.model = fields.RequiredString("model");
+  request.model = fields.String("model").value_or("");
   ChatPrompt prompt;
   ReadInput(fields, limits, prompt);
   if (const std::optional<JsonValue> reasoning = fields.Object("reasoning")) {

@@ -139,12 +139,20 @@ void RestApi::Answer(const Visit& visit, std::string body, int status,
                           .body = std::move(body)});
 }
 
-absl::Status RestApi::CheckModelName(const Visit& visit, const std::string& name,
-                                     bool may_be_empty) const {
-  if (name.empty() && may_be_empty) return absl::OkStatus();
+absl::StatusOr<std::string> RestApi::ResolveModel(const Visit& visit,
+                                                  const std::string& name) const {
   const auto& names = config_.model_names;
+  const ApiKey* key = visit.call.key.get();
+  if (name.empty()) {
+    const auto allowed = std::find_if(names.begin(), names.end(), [key](const std::string& served) {
+      return CheckModel(key, served).ok();
+    });
+    if (allowed != names.end()) return *allowed;
+    return CheckModel(key, names.front());
+  }
   if (std::find(names.begin(), names.end(), name) == names.end()) return ModelNotFound(name);
-  return CheckModel(visit.call.key.get(), name);
+  TESSERA_RETURN_IF_ERROR(CheckModel(key, name));
+  return name;
 }
 
 absl::Status RestApi::CheckOpen() const {
@@ -162,7 +170,7 @@ absl::Status RestApi::CheckOpen() const {
 absl::StatusOr<PreparedRequest> RestApi::Read(const Visit& visit, ApiDialect dialect) const {
   TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
                            ReadGenerationRequest(dialect, visit.request.body, config_.limits));
-  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, /*may_be_empty=*/false));
+  TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(visit, request.model));
   return Prepare(std::move(request), rooms_.sessions.model,
                  {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now());
 }
@@ -212,7 +220,7 @@ absl::StatusOr<std::string> RestApi::CountTokensText(const Visit& visit) const {
   TESSERA_ASSIGN_OR_RETURN(
       const GenerationRequest request,
       ReadMessagesRequest(visit.request.body, config_.limits, /*count_only=*/true));
-  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, false));
+  TESSERA_RETURN_IF_ERROR(ResolveModel(visit, request.model).status());
   TESSERA_ASSIGN_OR_RETURN(
       const std::string text,
       rooms_.sessions.model.Render(request.chat(), rooms_.sessions.clock.Now()));
@@ -228,7 +236,7 @@ void RestApi::CountTokens(const VisitPtr& visit) {
 absl::StatusOr<std::string> RestApi::TokenizeText(const Visit& visit) const {
   TESSERA_ASSIGN_OR_RETURN(const TokenizeRequest request,
                            ReadTokenizeRequest(visit.request.body, config_.limits));
-  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, true));
+  TESSERA_RETURN_IF_ERROR(ResolveModel(visit, request.model).status());
   const TextModel& model = rooms_.sessions.model;
   std::string text;
   if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
@@ -254,7 +262,7 @@ void RestApi::Tokenize(const VisitPtr& visit) {
 absl::StatusOr<std::string> RestApi::DetokenizeText(const Visit& visit) const {
   TESSERA_ASSIGN_OR_RETURN(const DetokenizeRequest request,
                            ReadDetokenizeRequest(visit.request.body, config_.limits));
-  TESSERA_RETURN_IF_ERROR(CheckModelName(visit, request.model, true));
+  TESSERA_RETURN_IF_ERROR(ResolveModel(visit, request.model).status());
   const TextModel& model = rooms_.sessions.model;
   for (const TokenId id : request.tokens) {
     if (id < 0 || static_cast<uint32_t>(id) >= model.vocab_size()) {
@@ -292,7 +300,9 @@ void RestApi::ListModels(const VisitPtr& visit) {
 void RestApi::ShowModel(const VisitPtr& visit) {
   const std::string name =
       UnescapePath(std::string_view(visit->request.path).substr(kModelsPrefix.size()));
-  if (const absl::Status known = CheckModelName(*visit, name, false); !known.ok()) {
+  // A path without a name means no model.
+  absl::Status known = name.empty() ? ModelNotFound(name) : ResolveModel(*visit, name).status();
+  if (!known.ok()) {
     Fail(*visit, known);
     return;
   }

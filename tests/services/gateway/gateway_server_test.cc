@@ -230,6 +230,23 @@ TEST_F(GatewayServerTest, TellsWhatIsWrong) {
   EXPECT_EQ(router.requests().size(), 0u);
 }
 
+TEST_F(GatewayServerTest, WithoutAModelTheServedOneIsMeant) {
+  StubRouter router(Storyteller());
+  Start({router.address()});
+  AwaitReady();
+  const std::string message = R"([{"role":"user","content":"Hi"}])";
+  for (const auto& [path, body] : std::vector<std::pair<std::string, std::string>>{
+           {"/v1/chat/completions", R"({"messages":)" + message + "}"},
+           {"/v1/completions", R"({"model":null,"prompt":"Hi"})"},
+           {"/v1/messages", R"({"model":"","max_tokens":9,"messages":)" + message + "}"},
+           {"/v1/responses", R"({"input":"Hi"})"}}) {
+    const RawReply reply = Post(path, body);
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    EXPECT_THAT(reply.body, HasSubstr(R"("model":"tiny")"));
+  }
+  EXPECT_EQ(Fetch(port(), RawGet("/v1/models/")).status, 404);
+}
+
 TEST_F(GatewayServerTest, RoutesAndTheirErrors) {
   StubRouter router(Storyteller());
   Start({router.address()});

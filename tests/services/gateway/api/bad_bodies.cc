@@ -11,7 +11,7 @@ constexpr BadBody kChat[] = {
     {"", kNone, kJson},
     {" ", kNone, kJson},
     {"{", kNone, kJson},
-    {"{}", "model", kNone},
+    {"{}", "messages", kNone},
     {"[]", kNone, kNone},
     {"null", kNone, kNone},
     {"\"x\"", kNone, kNone},
@@ -29,10 +29,7 @@ constexpr BadBody kChat[] = {
     {"{\"model\":\"a\nb\"}", kNone, kJson},
     {"{/**/}", kNone, kJson},
     {"{\"model\":\"m\"}", "messages", kNone},
-    {"{\"model\":\"\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "model", kNone},
     {"{\"model\":1,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "model", kNone},
-    {"{\"model\":null,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "model", kNone},
-    {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "model", kNone},
     {"{\"model\":\"m\",\"messages\":[]}", "messages", kNone},
     {"{\"model\":\"m\",\"messages\":{}}", "messages", kNone},
     {"{\"model\":\"m\",\"messages\":\"hi\"}", "messages", kNone},
@@ -230,6 +227,8 @@ constexpr BadBody kChat[] = {
 };
 
 constexpr BadBody kCompletion[] = {
+    {"{}", "prompt", kNone},
+    {"{\"model\":5,\"prompt\":\"x\"}", "model", kNone},
     {"{\"model\":\"m\"}", "prompt", kNone},
     {"{\"model\":\"m\",\"prompt\":null}", "prompt", kNone},
     {"{\"model\":\"m\",\"prompt\":5}", "prompt", kNone},
@@ -252,7 +251,7 @@ constexpr BadBody kCompletion[] = {
 };
 
 constexpr BadBody kMessages[] = {
-    {"{}", "model", kNone},
+    {"{}", "max_tokens", kNone},
     {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "max_tokens", kNone},
     {"{\"model\":\"m\",\"max_tokens\":0,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
      "max_tokens", kNone},
@@ -294,7 +293,7 @@ constexpr BadBody kMessages[] = {
 };
 
 constexpr BadBody kResponses[] = {
-    {"{}", "model", kNone},
+    {"{}", "input", kNone},
     {"{\"model\":\"m\"}", "input", kNone},
     {"{\"model\":\"m\",\"input\":[]}", "input", kNone},
     {"{\"model\":\"m\",\"input\":5}", "input", kNone},

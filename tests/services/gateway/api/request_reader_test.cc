@@ -72,6 +72,18 @@ TEST(RequestReaderTest, SmallestBodies) {
   EXPECT_EQ(Read(ApiDialect::kCompletion, GoodBody(ApiDialect::kCompletion)).tokens_max, 16u);
 }
 
+TEST(RequestReaderTest, TheModelMayBeLeftOut) {
+  for (const ApiDialect dialect : kDialects) {
+    for (const char* model : {"", R"("model":null,)", R"("model":"",)"}) {
+      std::string body(GoodBody(dialect));
+      const size_t at = body.find(R"("model":"m",)");
+      ASSERT_NE(at, std::string::npos) << body;
+      body.replace(at, 12, model);
+      EXPECT_EQ(Read(dialect, body).model, "") << body;
+    }
+  }
+}
+
 TEST(RequestReaderTest, EverythingOfChat) {
   const GenerationRequest r = Read(ApiDialect::kChat, R"({
     "model": "m", "messages": [{"role": "developer", "content": [{"type": "text", "text": "a"},
