@@ -3,13 +3,14 @@
 namespace tessera {
 
 FaultDecision FaultPlan::Decide(const std::string& listener, FrameDirection direction,
-                                wire::FrameType type) {
+                                const wire::FrameHeader& header) {
   FaultDecision decision;
   for (Rule& state : rules_) {
     const FaultRule& rule = state.rule;
     if (!rule.listener.empty() && rule.listener != listener) continue;
     if (rule.direction && *rule.direction != direction) continue;
-    if (rule.type && *rule.type != type) continue;
+    if (rule.type && *rule.type != header.type) continue;
+    if (rule.layer && *rule.layer != header.layer) continue;
     if (state.hits >= rule.count) continue;
     if (state.skip_left > 0) {
       --state.skip_left;

@@ -31,9 +31,10 @@ struct FaultRule {
   std::string listener;                     // of links to this address; empty: to any
   std::optional<FrameDirection> direction;  // none: both
   std::optional<wire::FrameType> type = wire::FrameType::kCall;  // none: every frame
-  uint64_t skip = 0;                                             // fitting frames let pass first
-  uint64_t count = std::numeric_limits<uint64_t>::max();         // frames to hit at most
-  double probability = 1.0;                                      // of hitting a fitting frame
+  std::optional<uint16_t> layer;  // of calls and their answers; none: of every layer
+  uint64_t skip = 0;              // fitting frames let pass first
+  uint64_t count = std::numeric_limits<uint64_t>::max();  // frames to hit at most
+  double probability = 1.0;                               // of hitting a fitting frame
   absl::Duration delay = absl::ZeroDuration();
   absl::Duration jitter = absl::ZeroDuration();
 };
@@ -60,7 +61,8 @@ class FaultPlan {
   void Add(const FaultRule& rule) { rules_.push_back({rule, rule.skip, 0}); }
   void Clear() { rules_.clear(); }
   // Draws for one frame; several rules may hit it.
-  FaultDecision Decide(const std::string& listener, FrameDirection direction, wire::FrameType type);
+  FaultDecision Decide(const std::string& listener, FrameDirection direction,
+                       const wire::FrameHeader& header);
   // Frames hit so far, by kind.
   uint64_t hits(FaultKind kind) const { return hits_[static_cast<size_t>(kind)]; }
 

@@ -305,8 +305,8 @@ bool LoopbackNetwork::Send(LinkId id, std::span<const std::byte> frame,
   if (it == links_.end() || !links_.contains(it->second.other)) return true;
   const Link link = it->second;
   const auto header = wire::ReadHeader(frame);
-  const auto type = header.ok() ? header->type : wire::FrameType{};
-  const FaultDecision fault = faults_.Decide(link.listener, link.direction, type);
+  const FaultDecision fault = faults_.Decide(link.listener, link.direction,
+                                             header.ok() ? *header : wire::FrameHeader{.type = {}});
   if (fault.kill) {
     KillLocked(link.listener);
     return true;
