@@ -140,6 +140,7 @@ class ExpertService::Impl final : public v1::ExpertShard::CallbackService {
         ToProto(ToHeldUnit(*held), *reply.add_held());
       }
     }
+    reply.set_held_version(table->version());
     reply.set_read_bytes(outcome.read_bytes);
     reply.set_took_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(outcome.took)));
   }

@@ -285,7 +285,8 @@ void ClusterBrain::OnOrderDone(const ShardOrder& order, absl::Duration began,
   const absl::Duration now = clock_.Elapsed();
   absl::Status status = outcome.status();
   if (status.ok() && leads()) {
-    status = registry_.SetHeld(order.shard, order.incarnation, outcome->held);
+    status =
+        registry_.SetHeld(order.shard, order.incarnation, outcome->held_version, outcome->held);
     PublishIfChanged();
   } else if (status.ok()) {
     overlays_[order.shard] = {order.incarnation, outcome->held, now + kOverlayLife};

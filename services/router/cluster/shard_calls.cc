@@ -146,6 +146,7 @@ absl::StatusOr<LoadOutcome> ShardCalls::LoadExperts(const LoadOrder& order,
   });
   if (!status.ok()) return Annotate(status, state_->address);
   LoadOutcome outcome;
+  outcome.held_version = reply.held_version();
   outcome.read_bytes = reply.read_bytes();
   for (const v1::HeldUnit& unit : reply.held()) {
     outcome.held.push_back(

@@ -55,6 +55,7 @@ struct LoadOrder {
 
 struct LoadOutcome {
   std::vector<wire::HeldUnit> held;  // all the shard holds now
+  uint64_t held_version = 0;         // as in heartbeats
   uint64_t read_bytes = 0;
 };
 

@@ -132,7 +132,7 @@ absl::StatusOr<HeartbeatAnswer> ShardRegistry::Heartbeat(ShardHeartbeat heartbea
   TESSERA_ASSIGN_OR_RETURN(Member * member, FindMember(heartbeat.shard, heartbeat.incarnation));
   HeartbeatAnswer answer;
   bool changed = false;
-  if (heartbeat.held_version != member->held_version) {
+  if (!member->held_version || heartbeat.held_version > *member->held_version) {
     // No units under a new version: either they were left out, or it holds none. Asked once, it
     // would send them.
     if (heartbeat.held.empty() && !member->held_asked) {
@@ -179,13 +179,16 @@ bool ShardRegistry::Lost(ShardId shard, uint64_t incarnation) {
   return true;
 }
 
-absl::Status ShardRegistry::SetHeld(ShardId shard, uint64_t incarnation,
+absl::Status ShardRegistry::SetHeld(ShardId shard, uint64_t incarnation, uint64_t held_version,
                                     std::vector<wire::HeldUnit> held) {
   TESSERA_ASSIGN_OR_RETURN(Member * member, FindMember(shard, incarnation));
+  if (held_version < member->held_version.value_or(0)) return absl::OkStatus();
   wire::ShardDescriptor next = member->shard;
   next.held = held;
   TESSERA_RETURN_IF_ERROR(CheckHeld(next));
   TakeHeld(*member, std::move(held));
+  member->held_version = held_version;
+  member->held_asked = false;
   Publish();
   return absl::OkStatus();
 }

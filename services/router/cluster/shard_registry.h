@@ -43,7 +43,7 @@ struct ShardRegistryConfig {
   uint32_t slots_max = 1u << 24;  // of one shard
 };
 
-// Heartbeat as it arrives; `held` counts if `held_version` is new.
+// Heartbeat as it arrives; `held` counts if `held_version` is newer than what is known.
 struct ShardHeartbeat {
   ShardId shard{};
   uint64_t incarnation = 0;
@@ -86,8 +86,10 @@ class ShardRegistry {
   void Suspect(ShardId shard, uint64_t incarnation);
   // Nobody answers at its address: it leaves the map now. False: not this incarnation.
   bool Lost(ShardId shard, uint64_t incarnation);
-  // What it holds, learnt otherwise than by a heartbeat. kNotFound, kInvalidArgument.
-  absl::Status SetHeld(ShardId shard, uint64_t incarnation, std::vector<wire::HeldUnit> held);
+  // What it holds, learnt otherwise than by a heartbeat; ignored if something newer is known: a
+  // heartbeat from before a load may come after the load's answer. kNotFound, kInvalidArgument.
+  absl::Status SetHeld(ShardId shard, uint64_t incarnation, uint64_t held_version,
+                       std::vector<wire::HeldUnit> held);
   // Takes copies out of the map before the shard lets them go; unknown ones are ignored. A copy
   // that is no longer held is forgotten here. kNotFound.
   absl::Status Hide(ShardId shard, uint64_t incarnation, std::span<const Unit> units);

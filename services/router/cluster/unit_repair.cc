@@ -267,7 +267,8 @@ void UnitRepair::Finished(ShardId shard, const absl::Status& status, absl::Durat
       units_[key].retry_at = now + config_.retry_pause / 8;
     } else {
       units_[key].retry_at = now + config_.retry_pause;
-      if (slots_refused) avoid_[{shard, unit.slot}] = now + 8 * config_.retry_pause;
+      // Somebody else filled it, which the next heartbeat tells; it may be the last one free.
+      if (slots_refused) avoid_[{shard, unit.slot}] = now + 2 * config_.retry_pause;
     }
   }
 }

@@ -179,6 +179,7 @@ class FakeShard final : public v1::ExpertShard::Service {
     v1::ShardDescriptor described;
     wire::ToProto(Descriptor(), described);
     *reply->mutable_held() = described.held();
+    reply->set_held_version(version_);
     reply->set_read_bytes(100);
     return grpc::Status::OK;
   }

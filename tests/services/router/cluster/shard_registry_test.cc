@@ -174,9 +174,9 @@ TEST_F(ShardRegistryTest, ImpossibleDescriptorsAreRefused) {
 TEST_F(ShardRegistryTest, ImpossibleHeartbeatsChangeNothing) {
   ASSERT_TRUE(Register(Shard(0, 5, {Held(0, 0, 0)})).ok());
   EXPECT_EQ(Beat(0, 5, 1, {Held(9, 0, 0)}).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(registry_.SetHeld(ShardId{0}, 5, {Held(0, 0, 9)}).code(),
+  EXPECT_EQ(registry_.SetHeld(ShardId{0}, 5, 1, {Held(0, 0, 9)}).code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(registry_.SetHeld(ShardId{0}, 4, {}).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(registry_.SetHeld(ShardId{0}, 4, 1, {}).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(Copies(0, 0), 1u);
 }
 
@@ -196,6 +196,19 @@ TEST_F(ShardRegistryTest, UnitsAreAskedForOnceAndThenBelieved) {
   EXPECT_TRUE(Beat(0, 5, 8)->held_wanted);
   EXPECT_FALSE(Beat(0, 5, 8)->held_wanted) << "asked, and it holds nothing";
   EXPECT_EQ(Copies(0, 1), 0u);
+}
+
+TEST_F(ShardRegistryTest, WhatIsOlderThanALoadIsNotBelieved) {
+  ASSERT_TRUE(Register(Shard(0, 5, {Held(0, 0, 0)})).ok());
+  ASSERT_TRUE(Beat(0, 5, 7, {Held(0, 0, 0)}).ok());
+  ASSERT_TRUE(registry_.SetHeld(ShardId{0}, 5, 9, {Held(0, 0, 0), Held(0, 1, 1)}).ok());
+  EXPECT_EQ(Copies(0, 1), 1u);
+  ASSERT_TRUE(Beat(0, 5, 8, {Held(0, 0, 0)}).ok()) << "was under way";
+  EXPECT_EQ(Copies(0, 1), 1u);
+  ASSERT_TRUE(Beat(0, 5, 10, {Held(0, 0, 0), Held(0, 2, 2)}).ok());
+  EXPECT_EQ(Copies(0, 1), 0u);
+  ASSERT_TRUE(registry_.SetHeld(ShardId{0}, 5, 9, {Held(0, 0, 0), Held(0, 1, 1)}).ok());
+  EXPECT_EQ(Copies(0, 2), 1u) << "the answer was late";
 }
 
 TEST_F(ShardRegistryTest, ADrainedShardStaysDrained) {
@@ -224,8 +237,8 @@ TEST_F(ShardRegistryTest, HiddenCopiesLeaveTheMapAndComeBack) {
   registry_.Unhide(ShardId{0}, units);
   EXPECT_EQ(Copies(0, 0), 1u);
   ASSERT_TRUE(registry_.Hide(ShardId{0}, 5, units).ok());
-  ASSERT_TRUE(registry_.SetHeld(ShardId{0}, 5, {Held(0, 1, 1)}).ok()) << "let go";
-  ASSERT_TRUE(registry_.SetHeld(ShardId{0}, 5, {Held(0, 0, 3), Held(0, 1, 1)}).ok());
+  ASSERT_TRUE(registry_.SetHeld(ShardId{0}, 5, 1, {Held(0, 1, 1)}).ok()) << "let go";
+  ASSERT_TRUE(registry_.SetHeld(ShardId{0}, 5, 2, {Held(0, 0, 3), Held(0, 1, 1)}).ok());
   EXPECT_EQ(Copies(0, 0), 1u) << "loaded again, no longer hidden";
 }
 
