@@ -1,6 +1,6 @@
 #pragma once
 
-// Expert shards in this process, over one loopback network, for tests of clusters.
+// Expert shards in this process, over one loopback network or sockets, for tests of clusters.
 //
 //   RealClock clock;
 //   auto network = LoopbackNetwork::Create(clock, /*seed=*/1);
@@ -27,13 +27,14 @@ struct ShardFleetOptions {
   int32_t slots_spare = -1;
   std::vector<std::string> router_addresses;
   std::string cluster_secret_file;
+  std::string data_scheme = "loopback";  // or "ucx", "grpc": Hang, and Kill's haste, are loopback's
   expert_shard::ComputeConfig compute = {.threads = 1, .precision = "float32"};
   ExchangeConfig exchange;
   absl::Duration drain_max = absl::Seconds(3);
 };
 
-// Shard i listens at "loopback:shard-i", its gRPC at a free port, and has no admin listener.
-// Thread-compatible; shards that run serve on threads of their own.
+// Shard i listens at "loopback:shard-i" or a free port, its gRPC at a free port, and it has no
+// admin listener. Thread-compatible; shards that run serve on threads of their own.
 class ShardFleet {
  public:
   // `clock` must outlive it.
