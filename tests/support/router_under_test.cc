@@ -100,7 +100,7 @@ RouterUnderTest::RouterUnderTest(router::CapacityConfig capacity) {
       spec(), model_->checkpoint(), model_->manifest(), expert_shard::AllUnits(spec()),
       {.arithmetic = model_->compute().arithmetic}, plan));
   TESSERA_CHECK(plan.Run(model_->pool(), {}).ok());
-  local_ = std::make_unique<cli::LocalExperts>(*store_, model_->compute(), nullptr);
+  local_ = std::make_unique<cli::LocalExperts>(*store_, model_->compute());
   flaky_ = std::make_unique<FlakyExperts>(*local_, spec());
   capacity.kv_bytes = size_t{8} << 20;
   const router::KvPlan kv = Value(router::PlanKv(spec(), model_->kv_type(), capacity, 0));
