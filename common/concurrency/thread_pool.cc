@@ -90,6 +90,7 @@ struct ThreadPool::State {
   alignas(64) std::atomic<uint32_t> epoch{0};   // odd: a region is open
   alignas(64) std::atomic<size_t> next{0};      // first index not claimed
   alignas(64) std::atomic<uint32_t> active{0};  // workers inside
+  std::atomic<uint32_t> rest_epoch{1};          // whose spinners sleep; even: a closed region's
   alignas(64) std::atomic<uint32_t> sleeping_workers{0};
   std::atomic<bool> caller_sleeps{false};
   std::atomic<bool> stop{false};
@@ -102,6 +103,7 @@ uint32_t ThreadPool::State::AwaitEpochOtherThan(uint32_t seen) {
   for (size_t round = 0; round < spin_rounds; ++round) {
     const uint32_t now = epoch.load(std::memory_order_acquire);
     if (now != seen) return now;
+    if (rest_epoch.load(std::memory_order_relaxed) == seen) break;
     Pause();
   }
   sleeping_workers.fetch_add(1);
@@ -164,6 +166,11 @@ ThreadPool::~ThreadPool() {
   state_->stop.store(true);
   state_->epoch.fetch_add(2);  // still closed, but different: sleepers and spinners look up
   FutexWake(state_->epoch, state_->thread_count);
+}
+
+void ThreadPool::Rest() {
+  state_->rest_epoch.store(state_->epoch.load(std::memory_order_relaxed),
+                           std::memory_order_relaxed);
 }
 
 size_t ThreadPool::thread_count() const { return state_->thread_count; }

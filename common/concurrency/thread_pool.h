@@ -38,6 +38,10 @@ class ThreadPool {
   void ParallelFor(size_t count, size_t grain,
                    absl::FunctionRef<void(size_t begin, size_t end, size_t worker)> body);
 
+  // Idle workers sleep now instead of spinning on: for a caller that is about to wait for somebody
+  // who wants the cores. The next region wakes them. Costs nothing.
+  void Rest();
+
  private:
   struct State;
   std::unique_ptr<State> state_;

@@ -5,15 +5,20 @@
 #include <ucp/api/ucp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "common/base/check.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
@@ -22,6 +27,25 @@
 
 namespace tessera {
 namespace {
+
+// "posix/memory (am am_bw#0 keepalive), tcp/lo (rma_bw#0 wireup)" out of what UCX prints about an
+// endpoint, a line a lane:
+//   #                 lane[1]:  3:posix/memory.0 md[2] -> md[2]/posix/sysdev[255] am am_bw#0
+std::string LaneNames(absl::string_view text) {
+  std::vector<std::string> lanes;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    const size_t lane = line.find("lane[");
+    if (lane == absl::string_view::npos) continue;
+    const std::vector<absl::string_view> words =
+        absl::StrSplit(line.substr(lane), ' ', absl::SkipEmpty());
+    if (words.size() < 2) continue;
+    const absl::string_view device = words[1].substr(words[1].find(':') + 1);
+    const size_t uses = std::min<size_t>(words.size(), 5);
+    lanes.push_back(absl::StrCat(device.substr(0, device.rfind('.')), " (",
+                                 absl::StrJoin(words.begin() + uses, words.end(), " "), ")"));
+  }
+  return absl::StrJoin(lanes, ", ");
+}
 
 constexpr unsigned kFrameMessage = 1;  // id of our active message
 
@@ -327,9 +351,9 @@ std::string UcxTransport::Describe(LinkId link) {
   if (stream == nullptr) return {};
   ucp_ep_print_info(it->second.endpoint, stream);
   std::fclose(stream);
-  std::string description(text, bytes);
+  const std::string lanes = LaneNames({text, bytes});
   std::free(text);
-  return description;
+  return lanes;
 }
 
 void UcxTransport::OnConnection(ucp_conn_request_h request, void* self) {

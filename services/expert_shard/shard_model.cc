@@ -56,9 +56,8 @@ absl::Status ShardModel::ChooseCompute(const ComputeConfig& config) {
   TESSERA_LOG(INFO) << "kernels " << kernels::Describe(choice);
   TESSERA_ASSIGN_OR_RETURN(const kernels::Arithmetic arithmetic,
                            kernels::ParseArithmetic(config.precision));
-  // Router and other shards may want the same cores: idle threads sleep at once.
-  pool_ = std::make_unique<ThreadPool>(
-      ThreadPoolConfig{.thread_count = config.threads, .spin_rounds = 0});
+  // Workers spin between the regions of a batch only: behind it the router wants the cores.
+  pool_ = std::make_unique<ThreadPool>(ThreadPoolConfig{.thread_count = config.threads});
   compute_.reset(new kernels::Compute{.pool = *pool_,
                                       .features = choice.features,
                                       .isa = choice.isa,

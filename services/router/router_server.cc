@@ -163,7 +163,8 @@ absl::Status RouterServer::House::JoinCluster() {
 absl::Status RouterServer::House::BuildEngine() {
   ShardDirectory& directory = cluster_->directory();
   dispatcher_ = std::make_unique<Dispatcher>(
-      config_.dispatch, DispatchRooms{*exchange_, directory, clock_, registry_, {}});
+      config_.dispatch,
+      DispatchRooms{*exchange_, directory, clock_, registry_, {}, &model_->pool()});
   book_ = std::make_unique<RequestBook>(BookConfig{}, clock_);
   TESSERA_ASSIGN_OR_RETURN(
       rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,

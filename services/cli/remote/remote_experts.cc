@@ -131,8 +131,8 @@ absl::Status RemoteExperts::Start() {
   router::DispatchConfig dispatch;
   dispatch.strict = options_.strict;
   dispatcher_ = std::make_unique<router::Dispatcher>(
-      dispatch,
-      router::DispatchRooms{*exchange_, cluster_->directory(), clock_, registry_, /*wait=*/{}});
+      dispatch, router::DispatchRooms{*exchange_, cluster_->directory(), clock_, registry_,
+                                      /*wait=*/{}, &model_.pool()});
   return absl::OkStatus();
 }
 

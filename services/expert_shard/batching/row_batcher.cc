@@ -96,6 +96,7 @@ void RowBatcher::RunBatch() {
   RefuseStrangers(*table);
   if (batch_.empty()) return;
   const size_t experts = ffn_.Run(*table, batch_);
+  rooms_.compute.pool.Rest();
   const absl::Duration end = rooms_.clock.Elapsed();
   load_.CountBusy(start, end);
   if (weights_sound_ && !weights_sound_()) {

@@ -27,6 +27,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
+#include "common/concurrency/thread_pool.h"
 #include "common/metrics/metrics.h"
 #include "common/moe/dispatch_plan.h"
 #include "common/transport/exchange_client.h"
@@ -50,6 +51,9 @@ struct DispatchRooms {
   // Appends what happened at the exchange, waiting up to `timeout` for it. Empty: exchange.Wait.
   // A simulation advances its clock here.
   std::function<void(absl::Duration timeout, std::vector<ExchangeEvent>& events)> wait;
+  // The engine's, or null: its idle workers sleep while answers are awaited, as shards of the same
+  // box want the cores.
+  ThreadPool* pool = nullptr;
 };
 
 // Owned by the engine thread.

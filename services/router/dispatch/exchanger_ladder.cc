@@ -18,6 +18,7 @@ absl::Status Exchanger::Advance(Flight& flight) {
   if (rooms_.wait) {
     rooms_.wait(nap, events_);
   } else {
+    if (rooms_.pool != nullptr) rooms_.pool->Rest();
     rooms_.exchange.Wait(nap, events_);
   }
   const absl::Duration now = rooms_.clock.Elapsed();

@@ -1,14 +1,32 @@
 #include "common/concurrency/thread_pool.h"
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
+#include <string>
 #include <tuple>
 #include <vector>
 
+#include "common/base/clock.h"
 #include "gtest/gtest.h"
 
 namespace tessera {
 namespace {
+
+// The states (R, S, ...) of this process' compute threads, one letter each.
+std::string ComputeThreadStates() {
+  std::string states;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "stat");
+    std::string line;
+    std::getline(file, line);  // pid (name) state ...
+    const size_t name_end = line.rfind(')');
+    if (line.find("(compute-") == std::string::npos || name_end + 2 >= line.size()) continue;
+    states.push_back(line[name_end + 2]);
+  }
+  return states;
+}
 
 // Threads and spin rounds: 0 makes every wait a sleep, 1 mixes both.
 class ThreadPoolTest : public ::testing::TestWithParam<std::tuple<size_t, size_t>> {
@@ -50,6 +68,19 @@ TEST_P(ThreadPoolTest, ManyRegionsFollowEachOther) {
     });
     ASSERT_EQ(values[count - 1], region + count - 1);
   }
+}
+
+TEST_P(ThreadPoolTest, RestingWorkersComeBack) {
+  ThreadPool pool(Config());
+  std::vector<size_t> values(16, 0);
+  for (size_t region = 0; region < 500; ++region) {
+    pool.Rest();
+    pool.ParallelFor(values.size(), 1, [&](size_t begin, size_t end, size_t) {
+      for (size_t i = begin; i < end; ++i) values[i] += 1;
+    });
+    pool.Rest();
+  }
+  EXPECT_EQ(values, std::vector<size_t>(16, 500));
 }
 
 TEST_P(ThreadPoolTest, ScratchOfAWorkerIsItsOwn) {
@@ -95,6 +126,21 @@ TEST(ThreadPool, PinnedWorkersCompute) {
   std::atomic<size_t> sum = 0;
   pool.ParallelFor(100, 1, [&](size_t begin, size_t, size_t) { sum += begin; });
   EXPECT_EQ(sum, 4950u);
+}
+
+// Workers that would spin for hours sleep once told to.
+TEST(ThreadPoolRest, SpinnersSleep) {
+  ThreadPool pool({.thread_count = 3, .spin_rounds = size_t{1} << 50});
+  pool.ParallelFor(64, 1, [](size_t, size_t, size_t) {});
+  pool.Rest();
+  const RealClock clock;
+  const absl::Duration end = clock.Elapsed() + absl::Seconds(30);
+  std::string states = ComputeThreadStates();
+  while (states != "SS" && clock.Elapsed() < end) {
+    pool.Rest();
+    states = ComputeThreadStates();
+  }
+  EXPECT_EQ(states, "SS");
 }
 
 }  // namespace
