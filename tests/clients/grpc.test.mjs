@@ -1,0 +1,136 @@
+// gRPC clients from the outside: @grpc/grpc-js with the project's protos, and `buf curl`, which knows a server by its
+// reflection alone.
+
+import grpc from "@grpc/grpc-js";
+import loader from "@grpc/proto-loader";
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { startCluster, startEchoGateway } from "./programs.mjs";
+
+const protos = path.join(process.env.TESSERA_SOURCES, "protos");
+const definition = loader.loadSync("tessera/v1/inference.proto", { includeDirs: [protos], keepCase: true, longs: Number, defaults: true });
+const { Inference } = grpc.loadPackageDefinition(definition).tessera.v1;
+const health = grpc.loadPackageDefinition(loader.fromJSON({
+  nested: { grpc: { nested: { health: { nested: { v1: { nested: {
+    HealthCheckRequest: { fields: { service: { type: "string", id: 1 } } },
+    HealthCheckResponse: { fields: { status: { type: "int32", id: 1 } } },
+    Health: { methods: { Check: { requestType: "HealthCheckRequest", responseType: "HealthCheckResponse" } } },
+  } } } } } } },
+})).grpc.health.v1;
+
+let cluster, server, inference;
+before(async () => {
+  cluster = await startCluster();
+  server = await startEchoGateway();
+  inference = new Inference(cluster.grpc, grpc.credentials.createInsecure());
+});
+after(async () => {
+  inference?.close();
+  await cluster?.stop();
+  await server?.stop();
+});
+
+async function collect(call) {
+  const messages = [];
+  for await (const message of call) messages.push(message);
+  return messages;
+}
+function ask(client, method, request) {
+  return new Promise((resolve, reject) =>
+    client[method](request, (error, reply) => (error ? reject(error) : resolve(reply))));
+}
+
+test("ids in, ids out, the same as over REST", async () => {
+  const options = { temperature: 0, max_tokens: 12, ignore_eos: true };
+  const messages = await collect(inference.GenerateTokens({ model: "tiny", prompt_token_ids: [20, 21, 22], options }));
+  const ids = messages.flatMap((message) => message.token_ids);
+  assert.equal(ids.length, 12);
+  const rest = await fetch(`${cluster.url}/v1/completions`, {
+    method: "POST", headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "tiny", prompt: [20, 21, 22], return_token_ids: true, ...options }) });
+  assert.deepEqual((await rest.json()).choices[0].token_ids, ids);
+  const { usage } = messages.at(-1);
+  assert.equal(usage.prompt_tokens, 3);
+  assert.equal(usage.completion_tokens, 12);
+  assert.deepEqual(messages.map((message) => message.finish_reason).filter((reason) => reason !== ""), ["length"]);
+});
+
+test("a chat is the one of REST", async () => {
+  const options = { temperature: 1, seed: 9, max_tokens: 20 };
+  const messages = await collect(inference.Chat({ model: "tiny", messages: [{ role: "user", content: "Hi" }], options }));
+  const rest = await fetch(`${cluster.url}/v1/chat/completions`, {
+    method: "POST", headers: { "content-type": "application/json" },
+    body: JSON.stringify({ messages: [{ role: "user", content: "Hi" }], ...options }) });
+  assert.equal(messages.map((message) => message.text).join(""), (await rest.json()).choices[0].message.content);
+});
+
+test("texts, tokens, models", async () => {
+  const text = await collect(inference.Complete({ model: "tiny", prompt: "a", options: { max_tokens: 3, ignore_eos: true } }));
+  assert.equal(text.at(-1).usage.completion_tokens, 3);
+  assert.deepEqual((await ask(inference, "Tokenize", { model: "tiny", text: "ab" })).token_ids, [113, 114]);
+  const { models } = await ask(inference, "ListModels", {});
+  assert.deepEqual(models.map((model) => [model.id, model.context_max]), [["tiny", 512]]);
+});
+
+test("errors have their codes", async () => {
+  const options = { max_tokens: 4 };
+  const chat = (request) => collect(inference.Chat(request));
+  const messages = [{ role: "user", content: "Hi" }];
+  await assert.rejects(chat({ model: "other", messages, options }), { code: grpc.status.NOT_FOUND });
+  await assert.rejects(chat({ model: "tiny", messages: [], options }), { code: grpc.status.INVALID_ARGUMENT });
+  await assert.rejects(chat({ model: "tiny", messages, options: { temperature: 9 } }), { code: grpc.status.INVALID_ARGUMENT });
+  await assert.rejects(
+    collect(inference.GenerateTokens({ model: "tiny", prompt_token_ids: [99999], options })), { code: grpc.status.INVALID_ARGUMENT });
+});
+
+test("a cancelled call and one past its deadline end everywhere", async () => {
+  const slow = new Inference(server.grpc, grpc.credentials.createInsecure());
+  await server.tell("hold 3");
+  const request = { model: "tiny", messages: [{ role: "user", content: "say: long text" }] };
+  const cancelled = slow.Chat(request);
+  cancelled.on("data", () => cancelled.cancel());
+  await assert.rejects(collect(cancelled), { code: grpc.status.CANCELLED });
+  await assert.rejects(collect(slow.Chat(request, { deadline: Date.now() + 300 })), { code: grpc.status.DEADLINE_EXCEEDED });
+  await server.awaitIdle();
+  assert.equal(await server.tell("running"), "0");
+  await server.tell("release");
+  slow.close();
+});
+
+test("Abort ends a call by its id", async () => {
+  const client = new Inference(server.grpc, grpc.credentials.createInsecure());
+  await server.tell("hold 3");
+  const metadata = new grpc.Metadata();
+  metadata.set("x-request-id", "mine");
+  const call = client.Chat({ model: "tiny", messages: [{ role: "user", content: "say: long text" }] }, metadata);
+  const end = assert.rejects(new Promise((_, reject) => call.on("error", reject)), { code: grpc.status.CANCELLED });
+  await new Promise((resolve) => call.once("data", resolve));
+  assert.equal((await ask(client, "Abort", { request_id: "mine" })).aborted, 1);
+  await end;
+  await server.tell("release");
+  client.close();
+});
+
+test("health", async () => {
+  const client = new health.Health(cluster.grpc, grpc.credentials.createInsecure());
+  const serving = 1;
+  for (const service of ["", "tessera.v1.Inference"]) {
+    assert.equal((await ask(client, "Check", { service })).status, serving, service);
+  }
+  await assert.rejects(ask(client, "Check", { service: "nobody" }), { code: grpc.status.NOT_FOUND });
+  client.close();
+});
+
+test("buf curl lists the methods and calls one", async () => {
+  const buf = (...words) => promisify(execFile)(process.execPath, [
+    path.join("node_modules", "@bufbuild", "buf", "bin", "buf"), "curl", "--http2-prior-knowledge", "--protocol", "grpc", ...words]);
+  const { stdout: methods } = await buf("--list-methods", `http://${cluster.grpc}`);
+  for (const method of ["Chat", "Complete", "GenerateTokens", "Tokenize", "ListModels", "Abort"]) {
+    assert.ok(methods.includes(`tessera.v1.Inference/${method}`), methods);
+  }
+  const { stdout: reply } = await buf("-d", '{"model":"tiny","text":"ab"}', `http://${cluster.grpc}/tessera.v1.Inference/Tokenize`);
+  assert.deepEqual(JSON.parse(reply), { tokenIds: [113, 114] });
+});
