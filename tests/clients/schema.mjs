@@ -25,10 +25,11 @@ function rewrite(node) {
 
 function official(file) {
   const schemas = JSON.parse(readFileSync(file, "utf8")).components.schemas;
-  // The first token of an echoed prompt has no logprob: null in what OpenAI's server says, though not in the file.
+  // The first token of an echoed prompt has no logprobs: null in what OpenAI's server says, though not in the file.
   const { logprobs } = schemas.CreateCompletionResponse.properties.choices.items.properties;
   for (const variant of logprobs.anyOf ?? [logprobs]) {
-    if (variant.properties) variant.properties.token_logprobs.items.nullable = true;
+    if (!variant.properties) continue;
+    for (const key of ["token_logprobs", "top_logprobs"]) variant.properties[key].items.nullable = true;
   }
   // It describes no chunk of a streamed text completion: the reply, with null where a chunk has nothing to say.
   const chunk = structuredClone(schemas.CreateCompletionResponse);
