@@ -154,6 +154,20 @@ TEST_F(UpTest, OverGrpcAndStrict) {
   ExpectGreedy(golden_.prompts[0]);
 }
 
+TEST_F(UpTest, AllInOneProcess) {
+  Up({"--shards=2", "--in_process"});
+  const auto processes = Processes(3);
+  ASSERT_EQ(processes.size(), 3u);
+  for (const ClusterProcess& process : processes) EXPECT_EQ(process.pid, up_->pid()) << process.id;
+  ExpectGreedy(golden_.prompts[0]);
+  ExpectGreedy(golden_.prompts[1]);
+  up_->Signal(SIGINT);
+  const auto end = up_->Wait(absl::Seconds(10));
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, 0) << testing::ReadFile(output_);
+  EXPECT_FALSE(fs::exists(state_ + "/cluster.json"));
+}
+
 TEST_F(UpTest, AKilledLauncherTakesAllAlong) {
   Up({"--shards=2"});
   const auto processes = Processes(3);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,32 @@ absl::StatusOr<std::string> PickAddress() {
 }
 
 }  // namespace
+
+absl::StatusOr<GatewayPorts> PickGatewayPorts(const std::string& host, uint16_t port) {
+  if (port == 0) {
+    TESSERA_ASSIGN_OR_RETURN(const uint16_t http, PickPort(host));
+    TESSERA_ASSIGN_OR_RETURN(uint16_t grpc, PickPort(host));
+    while (grpc == http) {
+      TESSERA_ASSIGN_OR_RETURN(grpc, PickPort(host));
+    }
+    return GatewayPorts{absl::StrCat(host, ":", http), absl::StrCat(host, ":", grpc)};
+  }
+  if (port == std::numeric_limits<uint16_t>::max()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--port=", port, ": the gateway's gRPC takes the port above; use at most ",
+                     port - 1, ", or 0 for any free ones"));
+  }
+  const auto grpc = static_cast<uint16_t>(port + 1);
+  for (const uint16_t wanted : {port, grpc}) {
+    const absl::Status free = CheckCanListen(host, wanted);
+    if (free.ok()) continue;
+    return Annotate(free, wanted == port
+                              ? "--port; 0 takes any free ones"
+                              : absl::StrCat("the gateway's gRPC, one above --port=", port,
+                                             "; 0 takes any free ones"));
+  }
+  return GatewayPorts{absl::StrCat(host, ":", port), absl::StrCat(host, ":", grpc)};
+}
 
 absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterConfig config,
                                                                   const Clock& clock) {
@@ -43,15 +70,15 @@ absl::Status LocalCluster::StartAll() {
   // Without a tokenizer there is no text to serve; ids go to the router.
   has_gateway_ =
       gateway.ok() && std::filesystem::exists(config_.settings.model + "/tokenizer.json");
-  if (has_gateway_ && config_.port != 0) {
-    const absl::Status free = CheckCanListen(config_.host, config_.port);
-    if (!free.ok()) return Annotate(free, "--port; 0 takes any free one");
+  GatewayPorts ports;
+  if (has_gateway_) {
+    TESSERA_ASSIGN_OR_RETURN(ports, PickGatewayPorts(config_.host, config_.port));
   }
   TESSERA_RETURN_IF_ERROR(AddRouter());
   for (size_t shard = 0; shard < config_.plan.shards; ++shard) {
     TESSERA_RETURN_IF_ERROR(AddShard(shard));
   }
-  return has_gateway_ ? AddGateway(*gateway) : absl::OkStatus();
+  return has_gateway_ ? AddGateway(*gateway, ports) : absl::OkStatus();
 }
 
 absl::Status LocalCluster::AddService(
@@ -96,20 +123,14 @@ absl::Status LocalCluster::AddShard(size_t shard) {
   });
 }
 
-absl::Status LocalCluster::AddGateway(const std::string& program) {
-  uint16_t port = config_.port;
-  if (port == 0) {
-    TESSERA_ASSIGN_OR_RETURN(port, PickPort(config_.host));
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::string grpc, PickAddress());
+absl::Status LocalCluster::AddGateway(const std::string& program, const GatewayPorts& ports) {
   TESSERA_ASSIGN_OR_RETURN(const std::string admin, PickAddress());
   return AddService("gateway", "gateway-0", program, [&](const std::string& endpoints) {
-    return GatewayConfigText(config_.settings,
-                             {.http_listen = absl::StrCat(config_.host, ":", port),
-                              .grpc_listen = grpc,
-                              .admin_listen = admin,
-                              .router_addresses = {router_address_},
-                              .endpoints_file = endpoints});
+    return GatewayConfigText(config_.settings, {.http_listen = ports.http,
+                                                .grpc_listen = ports.grpc,
+                                                .admin_listen = admin,
+                                                .router_addresses = {router_address_},
+                                                .endpoints_file = endpoints});
   });
 }
 

@@ -12,23 +12,32 @@
 #include "common/base/clock.h"
 #include "services/cli/process/state_dir.h"
 #include "services/cli/process/supervisor.h"
+#include "services/cli/up/box_cluster.h"
 #include "services/cli/up/box_plan.h"
 #include "services/cli/up/service_configs.h"
 
 namespace tessera::cli {
+
+// Where the gateway listens.
+struct GatewayPorts {
+  std::string http;  // host:port
+  std::string grpc;
+};
+// `port` and the one above, or any free ones for 0. kUnavailable naming the port that is in use.
+absl::StatusOr<GatewayPorts> PickGatewayPorts(const std::string& host, uint16_t port);
 
 struct LocalClusterConfig {
   ClusterSettings settings;  // secret_file is filled in
   BoxPlan plan;
   std::string state_dir = ".tessera";
   std::string host = "127.0.0.1";  // of the gateway
-  uint16_t port = 8000;            // of the gateway's HTTP; 0: any free one
+  uint16_t port = 8000;            // of the gateway's HTTP, its gRPC one above; 0: any free ones
   SupervisorConfig supervisor;
 };
 
 // Router and gateway keep their ports over a restart, so that shards and clients find them again;
 // shards take any and tell the router. Owned by the main thread.
-class LocalCluster {
+class LocalCluster final : public BoxCluster {
  public:
   // Locks the state folder and starts the processes; WaitReady and Run do the rest.
   //   kFailedPrecondition  another cluster runs in that folder
@@ -37,20 +46,18 @@ class LocalCluster {
   static absl::StatusOr<std::unique_ptr<LocalCluster>> Start(LocalClusterConfig config,
                                                              const Clock& clock);
   // Stops what runs.
-  ~LocalCluster();
+  ~LocalCluster() override;
 
-  // Returns when all are ready. `progress` is told how many are, of how many, whenever that
-  // changes. kCancelled: `stop_fd` became readable. Else as Supervisor::Tick.
-  absl::Status WaitReady(int stop_fd, const std::function<void(size_t, size_t)>& progress);
-  // Keeps them running until `stop_fd` is readable.
-  absl::Status Run(int stop_fd);
-  // Ends all within kStopLimit; at once when `hurry` says so.
-  void Stop(const std::function<bool()>& hurry);
+  // Errors as Supervisor::Tick.
+  absl::Status WaitReady(int stop_fd, const std::function<void(size_t, size_t)>& progress) override;
+  absl::Status Run(int stop_fd) override;
+  // Within kStopLimit.
+  void Stop(const std::function<bool()>& hurry) override;
 
-  std::vector<ClusterProcess> processes() const { return supervisor_.processes(); }
+  std::vector<ClusterProcess> processes() const override { return supervisor_.processes(); }
   // False if the model has no tokenizer, or no tessera-gateway stands beside this program.
-  bool has_gateway() const { return has_gateway_; }
-  const std::string& state_path() const { return state_->path(); }
+  bool has_gateway() const override { return has_gateway_; }
+  const std::string& state_path() const override { return state_->path(); }
 
   static constexpr absl::Duration kStopLimit = absl::Milliseconds(4200);
 
@@ -61,7 +68,7 @@ class LocalCluster {
   absl::Status StartAll();
   absl::Status AddRouter();
   absl::Status AddShard(size_t shard);
-  absl::Status AddGateway(const std::string& program);
+  absl::Status AddGateway(const std::string& program, const GatewayPorts& ports);
   absl::Status AddService(const std::string& role, const std::string& id,
                           const std::string& program,
                           const std::function<std::string(const std::string& endpoints)>& config);

@@ -40,6 +40,12 @@ std::string Compute(const ClusterSettings& cluster, size_t threads, const char* 
                       ": ", JsonQuoted(dtype), "}");
 }
 
+std::string DataListen(const std::string& transport, size_t shard_id) {
+  if (transport == "grpc") return "grpc:";
+  if (transport == "loopback") return absl::StrCat("loopback:expert-", shard_id);
+  return "ucx:127.0.0.1:0";
+}
+
 }  // namespace
 
 std::string RouterConfigText(const ClusterSettings& cluster, const RouterSettings& router) {
@@ -66,7 +72,7 @@ std::string ShardConfigText(const ClusterSettings& cluster, const ShardSettings&
       .Raw("slots_spare", absl::StrCat(shard.slots_spare))
       .Text("grpc_listen", "127.0.0.1:0")
       .Text("admin_listen", "127.0.0.1:0")
-      .Text("data_listen", cluster.transport == "grpc" ? "grpc:" : "ucx:127.0.0.1:0")
+      .Text("data_listen", DataListen(cluster.transport, shard.shard_id))
       .Text("endpoints_file", shard.endpoints_file)
       .Text("cluster_secret_file", cluster.secret_file)
       .Raw("router_addresses", List(shard.router_addresses))

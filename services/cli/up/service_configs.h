@@ -13,7 +13,7 @@ struct ClusterSettings {
   std::string model;        // absolute
   std::string secret_file;  // empty: none
   bool strict = false;
-  std::string transport = "ucx";  // ucx, grpc
+  std::string transport = "ucx";  // ucx, grpc, loopback (services of one process)
   std::string isa = "auto";
   std::string precision = "fast";
   std::string expert_dtype = "auto";
@@ -39,7 +39,7 @@ struct ShardSettings {
   size_t threads = 0;
   int slots_spare = -1;  // for experts of lost shards; -1: the shard's own choice
 };
-// Every listener at a free port of 127.0.0.1.
+// Every listener at a free port of 127.0.0.1; a loopback is named after the shard.
 std::string ShardConfigText(const ClusterSettings& cluster, const ShardSettings& shard);
 
 struct GatewaySettings {

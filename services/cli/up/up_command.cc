@@ -1,6 +1,7 @@
 #include "services/cli/up/up_command.h"
 
 #include <filesystem>
+#include <memory>
 #include <ostream>
 #include <string>
 
@@ -9,6 +10,7 @@
 #include "common/concurrency/cpu_count.h"
 #include "common/rpc/stop_signals.h"
 #include "services/cli/flag_set.h"
+#include "services/cli/up/in_process_cluster.h"
 #include "services/cli/up/local_cluster.h"
 
 namespace tessera::cli {
@@ -17,6 +19,7 @@ namespace {
 struct UpOptions {
   LocalClusterConfig cluster;
   std::string shards = "auto";
+  bool in_process = false;
   BoxWishes wishes;
 };
 
@@ -38,10 +41,13 @@ void AddUpFlags(FlagSet& flags, UpOptions& options) {
             "the same bits whatever the number of shards and the failures on the way");
   flags.Add("transport", &settings.transport,
             "between router and shards: ucx (shared memory) or grpc");
+  flags.Add("in_process", &options.in_process,
+            "all services in this process, over its memory: for small boxes and debuggers");
   flags.Add("state_dir", &options.cluster.state_dir,
             "folder of cluster.json, configs, secret and logs; one cluster at a time");
   flags.Add("host", &options.cluster.host, "where the gateway listens");
-  flags.Add("port", &options.cluster.port, "of the gateway; 0: any free one");
+  flags.Add("port", &options.cluster.port,
+            "of the gateway's HTTP, its gRPC is one above; 0: any free ones");
 }
 
 absl::Status CheckOptions(UpOptions& options) {
@@ -61,7 +67,7 @@ absl::Status CheckOptions(UpOptions& options) {
   return absl::OkStatus();
 }
 
-void PrintCluster(const LocalCluster& cluster, std::ostream& out) {
+void PrintCluster(const BoxCluster& cluster, std::ostream& out) {
   for (const ClusterProcess& process : cluster.processes()) {
     out << "  " << process.id << "  pid " << process.pid;
     for (const auto& [name, address] : process.endpoints) out << "  " << name << " " << address;
@@ -87,8 +93,12 @@ absl::Status Up(UpOptions& options, const Streams& streams) {
               << (plan.shards == 1 ? " expert shard (" : " expert shards (") << plan.shard_threads
               << " threads each), " << plan.replicas << (plan.replicas == 1 ? " copy" : " copies")
               << " of every expert" << std::endl;
-  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<LocalCluster> cluster,
-                           LocalCluster::Start(options.cluster, clock));
+  std::unique_ptr<BoxCluster> cluster;
+  if (options.in_process) {
+    TESSERA_ASSIGN_OR_RETURN(cluster, InProcessCluster::Start(options.cluster, clock));
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(cluster, LocalCluster::Start(options.cluster, clock));
+  }
   const bool redraw = IsTerminal(streams.err);
   const absl::Status ready = cluster->WaitReady(signals.fd(), [&](size_t done, size_t total) {
     streams.err << (redraw ? "\r" : "") << "ready: " << done << " of " << total << " after "
