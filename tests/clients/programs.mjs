@@ -175,6 +175,7 @@ export async function startEchoGateway({ context = 4096, config = {} } = {}) {
   }, "the gateway's endpoints");
   Object.assign(server, { http: listens.http, grpc: listens.grpc });
   await server.awaitReady();
+  await server.tell("announce 4000000000"); // it says it once, and requests are counted against that
   return server;
 }
 
