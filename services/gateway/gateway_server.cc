@@ -12,6 +12,7 @@
 #include "common/http/http_server.h"
 #include "common/rpc/server.h"
 #include "services/gateway/edge/inference_service.h"
+#include "services/gateway/edge/kserve_service.h"
 
 namespace tessera::gateway {
 namespace {
@@ -80,6 +81,7 @@ class GatewayServer::House {
   std::unique_ptr<KeyStore> keys_;
   // Of gRPC's sessions: what the pool still tells them must find their thread.
   std::unique_ptr<InferenceService> inference_;
+  std::unique_ptr<KserveService> kserve_;
   std::unique_ptr<RouterPool> pool_;  // ends before the queue it pumps
   std::unique_ptr<TextWorkers> workers_;
   std::unique_ptr<RestApi> rest_;
@@ -139,11 +141,13 @@ absl::Status GatewayServer::House::BuildRest() {
       config_.rest,
       RestApi::Rooms{
           .sessions = sessions, .workers = *workers_, .keys = keys_.get(), .registry = registry_});
-  inference_ =
-      std::make_unique<InferenceService>(InferenceRooms{.sessions = sessions,
-                                                        .keys = keys_.get(),
-                                                        .model_names = config_.rest.model_names,
-                                                        .limits = config_.rest.limits});
+  const InferenceRooms calls = {.sessions = sessions,
+                                .keys = keys_.get(),
+                                .model_names = config_.rest.model_names,
+                                .limits = config_.rest.limits,
+                                .version = config_.rest.version};
+  inference_ = std::make_unique<InferenceService>(calls);
+  kserve_ = std::make_unique<KserveService>(calls);
   return absl::OkStatus();
 }
 
@@ -154,7 +158,8 @@ absl::Status GatewayServer::House::BuildListeners() {
     rpc.tls = config_.tls;
     rpc.stop_timeout = config_.drain;
     TESSERA_ASSIGN_OR_RETURN(
-        rpc_, RpcServer::Start(rpc, {{InferenceService::Name(), inference_->service()}}));
+        rpc_, RpcServer::Start(rpc, {{InferenceService::Name(), inference_->service()},
+                                     {KserveService::Name(), kserve_->service()}}));
   }
   if (!config_.admin_listen.empty()) {
     tessera::HttpServerConfig admin;
@@ -210,9 +215,13 @@ void GatewayServer::House::SlowTick() {
 void GatewayServer::House::Stop(absl::Duration timeout) {
   if (rest_ != nullptr) rest_->Drain();
   if (inference_ != nullptr) inference_->Drain();
+  if (kserve_ != nullptr) kserve_->Drain();
   admission_.Drain();
   if (rpc_ != nullptr) rpc_->Drain();
-  if (inference_ != nullptr && timeout <= absl::ZeroDuration()) inference_->EndCalls();
+  if (timeout <= absl::ZeroDuration()) {
+    if (inference_ != nullptr) inference_->EndCalls();
+    if (kserve_ != nullptr) kserve_->EndCalls();
+  }
   // Both ways of asking have the same time. The ticker runs on: what is cut must reach routers.
   Thread rpc_stop;
   if (rpc_ != nullptr) {
@@ -224,6 +233,7 @@ void GatewayServer::House::Stop(absl::Duration timeout) {
   }
   if (rpc_stop.joinable()) rpc_stop.Join();
   if (inference_ != nullptr) inference_->Stop();
+  if (kserve_ != nullptr) kserve_->Stop();
   if (workers_ != nullptr) workers_->Stop();
   ticks_.Close();
   ticker_.Stop();

@@ -29,4 +29,10 @@ void ChoiceOutput::Append(const ChoiceStep& step) {
                         step.routed_experts.end());
 }
 
+std::string_view NameOf(FinishReason reason) {
+  constexpr std::array<std::string_view, 4> kNames = {"stop", "length", "tool_calls",
+                                                      "content_filter"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
 }  // namespace tessera::gateway

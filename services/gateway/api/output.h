@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -67,6 +68,8 @@ struct ChoiceStep {
 };
 
 enum class FinishReason : uint8_t { kStop, kLength, kToolCalls, kContentFilter };
+// "stop", "length", "tool_calls", "content_filter".
+std::string_view NameOf(FinishReason reason);
 
 struct ChoiceEnd {
   FinishReason reason = FinishReason::kStop;

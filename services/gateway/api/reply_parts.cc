@@ -102,12 +102,6 @@ void WriteEndExtras(const ChoiceEnd& end, JsonWriter& json) {
   if (end.degraded) json.Key("degraded").Bool(true);
 }
 
-std::string_view NameOf(FinishReason reason) {
-  constexpr std::array<std::string_view, 4> kNames = {"stop", "length", "tool_calls",
-                                                      "content_filter"};
-  return kNames[static_cast<size_t>(reason)];
-}
-
 void WriteHead(const ReplyHead& head, std::string_view object, JsonWriter& json) {
   json.Key("id").String(head.id).Key("object").String(object);
   json.Key("created").Integer(head.created_unix_s).Key("model").String(head.model);

@@ -30,8 +30,6 @@ void WriteRoutedExperts(std::span<const std::vector<uint16_t>> routed, uint32_t 
 // Keys "stop_reason" and "degraded" of a choice, where they say something.
 void WriteEndExtras(const ChoiceEnd& end, JsonWriter& json);
 
-// "stop", "length", "tool_calls", "content_filter".
-std::string_view NameOf(FinishReason reason);
 // "id", "object", "created", "model", "system_fingerprint" of an object that is open.
 void WriteHead(const ReplyHead& head, std::string_view object, JsonWriter& json);
 

@@ -2,19 +2,14 @@
 
 #include <grpcpp/support/server_callback.h>
 
-#include <algorithm>
-#include <atomic>
 #include <deque>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
 #include "common/rpc/rpc_status.h"
-#include "services/gateway/api/api_error.h"
 #include "services/gateway/edge/request_json.h"
 #include "services/gateway/edge/task_thread.h"
-#include "services/gateway/http/http_types.h"
 #include "services/gateway/keys/access.h"
 #include "tessera/v1/inference.grpc.pb.h"
 
@@ -22,26 +17,6 @@ namespace tessera::gateway {
 namespace {
 
 constexpr size_t kMessagesWaitingMax = 1 << 16;  // of a client that does not read; then it is cut
-
-std::string MetadataOf(const grpc::CallbackServerContext& context, const char* name) {
-  const auto found = context.client_metadata().find(name);
-  if (found == context.client_metadata().end()) return "";
-  return std::string(found->second.data(), found->second.size());
-}
-
-const char* NameOf(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kToolCalls:
-      return "tool_calls";
-    case FinishReason::kContentFilter:
-      return "content_filter";
-  }
-  return "";
-}
 
 // One streaming call. Session calls come on the task thread, reactions on gRPC's.
 class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply>,
@@ -93,7 +68,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
   void OnChoiceEnd(uint32_t choice, const ChoiceEnd& end, const Usage&) override {
     v1::GenerationReply reply;
     reply.set_choice(choice);
-    reply.set_finish_reason(NameOf(end.reason));
+    reply.set_finish_reason(std::string(NameOf(end.reason)));
     Send(std::move(reply));
   }
   void OnEnd(const Usage& usage) override {
@@ -178,7 +153,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
 
 class InferenceService::Impl final : public v1::Inference::CallbackService {
  public:
-  explicit Impl(InferenceRooms rooms) : rooms_(std::move(rooms)) {}
+  explicit Impl(InferenceRooms rooms) : gate_(std::move(rooms)) {}
 
   using Replies = grpc::ServerWriteReactor<v1::GenerationReply>;
   Replies* Chat(grpc::CallbackServerContext* context, const v1::ChatRequest* request) override {
@@ -201,24 +176,24 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
                                        const v1::ListModelsRequest* /*request*/,
                                        v1::ListModelsReply* reply) override {
     std::shared_ptr<const ApiKey> key;
-    const absl::Status known = Identify(*context, key);
-    for (const std::string& name : rooms_.model_names) {
+    const absl::Status known = gate_.Identify(*context, RouteClass::kModel, key);
+    for (const std::string& name : gate_.rooms().model_names) {
       if (!known.ok() || !CheckModel(key.get(), name).ok()) continue;
       v1::ListModelsReply::Model& model = *reply->add_models();
       model.set_id(name);
-      model.set_context_max(rooms_.sessions.model.context_max());
+      model.set_context_max(gate_.rooms().sessions.model.context_max());
     }
     return Finished(context, known);
   }
   grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context,
                                   const v1::AbortRequest* request, v1::AbortReply* reply) override {
     std::shared_ptr<const ApiKey> key;
-    const absl::Status known = Identify(*context, key);
+    const absl::Status known = gate_.Identify(*context, RouteClass::kModel, key);
     if (known.ok()) reply->set_aborted(AbortCalls(request->request_id(), key.get()));
     return Finished(context, known);
   }
 
-  void Drain() { draining_ = true; }
+  void Drain() { gate_.Drain(); }
   void EndCalls() {
     absl::MutexLock lock(&mutex_);
     for (const Running& running : running_) {
@@ -243,57 +218,23 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
     return reactor;
   }
 
-  absl::Status Identify(const grpc::CallbackServerContext& context,
-                        std::shared_ptr<const ApiKey>& key) const {
-    if (rooms_.keys == nullptr) return absl::OkStatus();
-    const std::string authorization = MetadataOf(context, "authorization");
-    const std::string x_api_key = MetadataOf(context, "x-api-key");
-    const std::string_view secret = PresentedSecret(authorization, x_api_key);
-    const std::shared_ptr<const KeySet> keys = rooms_.keys->Snapshot();
-    const ApiKey* found = secret.empty() ? nullptr : keys->Find(secret);
-    if (found != nullptr) key = std::shared_ptr<const ApiKey>(keys, found);
-    return CheckAccess(RouteClass::kModel, true, !secret.empty(), found);
-  }
-
-  absl::Status CheckModelName(const std::string& name, const ApiKey* key) const {
-    const auto& names = rooms_.model_names;
-    if (std::find(names.begin(), names.end(), name) == names.end()) return ModelNotFound(name);
-    return CheckModel(key, name);
-  }
-
-  absl::StatusOr<PreparedRequest> Read(const grpc::CallbackServerContext& context,
-                                       ApiDialect dialect, const std::string& body,
-                                       std::shared_ptr<const ApiKey>& key) const {
-    TESSERA_RETURN_IF_ERROR(Identify(context, key));
-    if (draining_) return absl::UnavailableError("the server is shutting down");
-    TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
-                             ReadGenerationRequest(dialect, body, rooms_.limits));
-    TESSERA_RETURN_IF_ERROR(CheckModelName(request.model, key.get()));
-    // The call's own deadline counts.
-    const absl::Duration left = absl::FromChrono(context.deadline()) - rooms_.sessions.clock.Now();
-    if (left < request.timeout.value_or(absl::InfiniteDuration())) request.timeout = left;
-    return Prepare(std::move(request), rooms_.sessions.model,
-                   {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now());
-  }
-
   Replies* Generate(grpc::CallbackServerContext* context, ApiDialect dialect,
                     const std::string& body) {
     auto call = std::make_shared<GenerationCall>(tasks_);
     call->Hold();
     std::shared_ptr<const ApiKey> key;
-    absl::StatusOr<PreparedRequest> prepared = Read(*context, dialect, body, key);
+    absl::StatusOr<PreparedRequest> prepared = gate_.Read(*context, dialect, body, key);
     if (!prepared.ok()) {
       call->End(prepared.status());
       return call.get();
     }
-    std::string id = MetadataOf(*context, "x-request-id");
-    if (!IsRequestId(id)) id = absl::StrCat("grpc-", next_id_++);
+    const std::string id = gate_.RequestIdOf(*context);
     {
       absl::MutexLock lock(&mutex_);
       std::erase_if(running_, [](const Running& running) { return running.call.expired(); });
       running_.push_back({id, key == nullptr ? "" : key->name, call});
     }
-    call->StartSession(rooms_.sessions, *std::move(prepared), std::move(key), id);
+    call->StartSession(gate_.rooms().sessions, *std::move(prepared), std::move(key), id);
     return call.get();
   }
 
@@ -316,18 +257,16 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
   absl::Status TokenizeText(const grpc::CallbackServerContext& context,
                             const v1::TokenizeRequest& request, v1::TokenizeReply& reply) const {
     std::shared_ptr<const ApiKey> key;
-    TESSERA_RETURN_IF_ERROR(Identify(context, key));
-    TESSERA_RETURN_IF_ERROR(CheckModelName(request.model(), key.get()));
+    TESSERA_RETURN_IF_ERROR(gate_.Identify(context, RouteClass::kModel, key));
+    TESSERA_RETURN_IF_ERROR(gate_.CheckModelName(request.model(), key.get()));
     TESSERA_ASSIGN_OR_RETURN(
         const std::vector<TokenId> ids,
-        rooms_.sessions.model.EncodeText(request.text(), request.add_special_tokens()));
+        gate_.rooms().sessions.model.EncodeText(request.text(), request.add_special_tokens()));
     reply.mutable_token_ids()->Add(ids.begin(), ids.end());
     return absl::OkStatus();
   }
 
-  const InferenceRooms rooms_;
-  std::atomic<bool> draining_{false};
-  std::atomic<uint64_t> next_id_{1};
+  CallGate gate_;
   absl::Mutex mutex_;
   std::vector<Running> running_ ABSL_GUARDED_BY(mutex_);
   TaskThread tasks_;  // last: it runs what the others hold

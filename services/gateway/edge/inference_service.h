@@ -4,24 +4,14 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "services/gateway/api/request_reader.h"
-#include "services/gateway/keys/key_store.h"
-#include "services/gateway/session/generation_session.h"
+#include "services/gateway/edge/call_gate.h"
 
 namespace grpc {
 class Service;
 }  // namespace grpc
 
 namespace tessera::gateway {
-
-struct InferenceRooms {
-  SessionRooms sessions;                 // borrowed, as in SessionRooms
-  KeyStore* keys = nullptr;              // borrowed; null: everything is open
-  std::vector<std::string> model_names;  // not empty; all are understood
-  RequestLimits limits;
-};
 
 // Thread-safe. Outlives the server it is registered with.
 class InferenceService {
