@@ -6,8 +6,10 @@
 #include <string>
 
 #include "services/cli/bench_command.h"
+#include "services/cli/chat/chat_command.h"
 #include "services/cli/generate_command.h"
 #include "services/cli/inspect_command.h"
+#include "services/cli/key_command.h"
 #include "services/cli/logits_command.h"
 #include "services/cli/tokenize_command.h"
 #include "services/cli/up/up_command.h"
@@ -21,11 +23,13 @@ int Tokenize(std::span<const std::string_view> args, const Streams& streams) {
 
 constexpr std::array kCommands = {
     Command{"up", "a whole cluster on this box, until Ctrl-C", &RunUp},
+    Command{"chat", "a conversation with a running cluster", &RunChat},
     Command{"generate", "token ids to token ids, by a running cluster", &RunGenerate},
     Command{"inspect", "what a checkpoint holds, how big it is, and where it fits", &RunInspect},
     Command{"logits", "the logits of every position of a list of token ids", &RunLogits},
     Command{"bench", "speed of prefill and decode, and the share of the machine's limit",
             &RunBench},
+    Command{"key", "an API key for gateways with a keys file", &RunKey},
     Command{"tokenize", "texts to token ids and back, line by line", &Tokenize},
 };
 

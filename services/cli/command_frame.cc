@@ -11,6 +11,10 @@ bool IsTerminal(const std::ostream& stream) {
   return &stream == &std::cout && isatty(STDOUT_FILENO) == 1;
 }
 
+bool IsTerminal(const std::istream& stream) {
+  return &stream == &std::cin && isatty(STDIN_FILENO) == 1;
+}
+
 int RunWithFlags(FlagSet& flags, std::span<const std::string_view> args, const Streams& streams,
                  absl::FunctionRef<absl::Status()> body) {
   if (absl::Status status = flags.Parse(args); !status.ok()) {

@@ -21,6 +21,8 @@ struct Streams {
 
 // Whether `stream` is standard output or error and a person watches it.
 bool IsTerminal(const std::ostream& stream);
+// Whether `stream` is standard input and a person types it.
+bool IsTerminal(const std::istream& stream);
 
 // The frame of every command: parses the flags, answers --help, runs `body` and turns its status
 // into a message on `err` and an exit code.
