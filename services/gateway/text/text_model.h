@@ -6,8 +6,9 @@
 //   conversation --template--> prompt text --tokenizer--> ids
 //   completion prompt         -------------tokenizer--> ids
 //
-// The begin-of-text token stands once: the tokenizer's own post-processor adds it, unless the
-// rendered text begins with it already.
+// The begin-of-text token: a conversation has what its template writes, be it one or none, as the
+// model was trained, and nothing is added; plain text gets the one of the tokenizer's own
+// post-processor, unless it begins with it already.
 
 #include <cstdint>
 #include <memory>
