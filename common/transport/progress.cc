@@ -112,7 +112,10 @@ void Progress::Body(std::stop_token stop) {
       callers_left_.WaitWithTimeout(&mutex_, kTakeOver);
     } else {
       PollOnce();
-      if (transport_->Arm()) SleepUntil(absl::InfiniteDuration());
+      if (!transport_->Arm()) continue;
+      SleepUntil(absl::InfiniteDuration());
+      // A caller may have gone to sleep meanwhile, and what woke this thread was for it.
+      if (callers_ > 0) PollOnce();
     }
   }
 }
