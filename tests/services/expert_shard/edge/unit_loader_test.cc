@@ -51,6 +51,16 @@ TEST_F(UnitLoaderTest, ATakenSlotIsSaidBeforeAnythingIsRead) {
   EXPECT_EQ(Run({.load = {{Unit(9, 9), 2}}}).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(UnitLoaderTest, WhatIsHeldStaysWhereItIs) {
+  const auto outcome = Run({.load = {{Unit(1, 1), 2}, {Unit(1, 0), 1}, {Unit(2, 3), 3}}});
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(changes_.load(), 1);
+  const auto table = store_->Snapshot();
+  EXPECT_EQ(table->AtSlot(1)->unit, Unit(1, 1));
+  EXPECT_EQ(table->AtSlot(2), nullptr);
+  EXPECT_EQ(table->AtSlot(3)->unit, Unit(2, 3));
+}
+
 TEST_F(UnitLoaderTest, AnOrderKeepsItsPace) {
   const absl::Duration start = clock_.Elapsed();
   const size_t unit_bytes = store_->Load(Unit(3, 3), 3).value();
