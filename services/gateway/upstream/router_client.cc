@@ -25,7 +25,7 @@ struct RouterClient::State {
         stub(v1::Generation::NewStub(channel)),
         events(events_) {}
 
-  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return stream == nullptr; }
+  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return streams_alive == 0; }
 
   const std::string address;
   const std::shared_ptr<grpc::Channel> channel;
@@ -33,6 +33,7 @@ struct RouterClient::State {
   RouterEvents& events;
   absl::Mutex mutex;
   Stream* stream ABSL_GUARDED_BY(mutex) = nullptr;  // deletes itself when it has ended
+  size_t streams_alive ABSL_GUARDED_BY(mutex) = 0;  // not deleted yet
   bool closed ABSL_GUARDED_BY(mutex) = false;
 };
 
@@ -41,10 +42,10 @@ struct RouterClient::State {
 class RouterClient::Stream final
     : public grpc::ClientBidiReactor<v1::GatewayMessage, v1::RouterMessage> {
  public:
-  explicit Stream(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  explicit Stream(State& state) : state_(state) {}
 
   void Start() {
-    state_->stub->async()->GenerateMany(&context_, this);
+    state_.stub->async()->GenerateMany(&context_, this);
     AddHold();
     StartRead(&incoming_);
     StartCall();
@@ -84,15 +85,18 @@ class RouterClient::Stream final
   }
 
   void OnDone(const grpc::Status& status) override {
-    const std::shared_ptr<State> state = state_;
+    State& state = state_;
     absl::Status reason = broken_.ok() ? FromGrpc(status) : broken_;
     if (reason.ok()) reason = absl::UnavailableError("the router ended the stream");
-    state->events.OnDown(Annotate(reason, absl::StrCat("router ", state->address)));
+    state.events.OnDown(Annotate(reason, absl::StrCat("router ", state.address)));
     {
-      absl::MutexLock lock(&state->mutex);
-      state->stream = nullptr;
+      absl::MutexLock lock(&state.mutex);
+      state.stream = nullptr;
     }
+    // Before the client may end: the context holds the channel, see MakeChannel.
     delete this;
+    absl::MutexLock lock(&state.mutex);
+    --state.streams_alive;
   }
 
  private:
@@ -100,17 +104,17 @@ class RouterClient::Stream final
     switch (incoming_.message_case()) {
       case v1::RouterMessage::kEvent: {
         TESSERA_ASSIGN_OR_RETURN(wire::TokenEvent event, wire::ToTokenEvent(incoming_.event()));
-        state_->events.OnEvent(std::move(event));
+        state_.events.OnEvent(std::move(event));
         return absl::OkStatus();
       }
       case v1::RouterMessage::kLoad: {
         const v1::RouterLoad& load = incoming_.load();
-        state_->events.OnReport({.tokens_free = load.tokens_free(),
-                                 .sequences_running = load.sequences_running(),
-                                 .sequences_waiting = load.sequences_waiting(),
-                                 .kv_used_ratio = load.kv_used_ratio(),
-                                 .draining = load.draining(),
-                                 .epoch = load.epoch()});
+        state_.events.OnReport({.tokens_free = load.tokens_free(),
+                                .sequences_running = load.sequences_running(),
+                                .sequences_waiting = load.sequences_waiting(),
+                                .kv_used_ratio = load.kv_used_ratio(),
+                                .draining = load.draining(),
+                                .epoch = load.epoch()});
         return absl::OkStatus();
       }
       default:  // of a later version: not ours to understand
@@ -118,7 +122,7 @@ class RouterClient::Stream final
     }
   }
 
-  const std::shared_ptr<State> state_;
+  State& state_;  // the client's, which waits for our end
   grpc::ClientContext context_;
   v1::RouterMessage incoming_;  // gRPC's threads, one at a time
   absl::Status broken_;         // the same
@@ -156,7 +160,8 @@ void RouterClient::Connect() {
   {
     absl::MutexLock lock(&state_->mutex);
     if (state_->stream != nullptr || state_->closed) return;
-    stream = state_->stream = new Stream(state_);
+    stream = state_->stream = new Stream(*state_);
+    ++state_->streams_alive;
     // Under the lock, so that nobody sends on a stream that has not begun.
     stream->Start();
   }
