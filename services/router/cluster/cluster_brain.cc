@@ -33,6 +33,8 @@ UnitRepairConfig RepairConfig(const ClusterConfig& c) {
           .restore_lost = leads && c.restore_lost,
           .restore_thin = leads && c.restore_thin,
           .restore_after = c.restore_after,
+          // Shards ask a router that was away again after at most a second.
+          .first_grace = 4 * c.heartbeat_interval,
           .background_bytes_per_second_max = c.restore_bytes_per_second_max,
           .surplus_grace = c.surplus_grace,
           .slots_from_top = !leads,

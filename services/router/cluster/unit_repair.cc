@@ -87,6 +87,8 @@ size_t UnitRepair::OnlyOn(ShardId id, const Placement& placement,
 UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
                                           std::span<const RepairShard> shards, absl::Duration now) {
   std::erase_if(wanted_, [&](const auto& w) { return now - w.second > config_.wanted_life; });
+  if (!first_round_at_) first_round_at_ = now;
+  const bool beginning = now - *first_round_at_ < config_.first_grace;
   std::set<Unit> under_way;
   for (const auto& [shard, flight] : in_flight_) {
     for (const UnitToLoad& unit : flight.units) under_way.insert({unit.layer, unit.expert});
@@ -106,6 +108,8 @@ UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
       if (state.held_once && !state.lost_at) state.lost_at = now;
     }
     if (under_way.contains(unit) || now < state.retry_at) continue;
+    const bool placed = !placement.replicas(unit.first, unit.second).empty();
+    if (beginning && (placed || !state.held_once)) continue;
     const bool leaving = std::ranges::any_of(
         placement.replicas(unit.first, unit.second), [&](const Replica& replica) {
           const RepairShard* shard = FindShard(shards, replica.shard);

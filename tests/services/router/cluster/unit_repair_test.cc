@@ -174,6 +174,26 @@ TEST_F(RepairTest, AfterAFailureAPauseAndAnotherSlot) {
   EXPECT_EQ(again.orders[0].order.load[0].slot, 2u) << "slot 1 was refused";
 }
 
+TEST_F(RepairTest, ARouterThatStartsAgainWaitsForShardsThatHaveIt) {
+  UnitRepairConfig config = Config();
+  config.first_grace = absl::Seconds(1);
+  UnitRepair repair(config);
+  Add(0, {0, 1});
+  repair.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  EXPECT_THAT(Next(repair).orders, IsEmpty()) << "its shard may be on its way";
+  Add(1, {2, 3});
+  Next(repair);
+  shards_.erase(ShardId{1});
+  repair.Want(kLayer, std::vector{ExpertId{3}}, now_);
+  EXPECT_THAT(Next(repair).orders, SizeIs(1)) << "it was here and went";
+  now_ += absl::Seconds(1);
+  UnitRepair late(config);
+  Next(late);
+  now_ += absl::Seconds(1);
+  late.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  EXPECT_THAT(Next(late).orders, SizeIs(1)) << "nobody came";
+}
+
 TEST_F(RepairTest, FollowersFillFromTheTopAndDropNothing) {
   UnitRepairConfig config = Config();
   config.slots_from_top = true;
