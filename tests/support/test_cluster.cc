@@ -180,11 +180,11 @@ absl::Status TestCluster::RestartRouter() {
   return router_->cluster().WaitUntilCovered(kPatience);
 }
 
-absl::StatusOr<std::unique_ptr<TestRouter>> TestCluster::StartFollower(router::TokenSink* sink) {
-  TestRouterOptions options = options_.router;
+absl::StatusOr<std::unique_ptr<TestRouter>> TestCluster::StartFollower(TestRouterOptions options) {
   options.listen = "127.0.0.1:0";
   options.leader = router_->address();
-  options.sink = sink;
+  options.data_scheme = options_.router.data_scheme;
+  options.cluster_secret_file = options_.router.cluster_secret_file;
   TESSERA_ASSIGN_OR_RETURN(auto follower, TestRouter::Start(model_dir_, options, clock_, network_));
   TESSERA_RETURN_IF_ERROR(follower->cluster().WaitUntilCovered(kPatience));
   return follower;

@@ -100,8 +100,9 @@ class TestCluster {
 
   // Ends the router and starts another one at its address. Shards are left alone.
   absl::Status RestartRouter();
-  // Another router that follows this cluster's, with its own sessions to the same shards.
-  absl::StatusOr<std::unique_ptr<TestRouter>> StartFollower(router::TokenSink* sink = nullptr);
+  // Another router that follows this cluster's, with its own sessions to the same shards; `options`
+  // but for listen, leader and transport. Ends before the cluster does.
+  absl::StatusOr<std::unique_ptr<TestRouter>> StartFollower(TestRouterOptions options);
   // Waits for a link to that shard.
   bool AwaitLinked(uint32_t shard) const;
 
