@@ -25,7 +25,7 @@ struct UnitInSlot {
 };
 
 struct LoadOrder {
-  std::vector<UnitInSlot> load;  // what is held already, in whatever slot, is left where it is
+  std::vector<UnitInSlot> load;       // what is held already, in whatever slot, is left where it is
   std::vector<UnitInSlot> drop;       // after the loads; what is not there is ignored
   uint64_t bytes_per_second_max = 0;  // of reading; 0: as fast as it goes
 };

@@ -37,8 +37,8 @@ struct UnitRepairConfig {
   bool restore_thin = false;           // copies beyond the first, too
   // A unit without a copy for so long is restored; a shard that is back sooner saves the work.
   absl::Duration restore_after = absl::Milliseconds(500);
-  // After the first round nothing is loaded for so long that a shard holds out of reach, or none was
-  // seen to hold: when a router starts again, shards that have it are on their way.
+  // After the first round nothing is loaded for so long that a shard holds out of reach, or none
+  // was seen to hold: when a router starts again, shards that have it are on their way.
   absl::Duration first_grace = absl::ZeroDuration();
   uint32_t background_units_max = 8;              // in one order; wanted units wait behind it
   uint32_t background_bytes_per_second_max = 0;   // of one shard's reading; 0: no limit
