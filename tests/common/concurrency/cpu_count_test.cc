@@ -1,5 +1,7 @@
 #include "common/concurrency/cpu_count.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -13,7 +15,7 @@ class CpuCountTest : public ::testing::Test {
  protected:
   CpuCountTest() {
     root_ = std::filesystem::path(::testing::TempDir()) /
-            ("cpu_count_" +
+            ("cpu_count_" + std::to_string(getpid()) + "_" +
              std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
     std::filesystem::remove_all(root_);
   }

@@ -1,5 +1,7 @@
 #include "common/device/host_memory.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -17,7 +19,7 @@ class HostMemoryTest : public ::testing::Test {
  protected:
   HostMemoryTest() {
     root_ = std::filesystem::path(::testing::TempDir()) /
-            ("host_memory_" +
+            ("host_memory_" + std::to_string(getpid()) + "_" +
              std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
     std::filesystem::remove_all(root_);
     Write("proc/meminfo", "MemTotal: 8388608 kB\nMemAvailable:    1048576 kB\n");

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -132,7 +133,8 @@ TEST(JsonTest, FindsMembersOfALargeObject) {
 }
 
 TEST(JsonTest, ReadsFilesAndNamesThem) {
-  const std::string path = ::testing::TempDir() + "/json_test_file.json";
+  const std::string path =
+      ::testing::TempDir() + "/json_test_file_" + std::to_string(getpid()) + ".json";
   std::ofstream(path) << R"({"a": 1})";
   EXPECT_EQ(*JsonDocument::ReadFile(path)->root().Member("a")->AsInteger(), 1);
   std::ofstream(path) << R"({"a": )";

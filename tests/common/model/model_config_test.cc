@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -351,7 +352,8 @@ TEST(ModelConfigTest, WhatIsNotComputedIsRefused) {
 }
 
 TEST(ModelConfigTest, FilesAreNamed) {
-  const std::filesystem::path root = std::filesystem::path(::testing::TempDir()) / "model_config";
+  const std::filesystem::path root =
+      std::filesystem::path(::testing::TempDir()) / ("model_config_" + std::to_string(getpid()));
   std::filesystem::create_directories(root);
   EXPECT_EQ(ReadModelSpec(root / "absent").status().code(), absl::StatusCode::kNotFound);
   std::ofstream(root / "config.json") << "{\"hidden_size\": NaN}";

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -19,7 +20,7 @@ using ::testing::HasSubstr;
 class TokenizeCommandTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = ::testing::TempDir() + "/tokenize_command_test.json";
+    path_ = ::testing::TempDir() + "/tokenize_command_test_" + std::to_string(getpid()) + ".json";
     std::ofstream(path_) << tessera::testing::ByteLevelFixture().Json();
     file_flag_ = "--tokenizer=" + path_;
   }
