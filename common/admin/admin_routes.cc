@@ -1,5 +1,7 @@
 #include "common/admin/admin_routes.h"
 
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,12 @@ std::vector<HttpRoute> AdminRoutes(const Registry& registry, ReadinessReasons re
     if (why.empty()) return HttpReply{.body = "ready\n"};
     return HttpReply{.status = 503, .body = absl::StrCat(absl::StrJoin(why, "\n"), "\n")};
   };
+  const HttpResponder started = [ready, has_started = std::make_shared<std::atomic<bool>>(false)](
+                                    const HttpRequest& request) {
+    HttpReply reply = *has_started ? HttpReply{.body = "started\n"} : ready(request);
+    if (reply.status == 200) *has_started = true;
+    return reply;
+  };
   return {
       {"GET", "/metrics",
        [&registry](const HttpRequest&) {
@@ -23,6 +31,7 @@ std::vector<HttpRoute> AdminRoutes(const Registry& registry, ReadinessReasons re
       {"GET", "/livez", [](const HttpRequest&) { return HttpReply{.body = "alive\n"}; }},
       {"GET", "/readyz", ready},
       {"GET", "/health", ready},
+      {"GET", "/startupz", started},
       {"GET", "/version",
        [](const HttpRequest&) {
          return HttpReply::Json(200,

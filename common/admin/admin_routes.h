@@ -5,6 +5,7 @@
 //   /metrics          Prometheus' text format
 //   /livez            200 while the process can answer, also while it drains
 //   /readyz, /health  200 when it takes work; else 503, one reason a line
+//   /startupz         200 from the first time on that it took work; else as /readyz
 //   /version          {"version":"0.1.0"}
 
 #include <functional>

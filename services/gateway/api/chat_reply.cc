@@ -75,6 +75,7 @@ class ChatStream final : public StreamWriter {
       out += R"("choices":[],"usage":)";
       JsonWriter json(out);
       WriteUsage(usage, json);
+      WriteTimings(usage.timings, json);
       out += "}\n\n";
     }
     out += "data: [DONE]\n\n";
@@ -235,6 +236,7 @@ std::string WriteChatReply(const GenerationRequest& request, const ReplyHead& he
     WriteChoice(request, head, static_cast<uint32_t>(i), choices[i], json);
   json.Close(']').Key("usage");
   WriteUsage(usage, json);
+  WriteTimings(usage.timings, json);
   if (!choices.empty() && request.return_token_ids) {
     json.Key("prompt_token_ids");
     WriteTokenIds(choices[0].prompt.token_ids, json);

@@ -170,6 +170,7 @@ class CompletionStream final : public StreamWriter {
       out += R"("choices":[],"usage":)";
       JsonWriter json(out);
       WriteUsage(usage, json);
+      WriteTimings(usage.timings, json);
       out += "}\n\n";
     }
     out += "data: [DONE]\n\n";
@@ -264,6 +265,7 @@ std::string WriteCompletionReply(const GenerationRequest& request, const ReplyHe
     WriteChoice(request, head, static_cast<uint32_t>(i), choices[i], json);
   json.Close(']').Key("usage");
   WriteUsage(usage, json);
+  WriteTimings(usage.timings, json);
   json.Close('}');
   return out;
 }

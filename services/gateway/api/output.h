@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "common/base/ids.h"
 
 namespace tessera::gateway {
@@ -80,11 +81,22 @@ struct ChoiceEnd {
   friend bool operator==(const ChoiceEnd&, const ChoiceEnd&) = default;
 };
 
+// How long the parts of a request took; of several choices the longest. Zero: not known.
+struct Timings {
+  absl::Duration queue;        // the gateway's and the router's, until the prompt was begun
+  absl::Duration prefill;      // of the prompt
+  absl::Duration first_token;  // from the request's arrival
+  absl::Duration decode;       // of the tokens behind the first
+
+  friend bool operator==(const Timings&, const Timings&) = default;
+};
+
 struct Usage {
   uint32_t prompt_tokens = 0;  // of all prompts of the request
   uint32_t cached_tokens = 0;  // of those, found in the prefix cache
   uint32_t completion_tokens = 0;
   uint32_t reasoning_tokens = 0;  // of those
+  Timings timings;                // complete at the end only
 
   friend bool operator==(const Usage&, const Usage&) = default;
 };

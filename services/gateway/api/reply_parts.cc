@@ -32,6 +32,21 @@ void WriteUsage(const Usage& usage, JsonWriter& json) {
   json.Key("reasoning_tokens").Integer(usage.reasoning_tokens).Close('}').Close('}');
 }
 
+void WriteTimings(const Timings& timings, JsonWriter& json) {
+  if (timings.first_token == absl::ZeroDuration()) return;
+  json.Key("timings").Open('{');
+  const auto write = [&json](std::string_view key, absl::Duration duration) {
+    if (duration == absl::ZeroDuration()) return;
+    // To the microsecond.
+    json.Key(key).Number(static_cast<float>(absl::ToInt64Microseconds(duration)) / 1000);
+  };
+  write("queue_ms", timings.queue);
+  write("prefill_ms", timings.prefill);
+  write("ttft_ms", timings.first_token);
+  write("decode_ms", timings.decode);
+  json.Close('}');
+}
+
 void WriteTokenLogprobs(std::span<const TokenLogprob> logprobs, JsonWriter& json) {
   json.Open('[');
   for (const TokenLogprob& entry : logprobs) {

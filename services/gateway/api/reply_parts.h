@@ -17,6 +17,9 @@ namespace tessera::gateway {
 
 // {"prompt_tokens", "completion_tokens", "total_tokens", "..._details"}
 void WriteUsage(const Usage& usage, JsonWriter& json);
+// Key "timings" of an object that is open, in milliseconds: {"queue_ms", "prefill_ms", "ttft_ms",
+// "decode_ms"}; what is not known is left out, and so is the whole without a first token.
+void WriteTimings(const Timings& timings, JsonWriter& json);
 // {"content": [{token, logprob, bytes, top_logprobs}], "refusal": null}
 void WriteChatLogprobs(std::span<const TokenLogprob> logprobs, JsonWriter& json);
 // [{token, logprob, bytes, top_logprobs}]

@@ -8,7 +8,7 @@
 namespace tessera::gateway {
 
 RouteClass ClassOf(std::string_view path) {
-  constexpr std::array<std::string_view, 2> kProbes = {"/livez", "/readyz"};
+  constexpr std::array<std::string_view, 3> kProbes = {"/livez", "/readyz", "/startupz"};
   constexpr std::array<std::string_view, 2> kAdmin = {"/metrics", "/v1/experts/load"};
   constexpr std::array<std::string_view, 11> kModel = {"/v1/chat/completions",
                                                        "/v1/completions",

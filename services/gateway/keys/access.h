@@ -18,7 +18,7 @@
 namespace tessera::gateway {
 
 enum class RouteClass : uint8_t {
-  kProbe,    // /livez, /readyz
+  kProbe,    // /livez, /readyz, /startupz
   kModel,    // everything that uses the model or tells about it
   kAdmin,    // /metrics, /v1/experts/load
   kUnknown,  // whatever else: 404 for those who may know

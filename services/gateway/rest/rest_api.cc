@@ -11,6 +11,7 @@
 #include "services/gateway/api/api_error.h"
 #include "services/gateway/api/json_writer.h"
 #include "services/gateway/keys/access.h"
+#include "services/gateway/rest/request_timeout.h"
 
 namespace tessera::gateway {
 namespace {
@@ -39,6 +40,7 @@ const std::vector<RestApi::Route>& RestApi::Routes() {
       {"GET", "/v1/models", &RestApi::ListModels},
       {"GET", "/livez", &RestApi::Live},
       {"GET", "/readyz", &RestApi::Ready},
+      {"GET", "/startupz", &RestApi::Started},
       {"GET", "/health", &RestApi::Ready},
       {"GET", "/version", &RestApi::Version},
       {"GET", "/metrics", &RestApi::Metrics},
@@ -171,6 +173,7 @@ absl::StatusOr<PreparedRequest> RestApi::Read(const Visit& visit, ApiDialect dia
   TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
                            ReadGenerationRequest(dialect, visit.request.body, config_.limits));
   TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(visit, request.model));
+  TESSERA_ASSIGN_OR_RETURN(request.timeout, TimeoutOf(visit.request, request.stream));
   return Prepare(std::move(request), rooms_.sessions.model,
                  {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now());
 }
@@ -322,6 +325,16 @@ void RestApi::Ready(const VisitPtr& visit) {
   const std::vector<std::string> reasons = ReadinessReasons();
   const std::string text = reasons.empty() ? "ok" : absl::StrJoin(reasons, "\n");
   Answer(*visit, text + "\n", reasons.empty() ? 200 : 503, "text/plain");
+}
+
+void RestApi::Started(const VisitPtr& visit) {
+  const std::vector<std::string> reasons = ReadinessReasons();
+  if (reasons.empty()) has_started_ = true;
+  if (has_started_) {
+    Answer(*visit, "ok\n", 200, "text/plain");
+  } else {
+    Answer(*visit, absl::StrJoin(reasons, "\n") + "\n", 503, "text/plain");
+  }
 }
 
 void RestApi::Version(const VisitPtr& visit) {

@@ -103,6 +103,8 @@ class RestApi {
   void ShowModel(const VisitPtr& visit);
   void Live(const VisitPtr& visit);
   void Ready(const VisitPtr& visit);
+  // 200 from the first time on that it is ready, whatever comes later.
+  void Started(const VisitPtr& visit);
   void Version(const VisitPtr& visit);
   void Metrics(const VisitPtr& visit);
   ModelInfo InfoOf(const std::string& name) const;
@@ -114,6 +116,7 @@ class RestApi {
   const uint64_t random_seed_;
   std::atomic<uint64_t> random_counter_{0};
   std::atomic<bool> draining_{false};
+  std::atomic<bool> has_started_{false};
   OpenStreams streams_;
 };
 

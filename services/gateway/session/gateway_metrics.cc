@@ -42,6 +42,14 @@ GatewayMetrics::GatewayMetrics(Registry& registry, const std::string& model_name
   request_latency =
       registry.AddHistogram("tessera_e2e_request_latency_seconds",
                             "From a request's arrival to its end.", kLatencyBounds, labels);
+  queue_time = registry.AddHistogram("tessera_request_queue_time_seconds",
+                                     "From a request's arrival until its prompt is begun.",
+                                     kLatencyBounds, labels);
+  prefill_time = registry.AddHistogram("tessera_request_prefill_time_seconds",
+                                       "Of a prompt, on the router.", kLatencyBounds, labels);
+  decode_time = registry.AddHistogram("tessera_request_decode_time_seconds",
+                                      "Of the tokens behind the first, on the router.",
+                                      kLatencyBounds, labels);
   prompt_token_count = registry.AddHistogram("tessera_request_prompt_tokens",
                                              "Prompt tokens of a request.", kTokenBounds, labels);
   generation_token_count = registry.AddHistogram(

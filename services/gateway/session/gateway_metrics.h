@@ -27,6 +27,9 @@ struct GatewayMetrics {
   Histogram time_to_first_token;                 // from the request's arrival
   Histogram inter_token_latency;                 // between tokens of a choice
   Histogram request_latency;                     // e2e_request_latency_seconds
+  Histogram queue_time;                          // request_queue_time_seconds
+  Histogram prefill_time;                        // request_prefill_time_seconds
+  Histogram decode_time;                         // request_decode_time_seconds
   Histogram prompt_token_count;                  // request_prompt_tokens
   Histogram generation_token_count;              // request_generation_tokens
   std::array<Counter, 4> success;                // request_success_total by finished_reason

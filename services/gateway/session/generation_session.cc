@@ -127,6 +127,7 @@ absl::Status GenerationSession::Launch(uint32_t choice) {
     self->post_([self, choice, event = std::move(event)] { self->OnEvent(choice, event); });
   };
   TESSERA_ASSIGN_OR_RETURN(flights_[choice].number, rooms_.pool.Submit(std::move(request)));
+  flights_[choice].launched = rooms_.clock.Elapsed();
   return absl::OkStatus();
 }
 
@@ -156,7 +157,8 @@ void GenerationSession::OnTokens(uint32_t choice, const wire::TokensEvent& event
   if (!begun_[choice]) OnStarted(choice, {});
   const absl::Duration now = rooms_.clock.Elapsed();
   if (!std::exchange(has_token_, true)) {
-    rooms_.metrics.time_to_first_token.Observe(absl::ToDoubleSeconds(now - received_));
+    timings_.first_token = now - received_;
+    rooms_.metrics.time_to_first_token.Observe(absl::ToDoubleSeconds(timings_.first_token));
   }
   absl::Duration& last = last_token_at_[choice];
   if (last > absl::ZeroDuration()) {
@@ -178,8 +180,24 @@ void GenerationSession::OnFinished(uint32_t choice, const wire::FinishedEvent& e
     return;
   }
   if (!begun_[choice]) OnStarted(choice, {});
+  NoteTimings(choice, event);
   choices_[choice]->End(event);
   Tell(choice);
+}
+
+// Of a request that was resumed: the last router's.
+void GenerationSession::NoteTimings(uint32_t choice, const wire::FinishedEvent& event) {
+  absl::Duration queue = event.queued - received_;
+  {
+    absl::MutexLock lock(&mutex_);
+    queue += flights_[choice].launched;
+  }
+  rooms_.metrics.queue_time.Observe(absl::ToDoubleSeconds(queue));
+  rooms_.metrics.prefill_time.Observe(absl::ToDoubleSeconds(event.prefill));
+  rooms_.metrics.decode_time.Observe(absl::ToDoubleSeconds(event.decode));
+  timings_.queue = std::max(timings_.queue, queue);
+  timings_.prefill = std::max(timings_.prefill, event.prefill);
+  timings_.decode = std::max(timings_.decode, event.decode);
 }
 
 void GenerationSession::Tell(uint32_t choice) {
@@ -243,6 +261,7 @@ Usage GenerationSession::usage() const {
   Usage usage;
   usage.prompt_tokens = prepared_.prompt_tokens();
   usage.cached_tokens = cached_tokens_;
+  usage.timings = timings_;
   for (const auto& choice : choices_) {
     usage.completion_tokens += choice->completion_tokens();
     usage.reasoning_tokens += choice->reasoning_tokens();

@@ -89,8 +89,9 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
  private:
   // What other threads touch of a choice.
   struct Flight {
-    uint64_t ticket = 0;  // of the queue; 0: not there
-    uint64_t number = 0;  // of the pool; 0: not there
+    uint64_t ticket = 0;      // of the queue; 0: not there
+    uint64_t number = 0;      // of the pool; 0: not there
+    absl::Duration launched;  // Clock::Elapsed
   };
 
   absl::Status Enqueue(uint32_t choice);
@@ -99,6 +100,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   void OnStarted(uint32_t choice, const wire::StartedEvent& event);
   void OnTokens(uint32_t choice, const wire::TokensEvent& event);
   void OnFinished(uint32_t choice, const wire::FinishedEvent& event);
+  void NoteTimings(uint32_t choice, const wire::FinishedEvent& event);
   void Tell(uint32_t choice);
   void Fail(const absl::Status& status);
   void Cancel(uint32_t choice);
@@ -119,6 +121,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   std::vector<absl::Duration> last_token_at_;
   uint32_t ended_count_ = 0;
   uint32_t cached_tokens_ = 0;
+  Timings timings_;
   bool has_token_ = false;
   bool is_admitted_ = false;  // by the limiter
   bool is_over_ = false;

@@ -2,10 +2,30 @@
 
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "services/gateway/api/api_error.h"
 #include "services/gateway/http/sse_writer.h"
 
 namespace tessera::gateway {
+
+namespace {
+
+// The Server-Timing header of the W3C: milliseconds by name.
+std::string ServerTiming(const Timings& timings) {
+  std::string text;
+  const auto add = [&text](const char* name, absl::Duration duration) {
+    if (duration == absl::ZeroDuration()) return;
+    absl::StrAppendFormat(&text, "%s%s;dur=%.3f", text.empty() ? "" : ", ", name,
+                          absl::ToDoubleMilliseconds(duration));
+  };
+  add("queue", timings.queue);
+  add("prefill", timings.prefill);
+  add("ttft", timings.first_token);
+  add("decode", timings.decode);
+  return text;
+}
+
+}  // namespace
 
 void SendError(const HttpCall& call, ErrorDialect dialect, const absl::Status& status) {
   ErrorReply error = WriteErrorReply(ToApiError(status), dialect, call.request_id);
@@ -107,8 +127,12 @@ void HttpGeneration::OnChoiceEnd(uint32_t choice, const ChoiceEnd& end, const Us
 void HttpGeneration::OnEnd(const Usage& usage) {
   const auto keep = shared_from_this();  // the end of the reply drops its reference
   if (writer_ == nullptr) {
+    std::vector<HttpHeader> headers = call_.headers;
+    if (std::string timing = ServerTiming(usage.timings); !timing.empty()) {
+      headers.push_back({"server-timing", std::move(timing)});
+    }
     call_.reply->Send({.status = 200,
-                       .headers = call_.headers,
+                       .headers = std::move(headers),
                        .body = WriteReply(session_->prepared().request, head_, outputs_, usage)});
     return;
   }

@@ -25,8 +25,13 @@ TEST(AdminRoutesTest, ProbesFollowTheService) {
   EXPECT_THAT(HttpGet(port, "/readyz"),
               AllOf(StartsWith("HTTP/1.1 503"), EndsWith("weights are loading\nno shard\n")));
   EXPECT_THAT(HttpGet(port, "/health"), StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(HttpGet(port, "/startupz"), StartsWith("HTTP/1.1 503"));
   reasons.clear();
+  EXPECT_THAT(HttpGet(port, "/startupz"), StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(HttpGet(port, "/readyz"), StartsWith("HTTP/1.1 200"));
+  reasons = {"draining"};
+  EXPECT_THAT(HttpGet(port, "/readyz"), StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(HttpGet(port, "/startupz"), StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(HttpGet(port, "/metrics"), AllOf(HasSubstr("text/plain; version=0.0.4"),
                                                HasSubstr("tessera_router_steps_total 3")));
   EXPECT_THAT(HttpGet(port, "/version"), HasSubstr("{\"version\":\"0."));

@@ -324,6 +324,7 @@ TEST_F(GatewayServerTest, WithoutARouterItSaysSo) {
   Start({router.address()});
   EXPECT_EQ(Fetch(port(), RawGet("/livez")).status, 200);
   EXPECT_EQ(Fetch(port(), RawGet("/readyz")).status, 503);
+  EXPECT_EQ(Fetch(port(), RawGet("/startupz")).status, 503);
   const RawReply reply = Post("/v1/chat/completions", Chat());
   EXPECT_EQ(reply.status, 503);
   EXPECT_NE(reply.Header("retry-after"), "");
@@ -349,6 +350,54 @@ TEST_F(GatewayServerTest, KeysOpenRoutes) {
   EXPECT_EQ(Post("/v1/chat/completions", Chat(), "Authorization: Bearer secret-a\r\n").status, 200);
   EXPECT_EQ(Fetch(port(), RawGet("/metrics")).status, 401);
   EXPECT_EQ(Fetch(port(), RawGet("/livez")).status, 200);
+}
+
+TEST_F(GatewayServerTest, StartedStaysStarted) {
+  StubRouter router(Storyteller());
+  Start({router.address()});
+  AwaitReady();
+  EXPECT_EQ(Fetch(port(), RawGet("/startupz")).status, 200);
+  router.Die();
+  RawReply ready;
+  do {
+    ready = Fetch(port(), RawGet("/readyz"));
+  } while (ready.status == 200);
+  EXPECT_EQ(ready.status, 503);
+  EXPECT_EQ(Fetch(port(), RawGet("/startupz")).status, 200);
+}
+
+TEST_F(GatewayServerTest, HeadersLimitTheTime) {
+  StubRouter router(Storyteller());
+  router.HoldAt(3);
+  Start({router.address()});
+  AwaitReady();
+  const RawReply late =
+      Post("/v1/chat/completions", Chat(), "X-Request-Timeout: 0.05\r\nX-Request-Id: late-1\r\n");
+  EXPECT_EQ(late.status, 504) << late.body;
+  EXPECT_THAT(late.body, HasSubstr("deadline_exceeded"));
+  EXPECT_EQ(late.Header("x-request-id"), "late-1");
+  EXPECT_TRUE(router.AwaitCancels(1));
+  EXPECT_EQ(Post("/v1/chat/completions", Chat(), "X-Request-Timeout: soon\r\n").status, 400);
+  router.Release();
+  EXPECT_EQ(Post("/v1/chat/completions", Chat(), "X-Request-Timeout: 60\r\n").status, 200);
+}
+
+TEST_F(GatewayServerTest, RepliesTellTheirTimes) {
+  StubRouter router(Storyteller());
+  Start({router.address()});
+  AwaitReady();
+  const RawReply reply = Post("/v1/chat/completions", Chat());
+  EXPECT_THAT(reply.Header("server-timing"), HasSubstr("ttft;dur="));
+  EXPECT_THAT(reply.Header("server-timing"), HasSubstr("queue;dur="));
+  EXPECT_THAT(reply.body, HasSubstr(R"("timings":{"queue_ms":)"));
+  EXPECT_THAT(Post("/v1/completions", R"({"prompt":"Hi"})").body, HasSubstr(R"("ttft_ms":)"));
+  const RawReply stream = Post("/v1/chat/completions",
+                               Chat(R"(,"stream":true,"stream_options":{"include_usage":true})"));
+  EXPECT_THAT(stream.body, HasSubstr(R"("ttft_ms":)"));
+  EXPECT_THAT(Post("/v1/chat/completions", Chat(R"(,"stream":true)")).body,
+              Not(HasSubstr("timings")));
+  EXPECT_THAT(Fetch(port(), RawGet("/metrics")).body,
+              HasSubstr("tessera_request_queue_time_seconds_count{model_name=\"tiny\"} 4"));
 }
 
 TEST_F(GatewayServerTest, HundredsOfStreams) {
