@@ -10,6 +10,7 @@ using absl::StatusCode;
 TEST(AccessTest, Routes) {
   EXPECT_EQ(ClassOf("/livez"), RouteClass::kProbe);
   EXPECT_EQ(ClassOf("/readyz"), RouteClass::kProbe);
+  EXPECT_EQ(ClassOf("/startupz"), RouteClass::kProbe);
   EXPECT_EQ(ClassOf("/health"), RouteClass::kModel);
   EXPECT_EQ(ClassOf("/metrics"), RouteClass::kAdmin);
   EXPECT_EQ(ClassOf("/v1/experts/load"), RouteClass::kAdmin);
