@@ -9,7 +9,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 
 const bin = process.env.TESSERA_BIN;
-const patience = 60_000;
+const patience = 120_000;
 
 function program(name) {
   return path.join(bin, name);

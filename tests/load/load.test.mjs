@@ -122,18 +122,28 @@ describe("a gateway before a router that answers at once", () => {
     await fast();
     const alone = await fast();
     const [hostname, port] = server.http.split(":");
-    const body = JSON.stringify({ ...say("x".repeat(1800)), n: 64, stream: true, logprobs: true, top_logprobs: 5 });
     const slow = [];
-    for (let i = 0; i < 4; ++i) {
-      const socket = net.connect(Number(port), hostname);
-      socket.on("error", () => {});
-      socket.pause();
-      socket.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-      slow.push(socket);
-    }
-    await until(async () => (await slowReaders()) === 4, "slow readers to be cut off");
+    // A stream of some 1.8 MB for each choice, of which nobody reads anything.
+    const neglect = (n) => {
+      const body = JSON.stringify({ ...say("x".repeat(1800)), n, stream: true, logprobs: true, top_logprobs: 20 });
+      for (let i = 0; i < 4; ++i) {
+        const socket = net.connect(Number(port), hostname);
+        socket.on("error", () => {});
+        socket.pause();
+        socket.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${body.length}\r\n\r\n${body}`);
+        slow.push(socket);
+      }
+    };
+    const finished = async () => metric(await server.metrics(), "tessera_request_success_total");
+    const already = await finished();
+    neglect(4);
+    await until(async () => (await finished()) === already + 16, "the neglected streams to be written");
     const beside = await fast();
     console.log(`median of a short stream: ${alone.toFixed(1)} ms alone, ${beside.toFixed(1)} ms beside slow readers`);
+    assert.equal(await slowReaders(), 0, "what fits into a connection's buffer is kept");
+    neglect(12);
+    await until(async () => (await slowReaders()) >= 4, "slow readers to be cut off");
     for (const socket of slow) socket.destroy();
     await server.awaitIdle();
     assert.ok(beside < 5 * alone + 20);
