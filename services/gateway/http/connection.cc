@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -26,6 +27,25 @@ constexpr std::string_view kExposedHeaders = "x-request-id, retry-after";
 template <typename Message>
 bool WantsContinue(const Message& message) {
   return absl::AsciiStrToLower(std::string(message[http::field::expect])) == "100-continue";
+}
+
+// Whether all who read this message agree where its body ends. The parser takes codings that it
+// does not know for none, and what they wrap would pass for the next request; it also takes a list
+// of equal lengths.
+template <typename Message>
+bool IsFramed(const Message& message) {
+  const auto codings = message.equal_range(http::field::transfer_encoding);
+  for (auto it = codings.first; it != codings.second; ++it) {
+    if (absl::AsciiStrToLower(std::string(it->value())) != "chunked") return false;
+  }
+  if (codings.first != codings.second && std::next(codings.first) != codings.second) return false;
+  const auto lengths = message.equal_range(http::field::content_length);
+  for (auto it = lengths.first; it != lengths.second; ++it) {
+    for (const char c : it->value()) {
+      if (!absl::ascii_isdigit(static_cast<unsigned char>(c))) return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -179,6 +199,9 @@ bool Connection::Feed(Parser& parser) {
     error = {};
   }
   if (error) return RefuseFor(error);
+  if (parser.is_header_done() && !IsFramed(parser.get())) {
+    return Refuse(400, "Transfer-Encoding can be 'chunked' and Content-Length one number");
+  }
   CountBody(parser.get().body().size());
   if (server_->body_bytes > server_->config.body_bytes_total_max) {
     return Refuse(503, "too many large requests are under way");
