@@ -95,7 +95,6 @@ test("a cancelled call and one past its deadline end everywhere", async () => {
   await assert.rejects(collect(cancelled), { code: grpc.status.CANCELLED });
   await assert.rejects(collect(slow.Chat(request, { deadline: Date.now() + 300 })), { code: grpc.status.DEADLINE_EXCEEDED });
   await server.awaitIdle();
-  assert.equal(await server.tell("running"), "0");
   await server.tell("release");
   slow.close();
 });

@@ -73,7 +73,7 @@ class Server {
   async awaitReady() {
     await until(async () => (await fetch(`${this.url}/readyz`)).status === 200, "/readyz");
   }
-  // No request is left, and the routers run none.
+  // No request is left.
   async awaitIdle() {
     await until(async () => metric(await this.metrics(), "tessera_num_requests_running") === 0, "idleness");
   }
@@ -132,6 +132,11 @@ class EchoGateway extends Server {
   async tell(command) {
     this.router.stdin.write(`${command}\n`);
     return (await this.answers.next()).value;
+  }
+  // Nor does the router run one: the word that a client left may still be on its way there.
+  async awaitIdle() {
+    await super.awaitIdle();
+    await until(async () => (await this.tell("running")) === "0", "the router's idleness");
   }
   async stop() {
     await this.tell("release");

@@ -103,7 +103,7 @@ describe("a gateway before a router that answers at once", () => {
     const mean = (1000 * metric(metrics, "tessera_time_to_first_token_seconds_sum")) /
       metric(metrics, "tessera_time_to_first_token_seconds_count");
     console.log(`time to first token: median ${p50.toFixed(2)} ms at the client, mean ${mean.toFixed(2)} ms by the gateway's own clock`);
-    // The client's own share is not the gateway's; a busy machine is nobody's.
+    // The client's own share is not the gateway's. A figure for a machine that does nothing else.
     if (full) assert.ok(mean <= 2, `${mean} ms`);
   });
 
