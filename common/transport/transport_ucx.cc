@@ -38,11 +38,10 @@ std::string LaneNames(absl::string_view text) {
     if (lane == absl::string_view::npos) continue;
     const std::vector<absl::string_view> words =
         absl::StrSplit(line.substr(lane), ' ', absl::SkipEmpty());
-    if (words.size() < 2) continue;
+    if (words.size() < 6) continue;  // the connection manager's
     const absl::string_view device = words[1].substr(words[1].find(':') + 1);
-    const size_t uses = std::min<size_t>(words.size(), 5);
     lanes.push_back(absl::StrCat(device.substr(0, device.rfind('.')), " (",
-                                 absl::StrJoin(words.begin() + uses, words.end(), " "), ")"));
+                                 absl::StrJoin(words.begin() + 5, words.end(), " "), ")"));
   }
   return absl::StrJoin(lanes, ", ");
 }
@@ -411,6 +410,8 @@ void UcxTransport::OnSent(void* request, ucs_status_t, void* pending) {
 }
 
 }  // namespace
+
+void SetUcxEnvironment() { setenv("UCX_TCP_CM_REUSEADDR", "y", /*overwrite=*/0); }
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxConfig& config) {
   auto transport = std::make_unique<UcxTransport>();

@@ -21,6 +21,11 @@ struct UcxConfig {
   bool ipv6 = false;
 };
 
+// Puts into the environment what UCX 1.13 reads from there alone, unless it is set: listeners take
+// their port again at once after the process that had it was killed. To be called while the process
+// has one thread.
+void SetUcxEnvironment();
+
 // Addresses are "host:port" or "[v6]:port". kUnavailable if UCX cannot be had, with what it says.
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxConfig& config);
 

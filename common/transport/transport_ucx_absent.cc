@@ -2,6 +2,8 @@
 
 namespace tessera {
 
+void SetUcxEnvironment() {}
+
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxConfig&) {
   return absl::UnavailableError("this build has no UCX (TESSERA_UCX is off); use grpc: addresses");
 }

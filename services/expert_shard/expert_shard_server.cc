@@ -17,6 +17,7 @@
 #include "common/http/http_server.h"
 #include "common/rpc/server.h"
 #include "common/transport/data_address.h"
+#include "common/transport/transport_ucx.h"
 #include "services/expert_shard/edge/expert_service.h"
 #include "services/expert_shard/registration/registrar.h"
 #include "services/expert_shard/shard_gauges.h"
@@ -325,6 +326,7 @@ std::vector<std::string> ExpertShardServer::NotReadyReasons() const {
 }
 
 ServiceProgram BuildExpertShard() {
+  SetUcxEnvironment();
   ServiceProgram program;
   program.name = "tessera-expert";
   program.config = ExpertShardDefaults();

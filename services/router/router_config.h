@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/rpc/tls_files.h"
+#include "common/transport/transport_ucx.h"
 #include "services/router/assembly/router_rooms.h"
 #include "services/router/dispatch/dispatch_config.h"
 
@@ -31,6 +32,7 @@ struct RouterConfig {
   CapacityConfig capacity;
   DispatchConfig dispatch;  // strict counts for the cluster as well
   std::string transport;    // "ucx", "grpc", "loopback"
+  UcxConfig ucx;
   uint32_t credits = 0;
   uint32_t rows_max = 0;
   uint32_t copies_wanted = 0;

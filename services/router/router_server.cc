@@ -121,7 +121,8 @@ absl::Status RouterServer::House::OpenExchange(RouterParts parts) {
   if (transport == nullptr) {
     TESSERA_ASSIGN_OR_RETURN(const DataAddress way,
                              ParseDataAddress(config_.transport + ":127.0.0.1:0"));
-    TESSERA_ASSIGN_OR_RETURN(transport, MakeTransport(way.way, {.grpc = {.tls = config_.tls}}));
+    TESSERA_ASSIGN_OR_RETURN(
+        transport, MakeTransport(way.way, {.ucx = config_.ucx, .grpc = {.tls = config_.tls}}));
   }
   exchange_ = std::make_unique<ExchangeClient>(ExchangeConfig{}, clock_, std::move(transport));
   return absl::OkStatus();

@@ -14,8 +14,6 @@ net=10.77.0
 # Asked for are 250 ms with a replica and 2 s without on a quiet box; see process_loss_test.cc.
 gap_max_replica=1500
 gap_max_alone=4000
-# A data port may be listened at again at once after its process was killed.
-export UCX_TCP_CM_REUSEADDR=y
 
 skip() {
   echo "SKIPPED: $1; nothing was tested"
