@@ -22,9 +22,9 @@ struct BaseSlice {
 std::vector<ExpertUnit> BaseUnits(const ModelSpec& spec, const BaseSlice& slice);
 
 // Slots a shard should have beside its base units. `units_that_fit` is what memory bears in
-// addition. A quarter of the base units always; if it fits, as much as one lost shard leaves to
-// each of the others; never more than there are units left in the model. A shard that begins with
-// nothing counts as if it were one of the shard_count.
+// addition. A quarter of the base units always; if it fits, as much as the largest of the other
+// shards leaves to each of those that remain; never more than there are units left in the model. A
+// shard that begins with nothing counts as if it were one of the shard_count.
 size_t SpareSlots(const ModelSpec& spec, const BaseSlice& slice, size_t units_that_fit);
 
 }  // namespace tessera::expert_shard

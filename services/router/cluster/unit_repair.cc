@@ -199,6 +199,8 @@ void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard
   std::map<ShardId, std::vector<Unit>> hide;
   std::map<ShardId, std::vector<Unit>> unhide;
   std::map<ShardId, ShardOrder> drops;
+  // The room is needed now: surplus does not wait for its owner to prove itself.
+  const absl::Duration grace = unplaceable_ > 0 ? absl::ZeroDuration() : config_.surplus_grace;
   for (auto it = extras_.begin(); it != extras_.end();) {
     const auto& [id, unit] = it->first;
     Extra& extra = it->second;
@@ -217,7 +219,7 @@ void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard
       continue;
     }
     if (!extra.surplus_at) extra.surplus_at = now;
-    if (!extra.hidden_at && now - *extra.surplus_at >= config_.surplus_grace) {
+    if (!extra.hidden_at && now - *extra.surplus_at >= grace) {
       extra.hidden_at = now;
       hide[id].push_back(unit);
       continue;

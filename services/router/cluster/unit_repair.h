@@ -45,8 +45,9 @@ struct UnitRepairConfig {
   uint32_t evacuated_units_max = 64;              // in one order
   absl::Duration wanted_life = absl::Seconds(5);  // a wish not repeated for so long is dropped
   absl::Duration retry_pause = absl::Milliseconds(250);  // after an order failed
-  absl::Duration surplus_grace = absl::Seconds(10);      // before a superfluous copy goes
-  absl::Duration drop_delay = absl::Seconds(1);          // between leaving the map and memory
+  absl::Duration surplus_grace =
+      absl::Seconds(10);  // before a superfluous copy goes, if none lacks room
+  absl::Duration drop_delay = absl::Seconds(1);  // between leaving the map and memory
   // A follower fills from the top, so that it and the leader seldom choose the same slot.
   bool slots_from_top = false;
   bool drops = true;  // false: leave surplus copies to the leader

@@ -86,5 +86,20 @@ TEST(SpareSlotsTest, AQuarterOrWhatALostShardLeaves) {
   EXPECT_EQ(SpareSlots(spec, {.shard_id = 9, .shard_count = 2}, 0), 4u) << "begins with nothing";
 }
 
+TEST(SpareSlotsTest, TogetherTheOthersTakeWhatTheLargestLeaves) {
+  const ModelSpec spec = testing::TinySpec();  // 8 experts a layer: slices of 3, 3 and 2 of them
+  for (const uint32_t count : {2u, 3u, 5u, 7u, 11u}) {
+    for (uint32_t lost = 0; lost < count; ++lost) {
+      size_t spare = 0;
+      for (uint32_t shard = 0; shard < count; ++shard) {
+        if (shard != lost)
+          spare += SpareSlots(spec, {.shard_id = shard, .shard_count = count}, 100);
+      }
+      EXPECT_GE(spare, BaseUnits(spec, {.shard_id = lost, .shard_count = count}).size())
+          << "shard " << lost << " of " << count;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tessera::expert_shard

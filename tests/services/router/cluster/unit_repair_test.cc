@@ -238,6 +238,34 @@ TEST_F(RepairTest, NoTwoCopiesOnOneShard) {
   EXPECT_EQ(repair.copies_min(), 2u);
 }
 
+TEST_F(RepairTest, SurplusMakesRoomAtOnceForUnitsThatHaveNone) {
+  Add(0, {0}, 2);
+  Add(1, {1}, 1);
+  Add(2, {2, 3}, 2);
+  UnitRepair repair(Config());
+  Next(repair);
+  down_ = {ShardId{1}};
+  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  Obey(repair, Next(repair));
+  EXPECT_EQ(HeldBy(0), 2u);
+  down_ = {ShardId{2}};
+  repair.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  RepairActions actions = Next(repair);
+  EXPECT_EQ(repair.unplaceable(), 1u);
+  ASSERT_THAT(actions.hide, SizeIs(1)) << "long before the grace is over";
+  EXPECT_THAT(actions.hide[0].second, ElementsAre(U(1)));
+  Obey(repair, actions);
+  now_ += absl::Seconds(1);
+  actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_THAT(actions.orders[0].order.drop, SizeIs(1));
+  Obey(repair, actions);
+  now_ += absl::Seconds(1);
+  actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_EQ(actions.orders[0].order.load[0].expert, ExpertId{2});
+}
+
 class SurplusTest : public RepairTest {
  protected:
   // Shard 1 is lost, 0 takes over, 1 returns.
