@@ -42,6 +42,7 @@ PromptReport Choice::Prompt(const wire::StartedEvent& started) const {
       report.logprobs.emplace_back(LogprobOf(token, top_count));
     } else {
       report.logprobs.emplace_back(std::nullopt);
+      report.first_token = model_.BytesOf(token.token);
     }
   }
   return report;

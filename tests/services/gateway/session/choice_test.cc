@@ -248,5 +248,15 @@ TEST_F(ChoiceTest, ReportsWhatWasAskedForAndNothingElse) {
   EXPECT_THAT(output_.routed_experts, IsEmpty());
 }
 
+TEST_F(ChoiceTest, TheFirstTokenOfAnEchoedPromptHasItsTextThoughNoProbability) {
+  Complete(R"(,"echo":true,"logprobs":1)");
+  const PromptReport report =
+      choice_->Prompt({.prompt = {{.token = TinyId('a')}, {.token = TinyId('b'), .logprob = -1}}});
+  EXPECT_EQ(report.first_token, "a");
+  ASSERT_THAT(report.logprobs, SizeIs(2));
+  EXPECT_FALSE(report.logprobs[0].has_value());
+  EXPECT_EQ(report.logprobs[1]->token.bytes, "b");
+}
+
 }  // namespace
 }  // namespace tessera::gateway
