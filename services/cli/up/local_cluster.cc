@@ -15,7 +15,8 @@ namespace tessera::cli {
 namespace {
 
 constexpr char kLocalHost[] = "127.0.0.1";
-constexpr absl::Duration kLongest = absl::Minutes(1);  // between two looks with nothing due
+constexpr absl::Duration kLongest = absl::Minutes(1);     // between two looks with nothing due
+constexpr absl::Duration kWriteAgain = absl::Seconds(1);  // after cluster.json met a full disk
 
 absl::StatusOr<std::string> PickAddress() {
   TESSERA_ASSIGN_OR_RETURN(const uint16_t port, PickPort(kLocalHost));
@@ -153,13 +154,14 @@ absl::Status LocalCluster::WaitReady(int stop_fd,
 }
 
 absl::Status LocalCluster::Run(int stop_fd) {
+  bool stale = false;
   do {
     TESSERA_ASSIGN_OR_RETURN(const bool changed, supervisor_.Tick());
-    if (!changed) continue;
-    if (const absl::Status written = WriteClusterFile(); !written.ok()) {
-      TESSERA_LOG(ERROR) << written.message() << "; the cluster goes on";
-    }
-  } while (!supervisor_.Sleep(stop_fd, kLongest));
+    if (!changed && !stale) continue;
+    const absl::Status written = WriteClusterFile();
+    stale = !written.ok();
+    if (stale && changed) TESSERA_LOG(ERROR) << written.message() << "; the cluster goes on";
+  } while (!supervisor_.Sleep(stop_fd, stale ? kWriteAgain : kLongest));
   return absl::OkStatus();
 }
 
