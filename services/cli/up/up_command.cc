@@ -57,6 +57,9 @@ absl::Status CheckOptions(UpOptions& options) {
     return absl::NotFoundError(
         absl::StrCat("--model=", settings.model, ": there is no config.json in that folder"));
   }
+  if (options.cluster.state_dir.empty()) {
+    return absl::InvalidArgumentError("--state_dir is empty; name a folder, such as .tessera");
+  }
   if (settings.transport != "ucx" && settings.transport != "grpc") {
     return absl::InvalidArgumentError(
         absl::StrCat("--transport=", settings.transport, " is unknown; use ucx or grpc"));

@@ -147,6 +147,26 @@ TEST_F(UpProcessTest, ADeadChildComesBackAtThePortsItHad) {
   }
 }
 
+TEST_F(UpProcessTest, AClusterFileThatCouldNotBeWrittenIsWrittenLater) {
+  const auto up = Up({"--shards=1"});
+  const auto before = Processes(2);
+  ASSERT_TRUE(WaitUntil([&] { return Output().find("ready; Ctrl-C") != std::string::npos; }));
+  // A folder in its place, as a full disk would, lets nothing be written there.
+  fs::remove(state_ + "/cluster.json");
+  fs::create_directory(state_ + "/cluster.json");
+  kill(before[0].pid, SIGKILL);
+  ASSERT_TRUE(WaitUntil([&] { return Output().find("the cluster goes on") != std::string::npos; }));
+  fs::remove(state_ + "/cluster.json");
+  EXPECT_EQ(Processes(2, before[0].pid).size(), 2u);
+}
+
+TEST_F(UpProcessTest, AnEmptyStateDirIsRefused) {
+  const auto end = Up({"--state_dir="})->Wait(absl::Seconds(20));
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, 2);
+  EXPECT_THAT(Output(), HasSubstr("--state_dir is empty"));
+}
+
 TEST_F(UpProcessTest, ChildrenDieWithALauncherThatIsKilled) {
   const auto up = Up({"--shards=3"});
   const auto processes = Processes(4);
