@@ -30,7 +30,7 @@ double Micros(absl::Duration d) { return absl::ToDoubleMicroseconds(d); }
 void Measure(const Case& c, size_t calls) {
   const RealClock clock;
   const std::string spin_us = c.awake ? "1000000" : "0";
-  ChildProcess shard({TRANSPORT_ECHO_SERVER, spin_us});
+  ChildProcess shard({TRANSPORT_ECHO_SERVER, "ucx", spin_us});
   ExchangeConfig config;
   if (c.awake) config.progress.spin = absl::Seconds(1);
   auto transport = MakeUcxTransport({});
