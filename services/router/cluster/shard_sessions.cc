@@ -1,6 +1,7 @@
 #include "services/router/cluster/shard_sessions.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -24,6 +25,13 @@ absl::StatusOr<std::string> AddressOf(const std::string& data_address, const std
 
 // No attempt of the same shard is worth a line each time.
 bool WorthALine(int failures) { return (failures & (failures - 1)) == 0; }
+
+// Rows that never leave the memory of this box need no checksum: it is half of what a small call
+// costs (15 us against 6 for one row of 6 KB). Headers always have theirs.
+bool StaysInMemory(std::string_view scheme, std::string_view address) {
+  return scheme == "ucx" && (address.starts_with("127.") || address.starts_with("[::1]") ||
+                             address.starts_with("localhost:"));
+}
 
 }  // namespace
 
@@ -248,6 +256,7 @@ absl::StatusOr<ShardLink> ShardSessions::OpenLink(Session& session,
                     .strict = offer.strict};
   hello.credits = grant.credits;
   hello.kernel_level = wire::KernelLevelNumber(offer.model.kernel_level);
+  hello.checksum_payload = !StaysInMemory(config_.data_scheme, address);
   TESSERA_ASSIGN_OR_RETURN(const PeerId peer,
                            exchange_.Connect(address, hello, config_.connect_timeout));
   return ShardLink{target.shard, target.incarnation, peer, hello.geometry};
