@@ -65,6 +65,7 @@ class GatewayServer::House {
   absl::Status BuildRest();
   absl::Status BuildListeners();
   void RunTicks();
+  void ShowReadiness();
   void SlowTick();
 
   GatewayConfig config_;
@@ -92,6 +93,7 @@ class GatewayServer::House {
   Thread ticker_;
   int64_t tls_stamp_ = 0;           // the ticker's
   uint64_t slow_readers_seen_ = 0;  // the same
+  bool shown_ready_ = false;        // the same
 };
 
 absl::Status GatewayServer::House::Build() {
@@ -185,6 +187,7 @@ void GatewayServer::House::RunTicks() {
   while (!ticks_.closed()) {
     pool_->Tick();
     admission_.Tick();
+    ShowReadiness();
     if (clock_.Elapsed() >= slow_at) {
       slow_at = clock_.Elapsed() + kSlowTick;
       SlowTick();
@@ -193,9 +196,16 @@ void GatewayServer::House::RunTicks() {
   }
 }
 
+// What gRPC's health says follows /readyz within a tick.
+void GatewayServer::House::ShowReadiness() {
+  const bool ready = rest_->ReadinessReasons().empty();
+  if (rpc_ == nullptr || ready == shown_ready_) return;
+  shown_ready_ = ready;
+  rpc_->SetServing(ready);
+}
+
 void GatewayServer::House::SlowTick() {
   rest_->Tick();
-  if (rpc_ != nullptr) rpc_->SetServing(rest_->ReadinessReasons().empty());
   const HttpServerStats stats = http_->stats();
   connections_gauge_.Set(static_cast<double>(stats.connections_open));
   slow_readers_.Increment(static_cast<double>(stats.slow_readers_total - slow_readers_seen_));
