@@ -210,15 +210,26 @@ void Exchanger::SplitCall(Flight& flight, FlightCall& call) {
   }
 }
 
+bool Exchanger::PlanWholeAt(const Flight& flight, const FlightCall& call, ShardId shard) {
+  whole_ = call.plan;
+  whole_.shard = shard;
+  for (PlanSegment& segment : whole_.segments) {
+    const auto replicas = flight.view->placement.replicas(flight.layer, segment.expert);
+    const auto replica =
+        std::find_if(replicas.begin(), replicas.end(),
+                     [&](const Replica& candidate) { return candidate.shard == shard; });
+    // Another version would answer otherwise than the attempt it runs beside.
+    if (replica == replicas.end() || replica->weights_version != segment.weights_version) {
+      return false;
+    }
+    segment.slot = replica->slot;
+  }
+  return true;
+}
+
 std::optional<ShardId> Exchanger::FindWhole(const Flight& flight, const FlightCall& call,
                                             uint32_t weight_max) {
   const Placement& placement = flight.view->placement;
-  const auto replica_at = [&](ExpertId expert, ShardId shard) -> const Replica* {
-    for (const Replica& replica : placement.replicas(flight.layer, expert)) {
-      if (replica.shard == shard) return &replica;
-    }
-    return nullptr;
-  };
   std::optional<ShardId> best;
   for (const Replica& first : placement.replicas(flight.layer, call.plan.segments.front().expert)) {
     const ShardId shard = first.shard;
@@ -226,20 +237,9 @@ std::optional<ShardId> Exchanger::FindWhole(const Flight& flight, const FlightCa
     if (weight == kShardUnusable || weight > weight_max || HasAttemptAt(call, shard)) continue;
     if (IsBanned(call, shard, flight.view->version)) continue;
     if (best && weights_[ToIndex(*best)] <= weight) continue;
-    const auto& segments = call.plan.segments;
-    // Another version would answer otherwise than the attempt it runs beside.
-    const bool holds_all = std::all_of(segments.begin(), segments.end(), [&](const auto& segment) {
-      const Replica* replica = replica_at(segment.expert, shard);
-      return replica != nullptr && replica->weights_version == segment.weights_version;
-    });
-    if (holds_all) best = shard;
+    if (PlanWholeAt(flight, call, shard)) best = shard;
   }
-  if (!best) return best;
-  whole_ = call.plan;
-  whole_.shard = *best;
-  for (PlanSegment& segment : whole_.segments) {
-    segment.slot = replica_at(segment.expert, *best)->slot;
-  }
+  if (best) PlanWholeAt(flight, call, *best);
   return best;
 }
 
@@ -347,7 +347,7 @@ absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const Shar
   const auto id = rooms_.exchange.Post(*slot, *header);
   if (!id.ok()) return id.status();
   call.attempts.push_back(
-      {*id, link.peer, link.shard, now, now + timeout, kind == Kind::kHedge, false});
+      {*id, link.peer, link.shard, now, now + timeout, flight.view->version, kind == Kind::kHedge});
   ++call.posted;
   shard.metrics.calls.Increment();
   shard.metrics.rows.Increment(static_cast<double>(plan.rows.size()));

@@ -102,8 +102,10 @@ class Exchanger {
   bool Place(Flight& flight, FlightCall& call, absl::Duration now);
   const Replica* ChooseReplica(const Flight& flight, const FlightCall& call, ExpertId expert) const;
   void SplitCall(Flight& flight, FlightCall& call);
+  // Makes whole_ the call's plan for `shard`, with that shard's slots. False: it lacks an expert.
+  bool PlanWholeAt(const Flight& flight, const FlightCall& call, ShardId shard);
   // A shard without an attempt of `call` on its way that holds all of its experts, with a weight
-  // of at most weight_max; fills chosen_.
+  // of at most weight_max; its plan is in whole_.
   std::optional<ShardId> FindWhole(const Flight& flight, const FlightCall& call,
                                    uint32_t weight_max);
   bool CanGoElsewhere(const Flight& flight, const FlightCall& call) const;
@@ -121,11 +123,11 @@ class Exchanger {
   absl::Status OnEvent(Flight& flight, ExchangeEvent& event, absl::Duration now);
   absl::Status OnReply(Flight& flight, FlightCall& call, Attempt attempt, ExchangeEvent& event,
                        absl::Duration now);
-  void OnNack(Flight& flight, FlightCall& call, const Attempt& attempt, wire::NackReason reason,
+  void OnNack(FlightCall& call, const Attempt& attempt, wire::NackReason reason,
               absl::Duration now);
-  void OnFailed(Flight& flight, FlightCall& call, const Attempt& attempt,
-                const absl::Status& status, absl::Duration now);
-  // The call is tried again from `ready_at`, unless another attempt is on its way.
+  void OnFailed(FlightCall& call, const Attempt& attempt, const absl::Status& status,
+                absl::Duration now);
+  // The call is tried again from `ready_at`, unless another attempt is on its way and not late yet.
   void Requeue(FlightCall& call, ShardId failed, absl::Duration ready_at);
   absl::Duration PayForRetry(absl::Duration now);  // when it may go
   void RefreshView(Flight& flight);

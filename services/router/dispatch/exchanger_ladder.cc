@@ -59,10 +59,10 @@ absl::Status Exchanger::OnEvent(Flight& flight, ExchangeEvent& event, absl::Dura
       case Kind::kReply:
         return OnReply(flight, call, attempt, event, now);
       case Kind::kNack:
-        OnNack(flight, call, attempt, event.reply.trailer.reason, now);
+        OnNack(call, attempt, event.reply.trailer.reason, now);
         break;
       case Kind::kFailed:
-        OnFailed(flight, call, attempt, event.status, now);
+        OnFailed(call, attempt, event.status, now);
         break;
       case Kind::kPeerDown:
       case Kind::kPeerDraining:  // Acquire will say so
@@ -113,14 +113,20 @@ absl::Duration Exchanger::PayForRetry(absl::Duration now) {
 }
 
 void Exchanger::Requeue(FlightCall& call, ShardId failed, absl::Duration ready_at) {
-  if (!call.attempts.empty()) return;  // another one may still be answered
+  if (!call.attempts.empty()) {
+    // Another one may still be answered. If it is late, this was the help that was sent beside it.
+    for (Attempt& other : call.attempts) {
+      if (other.timed_out) other.late_at = std::min(other.late_at, ready_at);
+    }
+    return;
+  }
   call.state = FlightCall::State::kUnplaced;
   call.avoid = failed;
   call.ready_at = ready_at;
 }
 
-void Exchanger::OnNack(Flight& flight, FlightCall& call, const Attempt& attempt,
-                       wire::NackReason reason, absl::Duration now) {
+void Exchanger::OnNack(FlightCall& call, const Attempt& attempt, wire::NackReason reason,
+                       absl::Duration now) {
   Shard& shard = ShardOf(attempt.shard);
   shard.metrics.nacks[std::min(static_cast<size_t>(reason), kNackReasons - 1)].Increment();
   switch (reason) {
@@ -129,7 +135,7 @@ void Exchanger::OnNack(Flight& flight, FlightCall& call, const Attempt& attempt,
     case wire::NackReason::kDraining:
     case wire::NackReason::kRefused:
       // The placement was read before it changed: nobody's fault, and free.
-      call.bans.push_back({attempt.shard, flight.view->version});
+      call.bans.push_back({attempt.shard, attempt.view_version});
       return Requeue(call, attempt.shard, now);
     case wire::NackReason::kOverloaded:
       return Requeue(call, attempt.shard,
@@ -146,13 +152,13 @@ void Exchanger::OnNack(Flight& flight, FlightCall& call, const Attempt& attempt,
   Requeue(call, attempt.shard, PayForRetry(now));
 }
 
-void Exchanger::OnFailed(Flight& flight, FlightCall& call, const Attempt& attempt,
-                         const absl::Status& status, absl::Duration now) {
+void Exchanger::OnFailed(FlightCall& call, const Attempt& attempt, const absl::Status& status,
+                         absl::Duration now) {
   Shard& shard = ShardOf(attempt.shard);
   shard.metrics.failures.Increment();
   if (status.code() == absl::StatusCode::kUnavailable) {
     // The peer is gone, which happens once and is not paid for.
-    call.bans.push_back({attempt.shard, flight.view->version});
+    call.bans.push_back({attempt.shard, attempt.view_version});
     return Requeue(call, attempt.shard, now);
   }
   shard.health.OnFailure(attempt.posted, now);
@@ -233,12 +239,12 @@ void Exchanger::OnLate(Flight& flight, FlightCall& call, size_t attempt_index, a
     return Requeue(call, attempt.shard, now);
   }
   const ShardLink* link = flight.view->LinkOf(attempt.shard);
-  if (link == nullptr || link->peer != attempt.peer) {
+  if (link == nullptr || link->peer != attempt.peer || !PlanWholeAt(flight, call, attempt.shard)) {
     rooms_.exchange.Abandon(attempt.id);
     call.attempts.erase(call.attempts.begin() + static_cast<ptrdiff_t>(attempt_index));
     return Requeue(call, attempt.shard, now);
   }
-  if (!PostAttempt(flight, call, *link, call.plan, Kind::kRetry, now).ok()) {
+  if (!PostAttempt(flight, call, *link, whole_, Kind::kRetry, now).ok()) {
     FreeSlots(call, attempt_index, now);
   }
 }

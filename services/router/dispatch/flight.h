@@ -23,7 +23,8 @@ struct Attempt {
   PeerId peer{};
   ShardId shard{};
   absl::Duration posted;
-  absl::Duration late_at;  // infinite: nothing more is done about it
+  absl::Duration late_at;  // infinite: nothing more is done about it while others are on their way
+  uint64_t view_version = 0;  // it was posted by; its refusal says nothing about a newer one
   bool hedge = false;
   bool timed_out = false;
   bool retry_paid = false;  // from the budget, or by a pause
