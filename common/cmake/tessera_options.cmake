@@ -5,6 +5,10 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
+# What stands in PREFIX/share/tessera beside PREFIX/bin once installed.
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/share/tessera)
+file(CREATE_LINK ${PROJECT_SOURCE_DIR}/deploy/models ${PROJECT_BINARY_DIR}/share/tessera/models SYMBOLIC)
+
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()

@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/status.h"
 
 namespace tessera::cli {
 namespace {
@@ -132,15 +133,34 @@ ChildEnd ChildProcess::Stop(absl::Duration limit) {
   return *end_;
 }
 
-absl::StatusOr<std::string> SiblingProgram(const std::string& name) {
+namespace {
+
+absl::StatusOr<std::filesystem::path> ProgramFolder() {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return absl::NotFoundError(absl::StrCat("/proc/self/exe: ", error.message()));
-  std::string path = (self.parent_path() / name).string();
+  return self.parent_path();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SiblingProgram(const std::string& name) {
+  TESSERA_ASSIGN_OR_RETURN(const std::filesystem::path folder, ProgramFolder());
+  std::string path = (folder / name).string();
   if (access(path.c_str(), X_OK) != 0) {
     return absl::NotFoundError(absl::StrCat("the program ", path, ": ", std::strerror(errno)));
   }
   return path;
+}
+
+absl::StatusOr<std::string> SharedFolder(const std::string& name) {
+  TESSERA_ASSIGN_OR_RETURN(const std::filesystem::path folder, ProgramFolder());
+  const std::filesystem::path path = folder.parent_path() / "share/tessera" / name;
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) {
+    return absl::NotFoundError(absl::StrCat("there is no folder ", path.string()));
+  }
+  return path.string();
 }
 
 }  // namespace tessera::cli

@@ -68,4 +68,9 @@ class ChildProcess {
 // "/opt/tessera/bin/tessera-router". kNotFound names the path if nothing executable is there.
 absl::StatusOr<std::string> SiblingProgram(const std::string& name);
 
+// A folder that belongs to the running program: "models/tessera-demo" of /opt/tessera/bin/tessera
+// ->
+// "/opt/tessera/share/tessera/models/tessera-demo". kNotFound names the path if it is not there.
+absl::StatusOr<std::string> SharedFolder(const std::string& name);
+
 }  // namespace tessera::cli

@@ -10,6 +10,7 @@
 #include "common/concurrency/cpu_count.h"
 #include "common/rpc/stop_signals.h"
 #include "services/cli/flag_set.h"
+#include "services/cli/process/child_process.h"
 #include "services/cli/up/in_process_cluster.h"
 #include "services/cli/up/local_cluster.h"
 
@@ -25,7 +26,10 @@ struct UpOptions {
 
 void AddUpFlags(FlagSet& flags, UpOptions& options) {
   ClusterSettings& settings = options.cluster.settings;
-  flags.Add("model", &settings.model, "checkpoint folder (config.json and safetensors)");
+  flags.Add(
+      "model", &settings.model,
+      "checkpoint folder (config.json and safetensors); empty: the small model that comes with "
+      "the program");
   flags.Add("shards", &options.shards, "expert shards; auto: what the box bears");
   flags.Add("replicas", &options.wishes.replicas, "live copies of every expert");
   flags.Add("threads", &options.wishes.threads,
@@ -52,7 +56,16 @@ void AddUpFlags(FlagSet& flags, UpOptions& options) {
 
 absl::Status CheckOptions(UpOptions& options) {
   ClusterSettings& settings = options.cluster.settings;
-  if (settings.model.empty()) return absl::InvalidArgumentError("up needs --model=DIR");
+  if (settings.model.empty()) {
+    const absl::StatusOr<std::string> demo = SharedFolder("models/tessera-demo");
+    if (!demo.ok()) {
+      return absl::NotFoundError(
+          absl::StrCat("up without --model=DIR runs the model that comes with "
+                       "the program, but ",
+                       demo.status().message()));
+    }
+    settings.model = *demo;
+  }
   if (!std::filesystem::exists(settings.model + "/config.json")) {
     return absl::NotFoundError(
         absl::StrCat("--model=", settings.model, ": there is no config.json in that folder"));
@@ -127,7 +140,7 @@ absl::Status Up(UpOptions& options, const Streams& streams) {
 
 int RunUp(std::span<const std::string_view> args, const Streams& streams) {
   UpOptions options;
-  FlagSet flags("up --model=DIR",
+  FlagSet flags("up [--model=DIR]",
                 "Runs a whole cluster on this box until Ctrl-C: a router, expert shards, and the "
                 "gateway.");
   AddUpFlags(flags, options);

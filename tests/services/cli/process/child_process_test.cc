@@ -117,6 +117,15 @@ TEST(ChildProcessTest, ItDiesWithAParentThatIsKilled) {
   prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+TEST(SharedFolderTest, IsFoundBesideTheProgramsFolder) {
+  const auto models = SharedFolder("models");
+  ASSERT_TRUE(models.ok()) << models.status();
+  EXPECT_TRUE(models->ends_with("/share/tessera/models")) << *models;
+  const absl::Status none = SharedFolder("models/no-such").status();
+  EXPECT_EQ(none.code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(none.message().find("share/tessera/models/no-such"), std::string::npos) << none;
+}
+
 TEST(SiblingProgramTest, IsFoundBesideThisProgram) {
   const auto self = SiblingProgram("cli_process_test");
   ASSERT_TRUE(self.ok()) << self.status();
