@@ -1,7 +1,7 @@
 // Speed of the matrix products beside what the machine offers in the same run: a plain read loop
 // over memory and a loop of fused multiply-adds, both on all threads.
 //
-//   kernels_bench [--isa=auto] [--threads=0] [--seconds=0.3] [--only=SUBSTRING]
+//   kernels_bench [--isa=auto] [--threads=0] [--seconds=0.3] [--only=SUBSTRING] [--rows=N]
 //
 // A line is one case: GB/s of weights and GFLOP/s (two a weight and row), the median over passes
 // and in brackets the best; then the shares of the read loop and of the peak measured right after,
@@ -41,6 +41,7 @@ struct Options {
   std::string isa = "auto";
   std::string only;
   size_t threads = 0;
+  size_t rows = 0;  // only products of so many; 0: all
   double seconds = 0.3;
 };
 
@@ -51,6 +52,7 @@ Options ParseOptions(int argc, char** argv) {
     const std::string value = arg.substr(std::min(arg.size(), arg.find('=') + 1));
     if (arg.rfind("--isa=", 0) == 0) options.isa = value;
     if (arg.rfind("--only=", 0) == 0) options.only = value;
+    if (arg.rfind("--rows=", 0) == 0) options.rows = std::strtoul(value.c_str(), nullptr, 10);
     if (arg.rfind("--threads=", 0) == 0) options.threads = std::strtoul(value.c_str(), nullptr, 10);
     if (arg.rfind("--seconds=", 0) == 0) options.seconds = std::strtod(value.c_str(), nullptr);
   }
@@ -206,6 +208,7 @@ class Bench {
                              (layout == WeightLayout::kRows ? " rows " : " ") +
                              std::to_string(outputs) + "x" + std::to_string(inputs);
     if (name.find(options_.only) == std::string::npos) return;
+    if (options_.rows != 0 && rows != options_.rows) return;
     compute_.arithmetic = Arithmetic::kFast;
     const std::vector<BF16> values = RandomTensor(outputs * inputs);
     const TensorView tensor{.data = reinterpret_cast<const std::byte*>(values.data()),
@@ -242,6 +245,7 @@ class Bench {
                              std::to_string(experts) + " x " + std::to_string(d_model) + "/" +
                              std::to_string(width);
     if (name.find(options_.only) == std::string::npos) return;
+    if (options_.rows != 0 && rows != options_.rows) return;
     compute_.arithmetic = Arithmetic::kFast;
     const std::vector<BF16> values = RandomTensor(width * d_model);
     TensorView tensor{.data = reinterpret_cast<const std::byte*>(values.data()),
