@@ -37,3 +37,7 @@ elseif(TESSERA_SANITIZE STREQUAL "thread")
 elseif(TESSERA_SANITIZE)
   message(FATAL_ERROR "TESSERA_SANITIZE is '${TESSERA_SANITIZE}': use address or thread")
 endif()
+if(TESSERA_SANITIZE)
+  # gcc 12 sees uninitialised optionals in Boost's headers where a sanitizer has split their code.
+  target_compile_options(tessera_warnings INTERFACE -Wno-maybe-uninitialized)
+endif()
