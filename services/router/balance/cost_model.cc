@@ -1,0 +1,86 @@
+#include "services/router/balance/cost_model.h"
+
+#include <cmath>
+#include <optional>
+#include <utility>
+
+namespace tessera::router {
+namespace {
+
+constexpr size_t kAnswersMin = 64;
+constexpr size_t kTerms = 3;
+using Row = std::array<double, kTerms + 1>;
+
+// Gaussian elimination with pivoting of the terms in `used`; others are 0. Nothing: they do not
+// determine each other (the pivots fall below a millionth of what they began with).
+std::optional<std::array<double, kTerms>> Solve(
+    const std::array<std::array<double, kTerms>, kTerms>& products,
+    const std::array<double, kTerms>& with_time, const std::array<bool, kTerms>& used) {
+  std::array<Row, kTerms> rows = {};
+  for (size_t i = 0; i < kTerms; ++i) {
+    for (size_t j = 0; j < kTerms; ++j) {
+      rows[i][j] = used[i] && used[j] ? products[i][j] : static_cast<double>(i == j);
+    }
+    rows[i][kTerms] = used[i] ? with_time[i] : 0;
+  }
+  for (size_t column = 0; column < kTerms; ++column) {
+    const double scale = used[column] ? products[column][column] : 1;
+    size_t pivot = column;
+    for (size_t i = column + 1; i < kTerms; ++i) {
+      if (std::abs(rows[i][column]) > std::abs(rows[pivot][column])) pivot = i;
+    }
+    if (std::abs(rows[pivot][column]) <= 1e-6 * scale) return std::nullopt;
+    std::swap(rows[pivot], rows[column]);
+    for (size_t i = 0; i < kTerms; ++i) {
+      if (i == column) continue;
+      const double factor = rows[i][column] / rows[column][column];
+      for (size_t j = column; j <= kTerms; ++j) rows[i][j] -= factor * rows[column][j];
+    }
+  }
+  std::array<double, kTerms> solution;
+  for (size_t i = 0; i < kTerms; ++i) solution[i] = rows[i][kTerms] / rows[i][i];
+  return solution;
+}
+
+}  // namespace
+
+CostFit::CostFit(double window) : kept_(std::exp(-1.0 / window)) {}
+
+void CostFit::Observe(double experts, double pairs, double compute_us) {
+  const std::array<double, kTerms> terms = {1, experts, pairs};
+  absl::MutexLock lock(&mutex_);
+  for (size_t i = 0; i < kTerms; ++i) {
+    for (size_t j = 0; j < kTerms; ++j) {
+      moments_.products[i][j] = moments_.products[i][j] * kept_ + terms[i] * terms[j];
+    }
+    moments_.with_time[i] = moments_.with_time[i] * kept_ + terms[i] * compute_us;
+  }
+  ++count_;
+}
+
+CostModel CostFit::Fit() const {
+  Moments moments;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (count_ < kAnswersMin) return {};
+    moments = moments_;
+  }
+  // The fullest model whose coefficients are all positive; of two, the one that keeps touch_us.
+  constexpr std::array<std::array<bool, kTerms>, 6> kWays = {{{true, true, true},
+                                                              {false, true, true},
+                                                              {true, true, false},
+                                                              {true, false, true},
+                                                              {false, true, false},
+                                                              {false, false, true}}};
+  for (const auto& used : kWays) {
+    const auto solution = Solve(moments.products, moments.with_time, used);
+    if (!solution) continue;
+    bool positive = true;
+    for (size_t i = 0; i < kTerms; ++i) positive = positive && (!used[i] || (*solution)[i] > 0);
+    if (!positive) continue;
+    return {(*solution)[0], (*solution)[1], (*solution)[2], true};
+  }
+  return {};
+}
+
+}  // namespace tessera::router

@@ -1,0 +1,50 @@
+#pragma once
+
+// What a call costs a shard, learnt from the answers.
+//
+//   compute_us = call_us + touch_us * distinct experts + row_us * pairs
+//
+// An expert's weights are read once a call however many rows it gets, so at decode sizes touch_us
+// decides (alpha of the balancer), at prefill sizes row_us (beta).
+
+#include <array>
+#include <cstddef>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+
+namespace tessera::router {
+
+struct CostModel {
+  double call_us = 0;
+  // Before anything was measured: an expert's weights cost as much as four rows.
+  double touch_us = 4;
+  double row_us = 1;
+  bool fitted = false;
+};
+
+// Least squares over answers that fade: the last `window` weigh most. Coefficients below zero mean
+// nothing, so whichever would be is left out and the others are fitted without it. Thread-safe.
+class CostFit {
+ public:
+  explicit CostFit(double window = 10'000);
+
+  // One answer of a call that had the shard's batch to itself.
+  void Observe(double experts, double pairs, double compute_us);
+  // The default model until 64 answers with different numbers of experts or pairs are known.
+  CostModel Fit() const;
+
+ private:
+  // Weighted sums of products of (1, experts, pairs), and of those with compute_us.
+  struct Moments {
+    std::array<std::array<double, 3>, 3> products = {};
+    std::array<double, 3> with_time = {};
+  };
+  const double kept_;  // weight of the past after one more answer
+
+  mutable absl::Mutex mutex_;
+  Moments moments_ ABSL_GUARDED_BY(mutex_);
+  size_t count_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace tessera::router
