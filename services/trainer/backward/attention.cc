@@ -1,0 +1,203 @@
+#include "services/trainer/backward/attention.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "services/trainer/backward/gemm.h"
+
+namespace tessera::trainer {
+namespace {
+
+constexpr size_t kQueries = 48;  // of a block
+
+size_t RoundUp(size_t n) { return (n + kPanelCols - 1) / kPanelCols * kPanelCols; }
+// An odd number of cache lines, so that a column of scores spreads over the sets of the cache.
+size_t ScoreStride(size_t keys) { return RoundUp(keys) | kPanelCols; }
+
+// Queries [query, query + rows) of a document against keys [key, key + keys).
+struct Block {
+  size_t query;
+  size_t rows;
+  size_t key;  // a multiple of 16
+  size_t keys;
+  SoftmaxBand band;
+};
+
+Block BlockAt(const AttentionShape& shape, size_t tokens, size_t query) {
+  Block block = {.query = query, .rows = std::min(kQueries, tokens - query), .key = 0, .keys = 0};
+  if (shape.window > 0 && query + 1 > shape.window) {
+    block.key = (query + 1 - shape.window) / kPanelCols * kPanelCols;
+  }
+  block.keys = query + block.rows - block.key;
+  const auto offset = static_cast<ptrdiff_t>(query + 1) - static_cast<ptrdiff_t>(block.key);
+  block.band = {.rows = block.rows,
+                .cols = block.keys,
+                .stride = ScoreStride(block.keys),
+                .first = offset - static_cast<ptrdiff_t>(shape.window),
+                .last = offset,
+                .pinned = shape.window == 0};
+  return block;
+}
+
+// One document and one head of keys.
+template <typename T>
+class HeadPass {
+ public:
+  HeadPass(const AttentionShape& shape, size_t begin, size_t end, size_t head,
+           const AttentionInput<T>& in, const AttentionScratch<T>& scratch)
+      : shape_(shape),
+        begin_(begin),
+        tokens_(end - begin),
+        head_(head),
+        in_(in),
+        scratch_(scratch),
+        scale_(static_cast<T>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)))) {
+    const size_t d = shape.head_dim;
+    PackPanelsTransposed(Key(0), in.key.stride, d, tokens_, scratch.keys_transposed);
+    PackPanels(Value(0), in.value.stride, tokens_, d, scratch.values);
+  }
+
+  void Forward(size_t query_head, Strided<T> out, T* log_sums) {
+    const size_t d = shape_.head_dim;
+    std::array<T, kQueries> inverse;
+    for (size_t query = 0; query < tokens_; query += kQueries) {
+      const Block block = BlockAt(shape_, tokens_, query);
+      Scores(query_head, block);
+      SoftmaxForward(block.band, scale_, scratch_.scores, log_sums + begin_ + query,
+                     inverse.data());
+      T* to = out.row(begin_ + query) + query_head * d;
+      Gemm(block.rows, d, block.keys, Rows<T>(scratch_.scores, block.band.stride),
+           PanelRows(scratch_.values, block), to, out.stride, GemmMode::kSet);
+      for (size_t r = 0; r < block.rows; ++r, to += out.stride) Scale(d, inverse[r], to, to);
+    }
+  }
+
+  void PackBackward() {
+    const size_t d = shape_.head_dim;
+    PackPanels(Key(0), in_.key.stride, tokens_, d, scratch_.keys);
+    PackPanelsTransposed(Value(0), in_.value.stride, d, tokens_, scratch_.values_transposed);
+  }
+
+  void Backward(size_t query_head, Strided<const T> out, const T* log_sums, Strided<const T> dout,
+                const AttentionGradient<T>& gradient) {
+    const size_t d = shape_.head_dim, column = query_head * d;
+    std::array<T, kQueries> mean;
+    for (size_t query = 0; query < tokens_; query += kQueries) {
+      const Block block = BlockAt(shape_, tokens_, query);
+      const size_t row = begin_ + query, stride = block.band.stride;
+      Scores(query_head, block);
+      SoftmaxAgain(block.band, scale_, log_sums + row, scratch_.scores);
+      const T* up = dout.row(row) + column;
+      Gemm(block.rows, block.keys, d, Rows(up, dout.stride),
+           Columns(scratch_.values_transposed, block), scratch_.gradients, stride, GemmMode::kSet);
+      for (size_t r = 0; r < block.rows; ++r) {
+        mean[r] = Dot(d, up + r * dout.stride, out.row(row + r) + column);
+      }
+      const size_t key = begin_ + block.key;
+      Gemm(block.keys, d, block.rows, Transposed<T>(scratch_.scores, stride),
+           RightRows(up, dout.stride), gradient.value.row(key) + head_ * d, gradient.value.stride,
+           GemmMode::kAdd);
+      SoftmaxBackward(block.band, scale_, scratch_.scores, mean.data(), scratch_.gradients);
+      Gemm(block.rows, d, block.keys, Rows<T>(scratch_.gradients, stride),
+           PanelRows(scratch_.keys, block), gradient.query.row(row) + column, gradient.query.stride,
+           GemmMode::kSet);
+      Gemm(block.keys, d, block.rows, Transposed<T>(scratch_.gradients, stride),
+           RightRows(in_.query.row(row) + column, in_.query.stride),
+           gradient.key.row(key) + head_ * d, gradient.key.stride, GemmMode::kAdd);
+    }
+  }
+
+ private:
+  const T* Key(size_t token) const { return in_.key.row(begin_ + token) + head_ * shape_.head_dim; }
+  const T* Value(size_t token) const {
+    return in_.value.row(begin_ + token) + head_ * shape_.head_dim;
+  }
+  // Columns [block.key, ..) of a matrix [head_dim, tokens] in panels.
+  GemmRight<T> Columns(const T* panels, const Block& block) const {
+    return Panels(panels + block.key * shape_.head_dim, shape_.head_dim);
+  }
+  // Rows [block.key, ..) of a matrix [tokens, head_dim] in panels.
+  GemmRight<T> PanelRows(const T* panels, const Block& block) const {
+    return Panels(panels + block.key * kPanelCols, tokens_);
+  }
+  void Scores(size_t query_head, const Block& block) {
+    const size_t d = shape_.head_dim;
+    Gemm(block.rows, block.keys, d,
+         Rows(in_.query.row(begin_ + block.query) + query_head * d, in_.query.stride),
+         Columns(scratch_.keys_transposed, block), scratch_.scores, block.band.stride,
+         GemmMode::kSet);
+  }
+
+  const AttentionShape& shape_;
+  const size_t begin_;
+  const size_t tokens_;
+  const size_t head_;
+  const AttentionInput<T>& in_;
+  const AttentionScratch<T>& scratch_;
+  const T scale_;
+};
+
+}  // namespace
+
+template <typename T>
+void AttentionScratch<T>::Take(Slab<T>& slab, const AttentionShape& shape, size_t tokens_max) {
+  scores = slab.Take(kQueries * ScoreStride(tokens_max));
+  gradients = slab.Take(kQueries * ScoreStride(tokens_max));
+  keys = slab.Take(PanelSize(tokens_max, shape.head_dim));
+  keys_transposed = slab.Take(PanelSize(shape.head_dim, tokens_max));
+  values = slab.Take(PanelSize(tokens_max, shape.head_dim));
+  values_transposed = slab.Take(PanelSize(shape.head_dim, tokens_max));
+}
+
+template <typename T>
+void AttentionForward(const AttentionShape& shape, std::span<const uint32_t> documents,
+                      const AttentionInput<T>& in, Strided<T> out, T* log_sums,
+                      const AttentionScratch<T>& scratch) {
+  const size_t tokens = documents.back(), group = shape.query_heads / shape.kv_heads;
+  for (size_t i = 0; i + 1 < documents.size(); ++i) {
+    for (size_t head = 0; head < shape.kv_heads; ++head) {
+      HeadPass<T> pass(shape, documents[i], documents[i + 1], head, in, scratch);
+      for (size_t q = head * group; q < (head + 1) * group; ++q) {
+        pass.Forward(q, out, log_sums + q * tokens);
+      }
+    }
+  }
+}
+
+template <typename T>
+void AttentionBackward(const AttentionShape& shape, std::span<const uint32_t> documents,
+                       const AttentionInput<T>& in, Strided<const T> out, const T* log_sums,
+                       Strided<const T> dout, const AttentionGradient<T>& gradient,
+                       const AttentionScratch<T>& scratch) {
+  const size_t tokens = documents.back(), group = shape.query_heads / shape.kv_heads;
+  const size_t kv_width = shape.kv_heads * shape.head_dim;
+  for (size_t t = 0; t < tokens; ++t) {
+    std::fill_n(gradient.key.row(t), kv_width, T{0});
+    std::fill_n(gradient.value.row(t), kv_width, T{0});
+  }
+  for (size_t i = 0; i + 1 < documents.size(); ++i) {
+    for (size_t head = 0; head < shape.kv_heads; ++head) {
+      HeadPass<T> pass(shape, documents[i], documents[i + 1], head, in, scratch);
+      pass.PackBackward();
+      for (size_t q = head * group; q < (head + 1) * group; ++q) {
+        pass.Backward(q, out, log_sums + q * tokens, dout, gradient);
+      }
+    }
+  }
+}
+
+#define TESSERA_INSTANTIATE(T)                                                             \
+  template struct AttentionScratch<T>;                                                     \
+  template void AttentionForward<T>(const AttentionShape&, std::span<const uint32_t>,      \
+                                    const AttentionInput<T>&, Strided<T>, T*,              \
+                                    const AttentionScratch<T>&);                           \
+  template void AttentionBackward<T>(const AttentionShape&, std::span<const uint32_t>,     \
+                                     const AttentionInput<T>&, Strided<const T>, const T*, \
+                                     Strided<const T>, const AttentionGradient<T>&,        \
+                                     const AttentionScratch<T>&);
+TESSERA_INSTANTIATE(float)
+TESSERA_INSTANTIATE(double)
+#undef TESSERA_INSTANTIATE
+
+}  // namespace tessera::trainer

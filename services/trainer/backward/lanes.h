@@ -1,0 +1,69 @@
+#pragma once
+
+// One number of any type behind the same words as eight floats (lanes_avx2.h), so that a kernel is
+// written once and what the gradient check tests in float64 is what runs in float32.
+// Internal to this room.
+
+#include <cmath>
+#include <cstddef>
+
+namespace tessera::trainer {
+namespace {
+
+template <typename Number>
+struct PlainLane {
+  using T = Number;
+  using V = Number;
+  static constexpr size_t kWidth = 1;
+  static V Load(const T* p) { return *p; }
+  static void Store(T* p, V v) { *p = v; }
+  static V Fill(T v) { return v; }
+  static V Add(V a, V b) { return a + b; }
+  static V Sub(V a, V b) { return a - b; }
+  static V Mul(V a, V b) { return a * b; }
+  static V MulAdd(V a, V b, V c) { return a * b + c; }
+  static V Max(V a, V b) { return a > b ? a : b; }
+  static V Exp(V a) { return std::exp(a); }
+  static V Sigmoid(V a) { return 1 / (1 + std::exp(-a)); }
+  static T Sum(V a) { return a; }
+  static T Largest(V a) { return a; }
+};
+
+// Calls body(lane, i) for consecutive pieces of [0, n): whole lanes of L, then single numbers.
+template <class L, typename Body>
+inline void ForLanes(size_t n, Body body) {
+  size_t i = 0;
+  for (; i + L::kWidth <= n; i += L::kWidth) body(L(), i);
+  if constexpr (L::kWidth > 1) {
+    for (; i < n; ++i) body(PlainLane<typename L::T>(), i);
+  }
+}
+
+// Sum of term(lane, i) over [0, n).
+template <class L, typename Term>
+inline typename L::T SumLanes(size_t n, Term term) {
+  typename L::V sum = L::Fill(0);
+  size_t i = 0;
+  for (; i + L::kWidth <= n; i += L::kWidth) sum = L::Add(sum, term(L(), i));
+  typename L::T total = L::Sum(sum);
+  if constexpr (L::kWidth > 1) {
+    for (; i < n; ++i) total += term(PlainLane<typename L::T>(), i);
+  }
+  return total;
+}
+
+template <class L>
+inline typename L::T LargestOf(const typename L::T* x, size_t n) {  // n > 0
+  typename L::T largest = x[0];
+  size_t i = 0;
+  if (n >= L::kWidth) {
+    typename L::V most = L::Load(x);
+    for (i = L::kWidth; i + L::kWidth <= n; i += L::kWidth) most = L::Max(most, L::Load(x + i));
+    largest = L::Largest(most);
+  }
+  for (; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+}  // namespace
+}  // namespace tessera::trainer

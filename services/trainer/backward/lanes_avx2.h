@@ -1,0 +1,33 @@
+#pragma once
+
+// Eight floats (see lanes.h). Only for the *_avx2.cc files of the trainer.
+
+#include <immintrin.h>
+
+#include <cstddef>
+
+#include "common/kernels/vector_math_avx2.h"
+
+namespace tessera::trainer {
+namespace {
+
+struct FloatLanes {
+  using T = float;
+  using V = __m256;
+  static constexpr size_t kWidth = 8;
+  static V Load(const T* p) { return _mm256_loadu_ps(p); }
+  static void Store(T* p, V v) { _mm256_storeu_ps(p, v); }
+  static V Fill(T v) { return _mm256_set1_ps(v); }
+  static V Add(V a, V b) { return _mm256_add_ps(a, b); }
+  static V Sub(V a, V b) { return _mm256_sub_ps(a, b); }
+  static V Mul(V a, V b) { return _mm256_mul_ps(a, b); }
+  static V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static V Max(V a, V b) { return _mm256_max_ps(a, b); }
+  static V Exp(V a) { return kernels::Exp(a); }
+  static V Sigmoid(V a) { return kernels::Sigmoid(a); }
+  static T Sum(V a) { return kernels::HorizontalSum(a); }
+  static T Largest(V a) { return kernels::HorizontalMax(a); }
+};
+
+}  // namespace
+}  // namespace tessera::trainer

@@ -1,0 +1,92 @@
+#include "services/trainer/backward/gemm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "common/base/random.h"
+
+namespace tessera::trainer {
+namespace {
+
+std::vector<float> Numbers(size_t n, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> x(n);
+  for (float& value : x) value = static_cast<float>(random.Uniform() - 0.5);
+  return x;
+}
+
+struct Shape {
+  size_t m, n, k;
+};
+
+// Every way in which operands may lie, against float64.
+void ExpectRight(const Shape& s, bool a_transposed, bool b_panels, GemmMode mode) {
+  const size_t a_stride = (a_transposed ? s.m : s.k) + 3, b_stride = s.n + 5, c_stride = s.n + 2;
+  const std::vector<float> a = Numbers((a_transposed ? s.k : s.m) * a_stride, 1);
+  const std::vector<float> b = Numbers(s.k * b_stride, 2);
+  std::vector<float> c = Numbers(s.m * c_stride, 3);
+  const std::vector<float> before = c;
+  std::vector<float> panels(PanelSize(s.k, s.n));
+  PackPanels(b.data(), b_stride, s.k, s.n, panels.data());
+  Gemm(s.m, s.n, s.k, a_transposed ? Transposed(a.data(), a_stride) : Rows(a.data(), a_stride),
+       b_panels ? Panels<float>(panels.data(), s.k) : RightRows(b.data(), b_stride), c.data(),
+       c_stride, mode);
+  for (size_t i = 0; i < s.m; ++i) {
+    for (size_t j = 0; j < c_stride; ++j) {
+      const size_t at = i * c_stride + j;
+      if (j >= s.n) {
+        ASSERT_EQ(c[at], before[at]) << "beyond the columns of C";
+        continue;
+      }
+      double sum = mode == GemmMode::kAdd ? before[at] : 0.0;
+      for (size_t l = 0; l < s.k; ++l) {
+        const float left = a_transposed ? a[l * a_stride + i] : a[i * a_stride + l];
+        sum += static_cast<double>(left) * b[l * b_stride + j];
+      }
+      ASSERT_NEAR(c[at], sum, 1e-5 * std::sqrt(static_cast<double>(s.k) + 1)) << i << ", " << j;
+    }
+  }
+}
+
+TEST(GemmTest, EveryLayoutAndRemainder) {
+  for (const Shape& shape : {Shape{6, 16, 8}, Shape{1, 1, 1}, Shape{7, 17, 50}, Shape{100, 40, 33},
+                             Shape{97, 130, 300}, Shape{16, 32, 128}, Shape{5, 3, 513}}) {
+    for (const bool a_transposed : {false, true}) {
+      for (const bool b_panels : {false, true}) {
+        for (const GemmMode mode : {GemmMode::kSet, GemmMode::kAdd}) {
+          SCOPED_TRACE(testing::Message() << shape.m << " " << shape.n << " " << shape.k << " "
+                                          << a_transposed << b_panels);
+          ExpectRight(shape, a_transposed, b_panels, mode);
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmTest, NothingToAddSetsZero) {
+  std::vector<float> c(12, 1.0f);
+  const float unused = 0;
+  Gemm(3, 4, 0, Rows(&unused, 0), RightRows(&unused, 4), c.data(), 4, GemmMode::kSet);
+  EXPECT_EQ(c, std::vector<float>(12, 0.0f));
+}
+
+TEST(GemmTest, PanelsOfTheTransposeAreThoseOfTheMatrix) {
+  for (const size_t rows : {8, 21, 128}) {
+    for (const size_t cols : {16, 5, 48, 70}) {
+      const std::vector<float> x = Numbers(rows * cols, 4);
+      std::vector<float> turned(rows * cols);
+      for (size_t r = 0; r < rows; ++r) {
+        for (size_t j = 0; j < cols; ++j) turned[j * rows + r] = x[r * cols + j];
+      }
+      std::vector<float> panels(PanelSize(rows, cols)), from_turned(PanelSize(rows, cols), -1.0f);
+      PackPanels(x.data(), cols, rows, cols, panels.data());
+      PackPanelsTransposed(turned.data(), rows, rows, cols, from_turned.data());
+      EXPECT_EQ(panels, from_turned);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::trainer
