@@ -83,9 +83,13 @@ function ours() {
 }
 
 const file = process.env.TESSERA_OPENAPI_FILE ?? "";
-const isOfficial = file !== "" && existsSync(file);
+export const isOfficial = file !== "" && existsSync(file);
 const ajv = new Ajv({ strict: false, validateFormats: false, logger: false });
 ajv.addSchema({ $id: "openai", components: { schemas: isOfficial ? official(file) : ours() } });
+
+export function validatorOf(name) {
+  return ajv.getSchema(`openai#/components/schemas/${name}`);
+}
 
 const replies = {
   "/v1/chat/completions": ["CreateChatCompletionResponse", "CreateChatCompletionStreamResponse"],
@@ -140,7 +144,7 @@ export class SchemaWatch {
   }
   validate(name, value) {
     this.counts[name] = (this.counts[name] ?? 0) + 1;
-    const holds = ajv.getSchema(`openai#/components/schemas/${name}`);
+    const holds = validatorOf(name);
     if (!holds(value)) this.failures.push({ name, value, errors: holds.errors.slice(0, 4) });
   }
   async check(atLeast) {
