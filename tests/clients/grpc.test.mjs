@@ -13,6 +13,8 @@ import { startCluster, startEchoGateway } from "./programs.mjs";
 const protos = path.join(process.env.TESSERA_SOURCES, "protos");
 const definition = loader.loadSync("tessera/v1/inference.proto", { includeDirs: [protos], keepCase: true, longs: Number, defaults: true });
 const { Inference } = grpc.loadPackageDefinition(definition).tessera.v1;
+const { GRPCInferenceService } = grpc.loadPackageDefinition(
+  loader.loadSync("inference/grpc_service.proto", { includeDirs: [protos], keepCase: true, longs: Number, defaults: true, oneofs: true })).inference;
 const health = grpc.loadPackageDefinition(loader.fromJSON({
   nested: { grpc: { nested: { health: { nested: { v1: { nested: {
     HealthCheckRequest: { fields: { service: { type: "string", id: 1 } } },
@@ -75,6 +77,38 @@ test("texts, tokens, models", async () => {
   assert.deepEqual(models.map((model) => [model.id, model.context_max]), [["tiny", 512]]);
 });
 
+test("a model without a name is the one that is served, as over REST", async () => {
+  const [message] = await collect(inference.Complete({ prompt: "a", options: { max_tokens: 1, temperature: 0 } }));
+  assert.equal(message.finish_reason === "" || message.finish_reason === "length", true);
+  assert.deepEqual((await ask(inference, "Tokenize", { text: "ab" })).token_ids, [113, 114]);
+});
+
+test("KServe's six calls", async () => {
+  const kserve = new GRPCInferenceService(cluster.grpc, grpc.credentials.createInsecure());
+  assert.equal((await ask(kserve, "ServerLive", {})).live, true);
+  assert.equal((await ask(kserve, "ServerReady", {})).ready, true);
+  assert.equal((await ask(kserve, "ModelReady", { name: "tiny" })).ready, true);
+  await assert.rejects(ask(kserve, "ModelReady", { name: "other" }), { code: grpc.status.NOT_FOUND });
+  assert.equal((await ask(kserve, "ServerMetadata", {})).name, "tessera");
+  const metadata = await ask(kserve, "ModelMetadata", { name: "tiny" });
+  assert.equal(metadata.name, "tiny");
+  assert.ok(metadata.inputs.some(({ name, datatype }) => name === "text_input" && datatype === "BYTES"));
+  assert.ok(metadata.outputs.some(({ name, datatype }) => name === "text_output" && datatype === "BYTES"));
+  const reply = await ask(kserve, "ModelInfer", { model_name: "tiny", id: "mine", inputs: [
+    { name: "text_input", datatype: "BYTES", shape: [1], contents: { bytes_contents: [Buffer.from("abc")] } },
+    { name: "max_tokens", datatype: "INT32", shape: [1], contents: { int_contents: [6] } },
+    { name: "temperature", datatype: "FP32", shape: [1], contents: { fp32_contents: [0] } }] });
+  assert.equal(reply.id, "mine");
+  const output = reply.outputs.findIndex(({ name }) => name === "text_output");
+  const bytes = reply.outputs[output].contents?.bytes_contents?.[0] ?? reply.raw_output_contents[output].subarray(4);
+  const rest = await fetch(`${cluster.url}/v1/completions`, {
+    method: "POST", headers: { "content-type": "application/json" },
+    body: JSON.stringify({ prompt: "abc", max_tokens: 6, temperature: 0 }) });
+  assert.equal(bytes.toString(), (await rest.json()).choices[0].text);
+  await assert.rejects(ask(kserve, "ModelInfer", { model_name: "tiny", inputs: [] }), { code: grpc.status.INVALID_ARGUMENT });
+  kserve.close();
+});
+
 test("errors have their codes", async () => {
   const options = { max_tokens: 4 };
   const chat = (request) => collect(inference.Chat(request));
@@ -116,7 +150,7 @@ test("Abort ends a call by its id", async () => {
 test("health", async () => {
   const client = new health.Health(cluster.grpc, grpc.credentials.createInsecure());
   const serving = 1;
-  for (const service of ["", "tessera.v1.Inference"]) {
+  for (const service of ["", "tessera.v1.Inference", "inference.GRPCInferenceService"]) {
     assert.equal((await ask(client, "Check", { service })).status, serving, service);
   }
   await assert.rejects(ask(client, "Check", { service: "nobody" }), { code: grpc.status.NOT_FOUND });
@@ -127,8 +161,13 @@ test("buf curl lists the methods and calls one", async () => {
   const buf = (...words) => promisify(execFile)(process.execPath, [
     path.join("node_modules", "@bufbuild", "buf", "bin", "buf"), "curl", "--http2-prior-knowledge", "--protocol", "grpc", ...words]);
   const { stdout: methods } = await buf("--list-methods", `http://${cluster.grpc}`);
-  for (const method of ["Chat", "Complete", "GenerateTokens", "Tokenize", "ListModels", "Abort"]) {
-    assert.ok(methods.includes(`tessera.v1.Inference/${method}`), methods);
+  const expected = {
+    "tessera.v1.Inference": ["Chat", "Complete", "GenerateTokens", "Tokenize", "ListModels", "Abort"],
+    "inference.GRPCInferenceService": ["ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"],
+    "grpc.health.v1.Health": ["Check", "Watch"],
+  };
+  for (const [service, names] of Object.entries(expected)) {
+    for (const name of names) assert.ok(methods.split("\n").includes(`${service}/${name}`), methods);
   }
   const { stdout: reply } = await buf("-d", '{"model":"tiny","text":"ab"}', `http://${cluster.grpc}/tessera.v1.Inference/Tokenize`);
   assert.deepEqual(JSON.parse(reply), { tokenIds: [113, 114] });

@@ -2,12 +2,10 @@
 
 #include <grpcpp/server_context.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "services/gateway/api/api_error.h"
 #include "services/gateway/http/http_types.h"
 
 namespace tessera::gateway {
@@ -33,12 +31,6 @@ absl::Status CallGate::Identify(const grpc::CallbackServerContext& context, Rout
   return CheckAccess(route, true, !secret.empty(), found);
 }
 
-absl::Status CallGate::CheckModelName(const std::string& name, const ApiKey* key) const {
-  const auto& names = rooms_.model_names;
-  if (std::find(names.begin(), names.end(), name) == names.end()) return ModelNotFound(name);
-  return CheckModel(key, name);
-}
-
 absl::StatusOr<PreparedRequest> CallGate::Read(const grpc::CallbackServerContext& context,
                                                ApiDialect dialect, const std::string& body,
                                                std::shared_ptr<const ApiKey>& key) const {
@@ -46,7 +38,7 @@ absl::StatusOr<PreparedRequest> CallGate::Read(const grpc::CallbackServerContext
   if (draining_) return absl::UnavailableError("the server is shutting down");
   TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
                            ReadGenerationRequest(dialect, body, rooms_.limits));
-  TESSERA_RETURN_IF_ERROR(CheckModelName(request.model, key.get()));
+  TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(request.model, key.get()));
   const absl::Duration left = absl::FromChrono(context.deadline()) - rooms_.sessions.clock.Now();
   if (left < request.timeout.value_or(absl::InfiniteDuration())) request.timeout = left;
   return Prepare(std::move(request), rooms_.sessions.model,

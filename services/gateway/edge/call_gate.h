@@ -37,8 +37,10 @@ class CallGate {
   // The key of a call's metadata; stays null without a key file. Errors are those of CheckAccess.
   absl::Status Identify(const grpc::CallbackServerContext& context, RouteClass route,
                         std::shared_ptr<const ApiKey>& key) const;
-  // kNotFound; kPermissionDenied.
-  absl::Status CheckModelName(const std::string& name, const ApiKey* key) const;
+  // As tessera::gateway::ResolveModel.
+  absl::StatusOr<std::string> ResolveModel(const std::string& name, const ApiKey* key) const {
+    return gateway::ResolveModel(rooms_.model_names, key, name);
+  }
   // Identify, the body as of `dialect`, its model, and Prepare; the call's deadline counts as the
   // request's. Errors are theirs; kUnavailable after Drain.
   absl::StatusOr<PreparedRequest> Read(const grpc::CallbackServerContext& context,

@@ -9,7 +9,7 @@
 #include "common/base/status.h"
 #include "common/rpc/rpc_status.h"
 #include "services/gateway/edge/request_json.h"
-#include "services/gateway/edge/task_thread.h"
+#include "services/gateway/edge/session_call.h"
 #include "services/gateway/keys/access.h"
 #include "tessera/v1/inference.grpc.pb.h"
 
@@ -18,27 +18,13 @@ namespace {
 
 constexpr size_t kMessagesWaitingMax = 1 << 16;  // of a client that does not read; then it is cut
 
-// One streaming call. Session calls come on the task thread, reactions on gRPC's.
+// One streaming call.
 class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply>,
-                             public SessionSink,
-                             public std::enable_shared_from_this<GenerationCall> {
+                             public SessionCall {
  public:
-  explicit GenerationCall(TaskThread& tasks) : tasks_(tasks) {}
+  explicit GenerationCall(TaskThread& tasks) : SessionCall(tasks) {}
 
-  // The call keeps itself alive until gRPC is done with it.
-  void Hold() { self_ = shared_from_this(); }
-  void StartSession(const SessionRooms& rooms, PreparedRequest prepared,
-                    std::shared_ptr<const ApiKey> key, const std::string& request_id) {
-    session_ = std::make_shared<GenerationSession>(
-        rooms, std::move(prepared), std::move(key), request_id, rooms.clock.Elapsed(),
-        [&tasks = tasks_](std::function<void()> task) { tasks.Post(std::move(task)); }, *this);
-    tasks_.Post([self = shared_from_this()] {
-      const absl::Status started =
-          self->is_done() ? absl::CancelledError("the client left") : self->session_->Start();
-      if (!started.ok()) self->End(started);
-    });
-  }
-  void End(const absl::Status& status) {
+  void End(const absl::Status& status) override {
     absl::MutexLock lock(&mutex_);
     if (ended_) return;
     ended_ = true;
@@ -49,15 +35,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
       Finish(ToGrpc(status_));
     }
   }
-  // From any thread.
-  void Abort(AbortCause cause, const absl::Status& status) {
-    tasks_.Post([self = shared_from_this(), cause, status] {
-      if (self->session_ != nullptr) self->session_->Abort(cause);
-      self->End(status);
-    });
-  }
 
-  void OnBegin(uint32_t, const PromptReport&, const Usage&) override {}
   void OnStep(uint32_t choice, const ChoiceStep& step, const Usage&) override {
     v1::GenerationReply reply;
     reply.set_choice(choice);
@@ -81,7 +59,6 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
     Send(std::move(reply));
     End(absl::OkStatus());
   }
-  void OnError(const absl::Status& status) override { End(status); }
 
   void OnWriteDone(bool ok) override {
     absl::MutexLock lock(&mutex_);
@@ -95,12 +72,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
     }
   }
   void OnCancel() override { Abort(AbortCause::kClient, absl::CancelledError("cancelled")); }
-  void OnDone() override {
-    // The session lives on the task thread and ends there.
-    tasks_.Post([self = std::move(self_)] {
-      if (self->session_ != nullptr) self->session_->Abort(AbortCause::kClient);
-    });
-  }
+  void OnDone() override { Release(); }
 
  private:
   static void Add(const OutputEvent& event, v1::GenerationReply& reply) {
@@ -122,7 +94,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
       }
     }
   }
-  bool is_done() {
+  bool has_ended() override {
     absl::MutexLock lock(&mutex_);
     return ended_;
   }
@@ -139,9 +111,6 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
     Abort(AbortCause::kClient, absl::ResourceExhaustedError("the client reads too slowly"));
   }
 
-  TaskThread& tasks_;
-  std::shared_ptr<GenerationCall> self_;
-  std::shared_ptr<GenerationSession> session_;  // set before the call is known to others
   absl::Mutex mutex_;
   std::deque<v1::GenerationReply> outgoing_ ABSL_GUARDED_BY(mutex_);  // the front is being written
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
@@ -189,28 +158,16 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
                                   const v1::AbortRequest* request, v1::AbortReply* reply) override {
     std::shared_ptr<const ApiKey> key;
     const absl::Status known = gate_.Identify(*context, RouteClass::kModel, key);
-    if (known.ok()) reply->set_aborted(AbortCalls(request->request_id(), key.get()));
+    if (known.ok()) reply->set_aborted(running_.Abort(request->request_id(), NameOf(key.get())));
     return Finished(context, known);
   }
 
   void Drain() { gate_.Drain(); }
-  void EndCalls() {
-    absl::MutexLock lock(&mutex_);
-    for (const Running& running : running_) {
-      if (const auto call = running.call.lock()) {
-        call->Abort(AbortCause::kInternal, absl::UnavailableError("the server is shutting down"));
-      }
-    }
-  }
+  void EndCalls() { running_.EndAll(); }
   void Stop() { tasks_.Stop(); }
 
  private:
-  struct Running {
-    std::string request_id;
-    std::string key;
-    std::weak_ptr<GenerationCall> call;
-  };
-
+  static std::string NameOf(const ApiKey* key) { return key == nullptr ? "" : key->name; }
   static grpc::ServerUnaryReactor* Finished(grpc::CallbackServerContext* context,
                                             const absl::Status& status) {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -229,36 +186,16 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
       return call.get();
     }
     const std::string id = gate_.RequestIdOf(*context);
-    {
-      absl::MutexLock lock(&mutex_);
-      std::erase_if(running_, [](const Running& running) { return running.call.expired(); });
-      running_.push_back({id, key == nullptr ? "" : key->name, call});
-    }
-    call->StartSession(gate_.rooms().sessions, *std::move(prepared), std::move(key), id);
+    call->StartSession(gate_.rooms().sessions, *std::move(prepared), key, id);
+    running_.Add(call, id, NameOf(key.get()));
     return call.get();
-  }
-
-  uint32_t AbortCalls(const std::string& request_id, const ApiKey* key) {
-    uint32_t count = 0;
-    absl::MutexLock lock(&mutex_);
-    std::erase_if(running_, [&](const Running& running) {
-      if (running.request_id != request_id || running.key != (key == nullptr ? "" : key->name)) {
-        return false;
-      }
-      if (const auto call = running.call.lock()) {
-        ++count;
-        call->Abort(AbortCause::kClient, absl::CancelledError("aborted on request"));
-      }
-      return true;
-    });
-    return count;
   }
 
   absl::Status TokenizeText(const grpc::CallbackServerContext& context,
                             const v1::TokenizeRequest& request, v1::TokenizeReply& reply) const {
     std::shared_ptr<const ApiKey> key;
     TESSERA_RETURN_IF_ERROR(gate_.Identify(context, RouteClass::kModel, key));
-    TESSERA_RETURN_IF_ERROR(gate_.CheckModelName(request.model(), key.get()));
+    TESSERA_RETURN_IF_ERROR(gate_.ResolveModel(request.model(), key.get()).status());
     TESSERA_ASSIGN_OR_RETURN(
         const std::vector<TokenId> ids,
         gate_.rooms().sessions.model.EncodeText(request.text(), request.add_special_tokens()));
@@ -267,8 +204,7 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
   }
 
   CallGate gate_;
-  absl::Mutex mutex_;
-  std::vector<Running> running_ ABSL_GUARDED_BY(mutex_);
+  CallList running_;
   TaskThread tasks_;  // last: it runs what the others hold
 };
 

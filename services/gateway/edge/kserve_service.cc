@@ -11,51 +11,31 @@
 #include "common/rpc/rpc_status.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "services/gateway/edge/infer_tensors.h"
-#include "services/gateway/edge/task_thread.h"
+#include "services/gateway/edge/session_call.h"
 
 namespace tessera::gateway {
 namespace {
 
 constexpr const char* kVersion = "1";  // a served name has one version
 
-// One ModelInfer. Session calls come on the task thread, reactions on gRPC's.
-class InferCall final : public grpc::ServerUnaryReactor,
-                        public SessionSink,
-                        public std::enable_shared_from_this<InferCall> {
+// One ModelInfer.
+class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
  public:
   // `reply` is gRPC's: it lives until the call has ended.
   InferCall(TaskThread& tasks, inference::ModelInferResponse& reply)
-      : tasks_(tasks), reply_(reply) {}
+      : SessionCall(tasks), reply_(reply) {}
 
-  // The call keeps itself alive until gRPC is done with it.
-  void Hold() { self_ = shared_from_this(); }
-  void StartSession(const SessionRooms& rooms, InferRequest asked, PreparedRequest prepared,
-                    std::shared_ptr<const ApiKey> key, const std::string& request_id) {
+  // Before StartSession.
+  void Expect(InferRequest asked, uint32_t choice_count) {
     asked_ = std::move(asked);
-    choices_.resize(prepared.choice_count());
-    session_ = std::make_shared<GenerationSession>(
-        rooms, std::move(prepared), std::move(key), request_id, rooms.clock.Elapsed(),
-        [&tasks = tasks_](std::function<void()> task) { tasks.Post(std::move(task)); }, *this);
-    tasks_.Post([self = shared_from_this()] {
-      const absl::Status started =
-          self->has_ended() ? absl::CancelledError("the client left") : self->session_->Start();
-      if (!started.ok()) self->End(started);
-    });
+    choices_.resize(choice_count);
   }
-  void End(const absl::Status& status) {
+  void End(const absl::Status& status) override {
     absl::MutexLock lock(&mutex_);
     if (std::exchange(ended_, true)) return;
     Finish(ToGrpc(status));
   }
-  // From any thread.
-  void Abort(AbortCause cause, const absl::Status& status) {
-    tasks_.Post([self = shared_from_this(), cause, status] {
-      if (self->session_ != nullptr) self->session_->Abort(cause);
-      self->End(status);
-    });
-  }
 
-  void OnBegin(uint32_t, const PromptReport&, const Usage&) override {}
   void OnStep(uint32_t choice, const ChoiceStep& step, const Usage&) override {
     for (const OutputEvent& event : step.events) choices_[choice].text += event.text;
   }
@@ -68,27 +48,17 @@ class InferCall final : public grpc::ServerUnaryReactor,
     WriteInferReply(asked_, choices_, usage, reply_);
     Finish(grpc::Status::OK);
   }
-  void OnError(const absl::Status& status) override { End(status); }
 
   void OnCancel() override { Abort(AbortCause::kClient, absl::CancelledError("cancelled")); }
-  void OnDone() override {
-    // The session lives on the task thread and ends there.
-    tasks_.Post([self = std::move(self_)] {
-      if (self->session_ != nullptr) self->session_->Abort(AbortCause::kClient);
-    });
-  }
+  void OnDone() override { Release(); }
 
  private:
-  bool has_ended() {
+  bool has_ended() override {
     absl::MutexLock lock(&mutex_);
     return ended_;
   }
 
-  TaskThread& tasks_;
-  std::shared_ptr<InferCall> self_;
-  // Set before the session starts.
-  std::shared_ptr<GenerationSession> session_;
-  InferRequest asked_;
+  InferRequest asked_;                // set before the session starts
   std::vector<InferChoice> choices_;  // the task thread's
   absl::Mutex mutex_;
   inference::ModelInferResponse& reply_;  // until ended_
@@ -115,9 +85,9 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
   }
   Reactor* ModelReady(Context* context, const inference::ModelReadyRequest* request,
                       inference::ModelReadyResponse* reply) override {
-    const absl::Status known = CheckModel(*context, request->name(), request->version());
-    reply->set_ready(known.ok() && gate_.is_open());
-    return Finished(context, known);
+    const auto name = ResolveModel(*context, request->name(), request->version());
+    reply->set_ready(name.ok() && gate_.is_open());
+    return Finished(context, name.status());
   }
   Reactor* ServerMetadata(Context* context, const inference::ServerMetadataRequest* /*request*/,
                           inference::ServerMetadataResponse* reply) override {
@@ -129,11 +99,11 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
   }
   Reactor* ModelMetadata(Context* context, const inference::ModelMetadataRequest* request,
                          inference::ModelMetadataResponse* reply) override {
-    const absl::Status known = CheckModel(*context, request->name(), request->version());
-    reply->set_name(request->name());
+    const auto name = ResolveModel(*context, request->name(), request->version());
+    if (name.ok()) reply->set_name(*name);
     reply->add_versions(kVersion);
     WriteInferMetadata(*reply);
-    return Finished(context, known);
+    return Finished(context, name.status());
   }
   Reactor* ModelInfer(Context* context, const inference::ModelInferRequest* request,
                       inference::ModelInferResponse* reply) override {
@@ -146,14 +116,7 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
   }
 
   void Drain() { gate_.Drain(); }
-  void EndCalls() {
-    absl::MutexLock lock(&mutex_);
-    for (const auto& running : running_) {
-      if (const auto call = running.lock()) {
-        call->Abort(AbortCause::kInternal, absl::UnavailableError("the server is shutting down"));
-      }
-    }
-  }
+  void EndCalls() { running_.EndAll(); }
   void Stop() { tasks_.Stop(); }
 
  private:
@@ -163,12 +126,12 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
     return reactor;
   }
 
-  absl::Status CheckModel(const Context& context, const std::string& name,
-                          const std::string& version) const {
+  absl::StatusOr<std::string> ResolveModel(const Context& context, const std::string& wanted,
+                                           const std::string& version) const {
     std::shared_ptr<const ApiKey> key;
     TESSERA_RETURN_IF_ERROR(gate_.Identify(context, RouteClass::kModel, key));
-    TESSERA_RETURN_IF_ERROR(gate_.CheckModelName(name, key.get()));
-    if (version.empty() || version == kVersion) return absl::OkStatus();
+    TESSERA_ASSIGN_OR_RETURN(std::string name, gate_.ResolveModel(wanted, key.get()));
+    if (version.empty() || version == kVersion) return name;
     return absl::NotFoundError(
         absl::StrCat("the model ", name, " has the version 1, not '", version, "'"));
   }
@@ -176,28 +139,25 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
   absl::Status StartInfer(const Context& context, const inference::ModelInferRequest& request,
                           inference::ModelInferResponse& reply,
                           const std::shared_ptr<InferCall>& call) {
-    TESSERA_RETURN_IF_ERROR(CheckModel(context, request.model_name(), request.model_version()));
+    TESSERA_ASSIGN_OR_RETURN(const std::string name,
+                             ResolveModel(context, request.model_name(), request.model_version()));
     TESSERA_ASSIGN_OR_RETURN(InferRequest asked, ReadInferRequest(request));
     std::shared_ptr<const ApiKey> key;
     TESSERA_ASSIGN_OR_RETURN(PreparedRequest prepared,
                              gate_.Read(context, ApiDialect::kCompletion, asked.body, key));
     std::string().swap(asked.body);
-    reply.set_model_name(request.model_name());
+    reply.set_model_name(name);
     reply.set_model_version(kVersion);
     reply.set_id(request.id());
-    {
-      absl::MutexLock lock(&mutex_);
-      std::erase_if(running_, [](const auto& running) { return running.expired(); });
-      running_.push_back(call);
-    }
-    call->StartSession(gate_.rooms().sessions, std::move(asked), std::move(prepared),
-                       std::move(key), gate_.RequestIdOf(context, request.id()));
+    const std::string id = gate_.RequestIdOf(context, request.id());
+    call->Expect(std::move(asked), prepared.choice_count());
+    call->StartSession(gate_.rooms().sessions, std::move(prepared), std::move(key), id);
+    running_.Add(call, id, "");
     return absl::OkStatus();
   }
 
   CallGate gate_;
-  absl::Mutex mutex_;
-  std::vector<std::weak_ptr<InferCall>> running_ ABSL_GUARDED_BY(mutex_);
+  CallList running_;
   TaskThread tasks_;  // last: it runs what the others hold
 };
 

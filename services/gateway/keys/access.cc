@@ -4,6 +4,8 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "services/gateway/api/api_error.h"
 
 namespace tessera::gateway {
 
@@ -49,6 +51,20 @@ absl::Status CheckModel(const ApiKey* key, std::string_view model) {
   if (key == nullptr || key->may_use(model)) return absl::OkStatus();
   return absl::PermissionDeniedError(absl::StrCat(
       "The key '", key->name, "' may not use the model '", std::string(model.substr(0, 200)), "'"));
+}
+
+absl::StatusOr<std::string> ResolveModel(std::span<const std::string> served, const ApiKey* key,
+                                         const std::string& name) {
+  if (name.empty()) {
+    const auto allowed = std::find_if(served.begin(), served.end(), [key](const std::string& each) {
+      return CheckModel(key, each).ok();
+    });
+    if (allowed != served.end()) return *allowed;
+    return CheckModel(key, served.front());
+  }
+  if (std::find(served.begin(), served.end(), name) == served.end()) return ModelNotFound(name);
+  TESSERA_RETURN_IF_ERROR(CheckModel(key, name));
+  return name;
 }
 
 }  // namespace tessera::gateway

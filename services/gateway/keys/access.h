@@ -10,9 +10,12 @@
 // Without a key file an Authorization header is ignored.
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "services/gateway/keys/key_set.h"
 
 namespace tessera::gateway {
@@ -33,5 +36,10 @@ absl::Status CheckAccess(RouteClass route, bool has_key_file, bool presented_sec
                          const ApiKey* key);
 // kPermissionDenied. `key` may be null: no key file.
 absl::Status CheckModel(const ApiKey* key, std::string_view model);
+// The served name that a request means by `name`; "" is the first one that its key may use.
+//   served  names of the model, not empty
+// Errors: kNotFound with the code model_not_found; those of CheckModel.
+absl::StatusOr<std::string> ResolveModel(std::span<const std::string> served, const ApiKey* key,
+                                         const std::string& name);
 
 }  // namespace tessera::gateway

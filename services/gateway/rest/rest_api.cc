@@ -143,18 +143,7 @@ void RestApi::Answer(const Visit& visit, std::string body, int status,
 
 absl::StatusOr<std::string> RestApi::ResolveModel(const Visit& visit,
                                                   const std::string& name) const {
-  const auto& names = config_.model_names;
-  const ApiKey* key = visit.call.key.get();
-  if (name.empty()) {
-    const auto allowed = std::find_if(names.begin(), names.end(), [key](const std::string& served) {
-      return CheckModel(key, served).ok();
-    });
-    if (allowed != names.end()) return *allowed;
-    return CheckModel(key, names.front());
-  }
-  if (std::find(names.begin(), names.end(), name) == names.end()) return ModelNotFound(name);
-  TESSERA_RETURN_IF_ERROR(CheckModel(key, name));
-  return name;
+  return gateway::ResolveModel(config_.model_names, visit.call.key.get(), name);
 }
 
 absl::Status RestApi::CheckOpen() const {

@@ -81,8 +81,7 @@ class RestApi {
   void Fail(const Visit& visit, const absl::Status& status) const;
   void Answer(const Visit& visit, std::string body, int status = 200,
               std::string content_type = "application/json") const;
-  // The served name a request means by `name`; "" is the first one that its key may use.
-  // Errors: kNotFound; kPermissionDenied.
+  // As tessera::gateway::ResolveModel.
   absl::StatusOr<std::string> ResolveModel(const Visit& visit, const std::string& name) const;
   absl::Status CheckOpen() const;
 

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 namespace tessera::gateway {
 namespace {
 
@@ -56,6 +59,20 @@ TEST(AccessTest, Models) {
   EXPECT_TRUE(CheckModel(nullptr, "x").ok());
   EXPECT_TRUE(CheckModel(&key, "m").ok());
   EXPECT_EQ(CheckModel(&key, "x").code(), StatusCode::kPermissionDenied);
+}
+
+TEST(AccessTest, AModelWithoutANameIsTheFirstThatTheKeyMayUse) {
+  const std::vector<std::string> served = {"large", "small"};
+  ApiKey key;
+  key.name = "k";
+  key.models = {"small"};
+  EXPECT_EQ(*ResolveModel(served, nullptr, ""), "large");
+  EXPECT_EQ(*ResolveModel(served, &key, ""), "small");
+  EXPECT_EQ(*ResolveModel(served, &key, "small"), "small");
+  EXPECT_EQ(ResolveModel(served, &key, "large").status().code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(ResolveModel(served, &key, "other").status().code(), StatusCode::kNotFound);
+  key.models = {"other"};
+  EXPECT_EQ(ResolveModel(served, &key, "").status().code(), StatusCode::kPermissionDenied);
 }
 
 }  // namespace

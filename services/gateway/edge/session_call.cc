@@ -1,0 +1,64 @@
+#include "services/gateway/edge/session_call.h"
+
+#include <functional>
+#include <utility>
+
+namespace tessera::gateway {
+
+void SessionCall::StartSession(const SessionRooms& rooms, PreparedRequest prepared,
+                               std::shared_ptr<const ApiKey> key, const std::string& request_id) {
+  session_ = std::make_shared<GenerationSession>(
+      rooms, std::move(prepared), std::move(key), request_id, rooms.clock.Elapsed(),
+      [&tasks = tasks_](std::function<void()> task) { tasks.Post(std::move(task)); }, *this);
+  tasks_.Post([self = shared_from_this()] {
+    const absl::Status started =
+        self->has_ended() ? absl::CancelledError("the client left") : self->session_->Start();
+    if (!started.ok()) self->End(started);
+  });
+}
+
+void SessionCall::Abort(AbortCause cause, const absl::Status& status) {
+  tasks_.Post([self = shared_from_this(), cause, status] {
+    if (self->session_ != nullptr) self->session_->Abort(cause);
+    self->End(status);
+  });
+}
+
+void SessionCall::Release() {
+  // The session ends where it lives.
+  tasks_.Post([self = std::move(self_)] {
+    if (self->session_ != nullptr) self->session_->Abort(AbortCause::kClient);
+  });
+}
+
+void CallList::Add(const std::shared_ptr<SessionCall>& call, std::string request_id,
+                   std::string owner) {
+  absl::MutexLock lock(&mutex_);
+  std::erase_if(running_, [](const Running& running) { return running.call.expired(); });
+  running_.push_back({std::move(request_id), std::move(owner), call});
+}
+
+uint32_t CallList::Abort(const std::string& request_id, const std::string& owner) {
+  uint32_t count = 0;
+  absl::MutexLock lock(&mutex_);
+  std::erase_if(running_, [&](const Running& running) {
+    if (running.request_id != request_id || running.owner != owner) return false;
+    if (const auto call = running.call.lock()) {
+      ++count;
+      call->Abort(AbortCause::kClient, absl::CancelledError("aborted on request"));
+    }
+    return true;
+  });
+  return count;
+}
+
+void CallList::EndAll() {
+  absl::MutexLock lock(&mutex_);
+  for (const Running& running : running_) {
+    if (const auto call = running.call.lock()) {
+      call->Abort(AbortCause::kInternal, absl::UnavailableError("the server is shutting down"));
+    }
+  }
+}
+
+}  // namespace tessera::gateway
