@@ -9,12 +9,13 @@ export function percentile(values, share) {
 
 // One stream to its end. Never throws: `error` says what went wrong.
 //   first   milliseconds to the first content, `gap` the longest wait between two events, `total` to the end
+//   resumed when the wait that `gap` tells of was over, by performance.now()
 //   onText  called with each piece of content
-export function stream(server, body, { agent, onText } = {}) {
+export function stream(server, body, { agent, onText, headers = {} } = {}) {
   const { hostname, port } = new URL(server.url);
   const text = JSON.stringify({ stream: true, stream_options: { include_usage: true }, ...body });
   const started = performance.now();
-  const end = { status: 0, text: "", events: 0, first: undefined, gap: 0, total: 0, finish: [], usage: undefined, done: false, error: undefined };
+  const end = { status: 0, text: "", events: 0, first: undefined, gap: 0, resumed: 0, total: 0, finish: [], usage: undefined, done: false, error: undefined };
   return new Promise((resolve) => {
     let last = started;
     let held = "";
@@ -29,7 +30,10 @@ export function stream(server, body, { agent, onText } = {}) {
         return;
       }
       const now = performance.now();
-      end.gap = Math.max(end.gap, now - last);
+      if (now - last > end.gap) {
+        end.gap = now - last;
+        end.resumed = now;
+      }
       last = now;
       ++end.events;
       const chunk = JSON.parse(event);
@@ -45,7 +49,7 @@ export function stream(server, body, { agent, onText } = {}) {
     };
     const request = http.request(
       { hostname, port, agent, method: "POST", path: "/v1/chat/completions",
-        headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) } },
+        headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text), ...headers } },
       (reply) => {
         end.status = reply.statusCode;
         reply.setEncoding("utf8");
