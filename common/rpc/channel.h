@@ -20,7 +20,8 @@ struct ChannelConfig {
   // A peer that is gone without a word is noticed after the two together.
   absl::Duration ping_interval = absl::Seconds(10);
   absl::Duration ping_timeout = absl::Seconds(5);
-  // Pauses between attempts to reconnect grow from the first to the second, with jitter.
+  // Pauses between attempts to reconnect grow from the first to the second, with jitter; names are
+  // looked up again no sooner than the second.
   absl::Duration reconnect_min = absl::Milliseconds(100);
   absl::Duration reconnect_max = absl::Seconds(2);
   TlsFiles tls;  // empty: plain text

@@ -36,6 +36,11 @@ std::string EndpointsFileOf(const Message& config) {
   return config.GetReflection()->GetString(config, &FieldOf(config, "endpoints_file"));
 }
 
+absl::Duration DrainOf(const Message& config) {
+  return absl::Seconds(
+      config.GetReflection()->GetDouble(config, &FieldOf(config, "drain_seconds")));
+}
+
 absl::Status StartLoggingAs(const Message& config) {
   const Message& message = config.GetReflection()->GetMessage(config, &FieldOf(config, "log"));
   const auto& log = dynamic_cast<const config::v1::Log&>(message);
@@ -116,10 +121,11 @@ int Serve(const ServiceProgram& program, StopSignals& signals) {
   TESSERA_LOG(INFO) << program.name << " stops on " << (signal == SIGINT ? "SIGINT" : "SIGTERM")
                     << "; running requests may finish, a second signal ends them";
   if (!endpoints_file.empty()) std::remove(endpoints_file.c_str());
-  const Outcome stopped = signals.RunBeside("stop", program.stop_max, [&service] {
-    (*service)->Stop();
-    service->reset();
-  });
+  const Outcome stopped =
+      signals.RunBeside("stop", DrainOf(*program.config) + program.stop_margin, [&service] {
+        (*service)->Stop();
+        service->reset();
+      });
   if (stopped == Outcome::kDone) {
     TESSERA_LOG(INFO) << program.name << " has stopped";
     return 0;

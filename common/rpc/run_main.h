@@ -36,18 +36,19 @@ class Service {
 
 struct ServiceProgram {
   std::string name;  // "tessera-router"
-  // A message of protos/tessera/config/v1 with its defaults set. Its fields `log` and
-  // `endpoints_file`, which every config has, are read here.
+  // A message of protos/tessera/config/v1 with its defaults set. Its fields `log`,
+  // `endpoints_file` and `drain_seconds`, which every config has, are read here.
   std::shared_ptr<google::protobuf::Message> config;
   // Makes the service from the config that file and flags left; may take long (weights). Runs on a
   // thread of its own.
   std::function<absl::StatusOr<std::unique_ptr<Service>>(const google::protobuf::Message& config)>
       build;
-  // Stop and destruction that take longer are given up.
-  absl::Duration stop_max = absl::Seconds(60);
+  // Stop and destruction that take longer than `drain_seconds` and this are given up.
+  absl::Duration stop_margin = absl::Seconds(30);
 };
 
-// 0: stopped as asked. 1: could not be built, or did not stop in time. 2: flags or config are
+// 0: stopped as asked. 1: could not be built, did not stop in
+// time, or was ended by a second signal. 2: flags or config are
 // wrong; standard error says what.
 int RunMain(int argc, char** argv, ServiceProgram program);
 

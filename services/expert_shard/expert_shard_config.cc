@@ -44,7 +44,9 @@ absl::Status ExpertShardConfig::Validate() const {
     return absl::InvalidArgumentError("model is empty, expected the folder of a checkpoint");
   }
   TESSERA_RETURN_IF_ERROR(InRange("shard_id", slice.shard_id, 0, Placement::kShardIdMax));
-  TESSERA_RETURN_IF_ERROR(InRange("shard_count", slice.shard_count, 1, Placement::kShardIdMax + 1));
+  const uint32_t drawn = draw_shard_id ? kDrawnIds : 0;
+  TESSERA_RETURN_IF_ERROR(
+      InRange("shard_count", slice.shard_count, 1, Placement::kShardIdMax + 1 - drawn));
   TESSERA_RETURN_IF_ERROR(InRange("replicas", slice.replicas, 1, slice.shard_count));
   TESSERA_RETURN_IF_ERROR(InRange("slots_spare", slots_spare, -1, 1 << 24));
   TESSERA_RETURN_IF_ERROR(InRange("credits_max", credits_max, 1, wire::kCreditsMax));
@@ -61,6 +63,13 @@ absl::Status ExpertShardConfig::Validate() const {
   return CheckCompute(compute);
 }
 
+ExpertShardConfig WithDrawnId(ExpertShardConfig config, uint64_t random) {
+  if (config.draw_shard_id) {
+    config.slice.shard_id = config.slice.shard_count + static_cast<uint32_t>(random % kDrawnIds);
+  }
+  return config;
+}
+
 std::shared_ptr<google::protobuf::Message> ExpertShardDefaults() {
   const ExpertShardConfig defaults;
   auto message = std::make_shared<config::v1::ExpertShard>();
@@ -68,6 +77,7 @@ std::shared_ptr<google::protobuf::Message> ExpertShardDefaults() {
   message->set_shard_id(defaults.slice.shard_id);
   message->set_shard_count(defaults.slice.shard_count);
   message->set_replicas(defaults.slice.replicas);
+  message->set_draw_shard_id(defaults.draw_shard_id);
   message->set_slots_spare(defaults.slots_spare);
   message->set_grpc_listen(defaults.grpc_listen);
   message->set_grpc_advertise(defaults.grpc_advertise);
@@ -100,6 +110,7 @@ absl::StatusOr<ExpertShardConfig> ToExpertShardConfig(const google::protobuf::Me
   ExpertShardConfig config;
   config.model = m->model();
   config.slice = {m->shard_id(), m->shard_count(), m->replicas()};
+  config.draw_shard_id = m->draw_shard_id();
   config.slots_spare = m->slots_spare();
   config.grpc_listen = m->grpc_listen();
   config.grpc_advertise = m->grpc_advertise();

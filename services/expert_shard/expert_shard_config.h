@@ -32,6 +32,7 @@ struct ComputeConfig {
 struct ExpertShardConfig {
   std::string model;
   BaseSlice slice;
+  bool draw_shard_id = false;
   int32_t slots_spare = -1;
   std::string grpc_listen = "127.0.0.1:8020";
   std::string grpc_advertise;
@@ -52,6 +53,11 @@ struct ExpertShardConfig {
   // kInvalidArgument naming the field, what it is and what it may be.
   absl::Status Validate() const;
 };
+
+// Ids that draw_shard_id draws from, beginning at shard_count. Few, as routers keep metrics by id.
+inline constexpr uint32_t kDrawnIds = 1024;
+// The config with the id that `random` chooses, if it asks for one.
+ExpertShardConfig WithDrawnId(ExpertShardConfig config, uint64_t random);
 
 // The message with all defaults, for RunMain.
 std::shared_ptr<google::protobuf::Message> ExpertShardDefaults();

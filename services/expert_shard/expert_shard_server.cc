@@ -61,7 +61,10 @@ class ExpertShardServer::House {
   uint64_t incarnation() const { return incarnation_; }
   ExpertStore& store() { return model_->store(); }
   BatchTotals totals() const { return batcher_->totals(); }
-  size_t registered_count() const { return registrar_->registered_count(); }
+  size_t registered_count() const {
+    absl::MutexLock lock(&mutex_);
+    return registrar_ == nullptr ? 0 : registrar_->registered_count();
+  }
   std::vector<std::string> NotReadyReasons() const;
 
  private:
@@ -261,6 +264,8 @@ std::vector<std::string> ExpertShardServer::House::NotReadyReasons() const {
       break;
   }
   if (model_->checkpoint().damaged()) return {"the checkpoint was changed under this process"};
+  // A drawn id may be somebody else's; the others wait for their router, and it for them.
+  if (config_.draw_shard_id && registered_count() == 0) return {"no router has taken this shard"};
   return {};
 }
 
@@ -334,7 +339,7 @@ ServiceProgram BuildExpertShard() {
       [clock = std::make_shared<RealClock>()](
           const google::protobuf::Message& message) -> absl::StatusOr<std::unique_ptr<Service>> {
     TESSERA_ASSIGN_OR_RETURN(const ExpertShardConfig config, ToExpertShardConfig(message));
-    return ExpertShardServer::Start(config, *clock);
+    return ExpertShardServer::Start(WithDrawnId(config, FreshIncarnation()), *clock);
   };
   return program;
 }

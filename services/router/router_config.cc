@@ -130,7 +130,7 @@ absl::StatusOr<RouterConfig> ToRouterConfig(const google::protobuf::Message& mes
   to.admin_listen = from.admin_listen();
   to.cluster_secret_file = from.cluster_secret_file();
   to.tls = {from.tls().certificate_file(), from.tls().key_file(), from.tls().ca_file()};
-  to.leader = from.leader();
+  to.leader = from.leader() == from.grpc_advertise() ? "" : from.leader();
   to.compute = ToCompute(from.compute());
   to.capacity = ToCapacity(from);
   to.dispatch = ToDispatch(from);

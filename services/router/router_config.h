@@ -27,7 +27,7 @@ struct RouterConfig {
   std::string admin_listen;
   std::string cluster_secret_file;
   TlsFiles tls;
-  std::string leader;
+  std::string leader;  // empty: this one leads
   ComputeConfig compute;
   CapacityConfig capacity;
   DispatchConfig dispatch;  // strict counts for the cluster as well

@@ -43,6 +43,7 @@ class RunMainTest : public ::testing::Test {
     bool builds = true;
     bool builds_at_once = true;
     bool stops = true;
+    absl::Duration stop_margin = absl::Hours(1);
   };
   void SetUp() override { ASSERT_EQ(pipe(pipe_), 0); }
   void TearDown() override {
@@ -65,6 +66,7 @@ class RunMainTest : public ::testing::Test {
     for (std::string& arg : args) argv.push_back(arg.data());
     ServiceProgram program;
     program.name = "program";
+    program.stop_margin = behaviour.stop_margin;
     program.config = std::make_shared<config::v1::Router>();
     program.build = [this, behaviour](const auto&) -> absl::StatusOr<std::unique_ptr<Service>> {
       Say('B');
@@ -127,6 +129,16 @@ TEST_F(RunMainTest, ASecondSignalEndsAStopThatHangs) {
   kill(child_, SIGINT);
   EXPECT_EQ(ExitCode(), 1);
   EXPECT_THAT(Log(), HasSubstr("second signal"));
+}
+
+TEST_F(RunMainTest, AStopThatHangsIsGivenUpAfterDrainAndMargin) {
+  Start({.stops = false, .stop_margin = absl::Milliseconds(1)}, {"--set=drain_seconds=0.001"});
+  EXPECT_EQ(Hear(), 'B');
+  while (!std::ifstream(endpoints()).good()) {
+  }
+  kill(child_, SIGTERM);
+  EXPECT_EQ(ExitCode(), 1);
+  EXPECT_THAT(Log(), HasSubstr("did not stop in time"));
 }
 
 TEST_F(RunMainTest, ABuildThatFailsSaysWhy) {

@@ -28,6 +28,20 @@ TEST(ExpertShardConfigTest, DefaultsSurviveTheMessage) {
   EXPECT_EQ(config->ucx.transports, "posix,tcp,self");
 }
 
+TEST(ExpertShardConfigTest, AnIdIsDrawnBehindThoseWithAPlace) {
+  ExpertShardConfig config;
+  config.model = "/m";
+  config.slice = {.shard_id = 2, .shard_count = 4};
+  EXPECT_EQ(WithDrawnId(config, 7).slice.shard_id, 2u) << "not asked for";
+  config.draw_shard_id = true;
+  EXPECT_TRUE(config.Validate().ok());
+  EXPECT_EQ(WithDrawnId(config, 0).slice.shard_id, 4u);
+  EXPECT_EQ(WithDrawnId(config, kDrawnIds - 1).slice.shard_id, 4u + kDrawnIds - 1);
+  EXPECT_EQ(WithDrawnId(config, kDrawnIds).slice.shard_id, 4u);
+  config.slice.shard_count = 65000;
+  EXPECT_THAT(config.Validate().message(), HasSubstr("shard_count"));
+}
+
 TEST(ExpertShardConfigTest, EachFieldOutOfRangeIsNamed) {
   using Change = std::function<void(ExpertShardConfig&)>;
   const std::vector<std::pair<Change, std::string>> cases = {

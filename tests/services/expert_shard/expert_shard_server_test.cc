@@ -19,6 +19,7 @@
 namespace tessera::expert_shard {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -188,6 +189,16 @@ TEST_P(ExpertShardServerTest, UnitsAreLoadedAndDroppedWhileItServes) {
   EXPECT_EQ(control.LoadExperts(taken, {}).status().code(), absl::StatusCode::kResourceExhausted);
   const std::vector<wire::HeldUnit> unknown = {{LayerIndex{77}, ExpertId{7}, 22, 0}};
   EXPECT_EQ(control.LoadExperts(unknown, {}).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_P(ExpertShardServerTest, ADrawnIdIsReadyWhenARouterHasTakenIt) {
+  ExpertShardConfig config = Config();
+  config.slice = {.shard_id = 0, .shard_count = 2, .replicas = 1};
+  config.draw_shard_id = true;
+  const auto server = Start(WithDrawnId(config, 5));
+  ASSERT_NE(server, nullptr);
+  EXPECT_EQ(server->store().unit_count(), 0u) << "it is none of those with a place";
+  EXPECT_THAT(server->NotReadyReasons(), ElementsAre("no router has taken this shard"));
 }
 
 TEST_P(ExpertShardServerTest, EachErrorOfASession) {

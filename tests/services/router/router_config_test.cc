@@ -44,6 +44,15 @@ TEST(RouterConfigTest, WhatIsSaidArrives) {
   EXPECT_EQ(config->drain_max, absl::Milliseconds(500));
 }
 
+TEST(RouterConfigTest, TheOneThatIsItsOwnLeaderLeads) {
+  const auto leader = ConfigWith({"model=m", "leader=r-0:1", "grpc_advertise=r-0:1"});
+  ASSERT_TRUE(leader.ok()) << leader.status();
+  EXPECT_EQ(leader->leader, "");
+  const auto follower = ConfigWith({"model=m", "leader=r-0:1", "grpc_advertise=r-1:1"});
+  ASSERT_TRUE(follower.ok()) << follower.status();
+  EXPECT_EQ(follower->leader, "r-0:1");
+}
+
 TEST(RouterConfigTest, ErrorsNameTheField) {
   const std::pair<const char*, const char*> cases[] = {
       {"model=", "model is empty"},
