@@ -1,0 +1,46 @@
+#pragma once
+
+// Muon: momentum whose update is made orthogonal. Jordan et al., "Muon: an optimizer for the hidden
+// layers of neural networks", 2024.
+//
+//   m = mu m + g;  u = g + mu m (Nesterov);  W -= rate * sqrt(max(1, rows / cols)) *
+//   NewtonSchulz(u)
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace tessera::trainer {
+
+struct MuonOptions {
+  double momentum = 0.95;
+  double weight_decay = 0;  // of the learning rate
+  size_t iterations = 5;
+};
+
+// Memory of one thread for matrices of up to `size_max` numbers and `side_max` on the shorter side.
+class MuonScratch {
+ public:
+  MuonScratch(size_t size_max, size_t side_max);
+
+ private:
+  friend void Orthogonalize(size_t, size_t, size_t, float*, MuonScratch&);
+  friend void MuonStep(const MuonOptions&, double, size_t, size_t, const float*, float, float*,
+                       float*, MuonScratch&);
+  std::vector<float> update_;  // [size_max], like the two below
+  std::vector<float> x_;
+  std::vector<float> next_;
+  std::vector<float> gram_;  // [side_max, side_max], like the one below
+  std::vector<float> polynomial_;
+};
+
+// x [rows, cols] becomes about U V^T of its singular value decomposition: singular values between
+// 0.7 and 1.2 after five iterations, those near zero excepted. Zero stays zero.
+void Orthogonalize(size_t rows, size_t cols, size_t iterations, float* x, MuonScratch& scratch);
+
+// One step on one matrix [rows, cols]. The gradient counts gradient_scale times.
+void MuonStep(const MuonOptions& options, double rate, size_t rows, size_t cols,
+              const float* gradient, float gradient_scale, float* momentum, float* weights,
+              MuonScratch& scratch);
+
+}  // namespace tessera::trainer

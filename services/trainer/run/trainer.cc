@@ -1,0 +1,182 @@
+#include "services/trainer/run/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+
+namespace tessera::trainer {
+
+Trainer::Trainer(const TrainConfig& config, ParameterLayout layout, const DocumentSource& source,
+                 ThreadPool& pool)
+    : config_(config),
+      layout_(std::move(layout)),
+      pool_(pool),
+      packer_(config.packer, source, config.model.vocab),
+      optimizer_(layout_, config.optimizer, pool),
+      balance_(config.balance.method, config.balance.momentum, config.model.moe_layer_count(),
+               config.model.expert_count),
+      values_(layout_.size),
+      packed_(layout_.packed_size),
+      window_(config.model.moe_layer_count() * config.model.expert_count + 1) {}
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config,
+                                                         const DocumentSource& source,
+                                                         ThreadPool& pool) {
+  if (!CpuCanTrain()) {
+    return absl::FailedPreconditionError("training needs a CPU with AVX2 and FMA");
+  }
+  TESSERA_ASSIGN_OR_RETURN(ParameterLayout layout, ParameterLayout::Of(config.model));
+  std::unique_ptr<Trainer> trainer(new Trainer(config, std::move(layout), source, pool));
+  TESSERA_RETURN_IF_ERROR(trainer->AllocatePasses());
+  InitializeWeights(trainer->layout_, config.seed, trainer->values_);
+  trainer->PackWeights();
+  return trainer;
+}
+
+absl::Status Trainer::AllocatePasses() {
+  for (size_t i = 0; i < config_.batch_rows; ++i) {
+    TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<RowPass<float>> pass,
+                             RowPass<float>::Create(layout_, config_.packer.row_tokens));
+    passes_.push_back(std::move(pass));
+    TESSERA_ASSIGN_OR_RETURN(Slab<float> gradients, Slab<float>::Allocate(layout_.size));
+    gradients_.push_back(std::move(gradients));
+  }
+  return absl::OkStatus();
+}
+
+void Trainer::PackWeights() {
+  constexpr size_t kExpertsAtOnce = 32;
+  struct Piece {
+    const Linear* linear;
+    size_t begin;
+  };
+  std::vector<Piece> pieces;
+  for (const Linear& linear : layout_.linears) {
+    for (size_t i = 0; i < linear.count; i += kExpertsAtOnce) pieces.push_back({&linear, i});
+  }
+  pool_.ParallelFor(pieces.size(), 4, [&](size_t begin, size_t end, size_t) {
+    for (size_t i = begin; i < end; ++i) {
+      const auto [linear, first] = pieces[i];
+      PackLinear(*linear, first, std::min(first + kExpertsAtOnce, linear->count), values_.data(),
+                 packed_.data());
+    }
+  });
+}
+
+LossOptions Trainer::OptionsOf(std::span<const PackedRow> rows) const {
+  size_t loss_tokens = 0;
+  for (const PackedRow& row : rows) {
+    loss_tokens +=
+        row.ids.size() - static_cast<size_t>(std::ranges::count(row.targets, PackedRow::kNoLoss));
+  }
+  const double aux =
+      config_.balance.method == BalanceMethod::kAux ? config_.balance.aux_weight : 0.0;
+  return {.token_weight = 1.0 / static_cast<double>(std::max<size_t>(1, loss_tokens)),
+          .z_weight = config_.z_weight,
+          .balance_weight = (config_.balance_weight + aux) / static_cast<double>(rows.size())};
+}
+
+double Trainer::BalanceRate() const {
+  const BalanceOptions& balance = config_.balance;
+  return balance.rate_end +
+         (balance.rate - balance.rate_end) * config_.schedule.DecayScale(step_ + 1);
+}
+
+absl::StatusOr<StepReport> Trainer::Step() {
+  TESSERA_RETURN_IF_ERROR(packer_.Refill(pool_));
+  std::vector<PackedRow> rows;
+  for (size_t i = 0; i < config_.batch_rows; ++i) {
+    rows.push_back(packer_.Next());
+    if (rows.back().ids.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a batch of ", config_.batch_rows, " rows needs more documents than the ",
+                       config_.packer.buffer_documents, " of batch.buffer_documents"));
+    }
+  }
+  const LossOptions options = OptionsOf(rows);
+  const WeightView<float> weights = {values_.data(), packed_.data(), balance_.bias().data()};
+  std::vector<RowLoss> losses(rows.size());
+  pool_.ParallelFor(rows.size(), 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t i = begin; i < end; ++i) {
+      losses[i] = passes_[i]->Run(rows[i], weights, options, gradients_[i].data());
+    }
+  });
+  StepReport report = {.step = step_ + 1, .rate_scale = config_.schedule.RateScale(step_ + 1)};
+  std::vector<std::vector<uint32_t>> counts = losses[0].counts;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    report.tokens += rows[i].ids.size();
+    report.loss_tokens += losses[i].tokens;
+    report.loss += losses[i].cross_entropy;
+    report.accuracy += static_cast<double>(losses[i].hits);
+    for (size_t layer = 0; i > 0 && layer < counts.size(); ++layer) {
+      std::ranges::transform(counts[layer], losses[i].counts[layer], counts[layer].begin(),
+                             std::plus<>());
+    }
+  }
+  const auto loss_tokens = static_cast<double>(std::max<size_t>(1, report.loss_tokens));
+  report.loss /= loss_tokens;
+  report.accuracy /= loss_tokens;
+  std::vector<float*> gradients;
+  for (const Slab<float>& slab : gradients_) gradients.push_back(slab.data());
+  report.gradient_norm = optimizer_.Step(step_ + 1, report.rate_scale, gradients, values_);
+  if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
+    return absl::DataLossError(absl::StrCat("step ", step_ + 1, ": loss ", report.loss,
+                                            ", gradient norm ", report.gradient_norm,
+                                            "; a lower rate may help"));
+  }
+  balance_.Update(BalanceRate(), counts);
+  PackWeights();
+  AddLoad(counts, report.tokens, report);
+  ++step_;
+  return report;
+}
+
+void Trainer::AddLoad(const std::vector<std::vector<uint32_t>>& counts, size_t tokens,
+                      StepReport& report) {
+  for (size_t layer = 0; layer < counts.size(); ++layer) {
+    report.load.push_back(FiguresOf(counts[layer]));
+    for (size_t e = 0; e < counts[layer].size(); ++e) {
+      window_[layer * counts[layer].size() + e] += counts[layer][e];
+    }
+  }
+  window_.back() += tokens;
+  if (window_.back() < kLoadTokens) return;
+  for (size_t layer = 0; layer < counts.size(); ++layer) {
+    const size_t experts = counts[layer].size();
+    const auto begin = window_.begin() + static_cast<ptrdiff_t>(layer * experts);
+    const std::vector<uint32_t> sum(begin, begin + static_cast<ptrdiff_t>(experts));
+    report.window_load.push_back(FiguresOf(sum));
+  }
+  std::ranges::fill(window_, 0);
+}
+
+RunArrays Trainer::Arrays() {
+  return {values_, optimizer_.mutable_first(), optimizer_.mutable_second(), balance_.mutable_bias(),
+          balance_.mutable_momentum()};
+}
+
+absl::Status Trainer::Save(const std::string& path) {
+  return WriteRunState(path, config_.Fingerprint(), Arrays(), {step_, packer_.state(), window_});
+}
+
+absl::Status Trainer::Restore(const std::string& path) {
+  RunProgress progress;
+  progress.load.resize(window_.size());
+  TESSERA_RETURN_IF_ERROR(ReadRunState(path, config_.Fingerprint(), Arrays(), progress));
+  TESSERA_RETURN_IF_ERROR(packer_.Restore(progress.packer, pool_));
+  step_ = progress.step;
+  window_ = progress.load;
+  PackWeights();
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::StartFrom(const std::string& model_dir) {
+  TESSERA_RETURN_IF_ERROR(ReadModel(model_dir, layout_, values_, balance_.mutable_bias()));
+  PackWeights();
+  return absl::OkStatus();
+}
+
+}  // namespace tessera::trainer

@@ -1,0 +1,186 @@
+#include "services/trainer/run/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "services/trainer/run/train_log.h"
+#include "tests/services/trainer/run/copying_documents.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
+
+namespace tessera::trainer {
+namespace {
+
+TrainConfig SmallConfig() {
+  TrainConfig config;
+  config.seed = 3;
+  config.model = testing::TinySpec();
+  config.model.d_model = 32;
+  config.model.layer_count = 4;
+  config.model.vocab = 24;
+  config.packer = {.row_tokens = 96, .buffer_documents = 64, .seed = 3};
+  config.schedule.steps = 300;
+  return config;
+}
+
+struct SmallRun {
+  explicit SmallRun(const TrainConfig& config, size_t threads = 1)
+      : documents(config.model.vocab), pool({.thread_count = threads, .spin_rounds = 0}) {
+    auto created = Trainer::Create(config, documents, pool);
+    EXPECT_TRUE(created.ok()) << created.status();
+    trainer = std::move(*created);
+  }
+  StepReport Steps(size_t count) {
+    StepReport last;
+    for (size_t i = 0; i < count; ++i) {
+      absl::StatusOr<StepReport> report = trainer->Step();
+      EXPECT_TRUE(report.ok()) << report.status();
+      last = *report;
+    }
+    return last;
+  }
+  std::vector<float> Weights() const {
+    const std::span<const float> values = trainer->weights().values;
+    return {values.begin(), values.end()};
+  }
+  std::vector<float> Bias() const {
+    const std::span<const float> bias = trainer->weights().expert_bias;
+    return {bias.begin(), bias.end()};
+  }
+
+  CopyingDocuments documents;
+  ThreadPool pool;
+  std::unique_ptr<Trainer> trainer;
+};
+
+TEST(TrainerTest, LearnsToCopy) {
+  SmallRun run(SmallConfig());
+  const double before = run.Steps(1).loss;
+  EXPECT_GT(before, 2.0);
+  const StepReport after = run.Steps(299);
+  EXPECT_TRUE(run.trainer->done());
+  EXPECT_LT(after.loss, 0.5);
+  EXPECT_GT(after.accuracy, 0.8);
+}
+
+TEST(TrainerTest, ThreadsChangeNoBit) {
+  SmallRun one(SmallConfig(), 1), two(SmallConfig(), 2);
+  EXPECT_EQ(one.Steps(5).loss, two.Steps(5).loss);
+  EXPECT_EQ(one.Weights(), two.Weights());
+  EXPECT_EQ(one.Bias(), two.Bias());
+}
+
+TEST(TrainerTest, AResumedRunTakesTheSameSteps) {
+  const testing::TempFolder folder;
+  const std::string state = folder.File("state.safetensors");
+  SmallRun whole(SmallConfig()), first(SmallConfig());
+  whole.Steps(8);
+  first.Steps(5);
+  ASSERT_TRUE(first.trainer->Save(state).ok());
+  SmallRun second(SmallConfig());
+  ASSERT_TRUE(second.trainer->Restore(state).ok());
+  EXPECT_EQ(second.trainer->step(), 5u);
+  second.Steps(3);
+  EXPECT_EQ(second.Weights(), whole.Weights());
+  EXPECT_EQ(second.Bias(), whole.Bias());
+}
+
+TEST(TrainerTest, AnInterruptedWriteLeavesTheLastCheckpoint) {
+  const testing::TempFolder folder;
+  const std::string state = folder.File("state.safetensors");
+  SmallRun run(SmallConfig());
+  run.Steps(2);
+  ASSERT_TRUE(run.trainer->Save(state).ok());
+  // What a process that was killed while writing leaves: a part of the next file.
+  testing::WriteFile(state + ".part", testing::ReadFile(state).substr(0, 1000));
+  SmallRun again(SmallConfig());
+  ASSERT_TRUE(again.trainer->Restore(state).ok());
+  EXPECT_EQ(again.Weights(), run.Weights());
+}
+
+TEST(TrainerTest, DamagedAndForeignCheckpointsAreRefused) {
+  const testing::TempFolder folder;
+  const std::string state = folder.File("state.safetensors");
+  SmallRun run(SmallConfig());
+  run.Steps(1);
+  ASSERT_TRUE(run.trainer->Save(state).ok());
+  TrainConfig other = SmallConfig();
+  other.optimizer.muon_rate = 0.01;
+  SmallRun foreign(other);
+  EXPECT_EQ(foreign.trainer->Restore(state).code(), absl::StatusCode::kFailedPrecondition);
+  const std::string bytes = testing::ReadFile(state);
+  testing::WriteFile(state, bytes.substr(0, bytes.size() / 2));
+  EXPECT_EQ(run.trainer->Restore(state).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(run.trainer->Restore(folder.File("none")).code(), absl::StatusCode::kNotFound);
+}
+
+// The documents prefer some experts; the bias must even that out.
+TEST(TrainerTest, SmebuEvensTheLoad) {
+  const auto mean_load = [](BalanceMethod method) {
+    TrainConfig config = SmallConfig();
+    config.balance.method = method;
+    config.schedule.steps = 90;
+    SmallRun run(config);
+    double sum = 0;
+    run.Steps(60);
+    for (size_t i = 0; i < 30; ++i) {
+      for (const LoadFigures& layer : run.Steps(1).load) sum += layer.mean_over_max;
+    }
+    return sum / (30.0 * static_cast<double>(config.model.moe_layer_count()));
+  };
+  const double smebu = mean_load(BalanceMethod::kSmebu), none = mean_load(BalanceMethod::kNone);
+  EXPECT_GT(smebu, none + 0.1);
+  EXPECT_GT(smebu, 0.6);
+}
+
+TEST(TrainerTest, ABufferTooSmallForABatchIsNamed) {
+  TrainConfig config = SmallConfig();
+  config.packer.buffer_documents = 2;
+  SmallRun run(config);
+  const absl::Status status = run.trainer->Step().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("buffer_documents"), std::string::npos) << status;
+}
+
+TEST(StepLogTest, ResumingDropsLaterLines) {
+  const testing::TempFolder folder;
+  const std::string path = folder.File("steps.csv");
+  const TrainConfig config = SmallConfig();
+  const auto report = [&](uint64_t step, double loss) {
+    return StepReport{.step = step,
+                      .tokens = 10,
+                      .loss = loss,
+                      .load = std::vector<LoadFigures>(config.model.moe_layer_count())};
+  };
+  {
+    absl::StatusOr<StepLog> log = StepLog::Open(path, config.model, 0);
+    ASSERT_TRUE(log.ok()) << log.status();
+    for (uint64_t step = 1; step <= 5; ++step) log->Add(report(step, 1.0), absl::Seconds(1));
+    ASSERT_TRUE(log->Flush().ok());
+  }
+  absl::StatusOr<StepLog> log = StepLog::Open(path, config.model, 3);
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ(log->tokens(), 30u);
+  log->Add(report(4, 2.0), absl::Seconds(1));
+  ASSERT_TRUE(log->Flush().ok());
+  const std::string text = testing::ReadFile(path);
+  EXPECT_EQ(std::ranges::count(text, '\n'), 5);
+  EXPECT_NE(text.find("\n4,40,2.000000,"), std::string::npos) << text;
+}
+
+TEST(ProgressLineTest, ShowsSpeedAndTimeLeft) {
+  std::ostringstream out;
+  FakeClock clock;
+  ProgressLine line(out, /*is_terminal=*/false, clock, 10, 30);
+  clock.Advance(absl::Seconds(20));
+  line.Show({.step = 20, .tokens = 4000, .loss = 0.5});
+  EXPECT_NE(out.str().find("step 20/30  loss 0.5000  200 tokens/s"), std::string::npos)
+      << out.str();
+  EXPECT_NE(out.str().find("left 20s"), std::string::npos) << out.str();
+}
+
+}  // namespace
+}  // namespace tessera::trainer
