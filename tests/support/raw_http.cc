@@ -112,7 +112,7 @@ RawReply RawConnection::ReadReply() {
     reply.complete = true;
     return reply;
   }
-  reply.complete = reply.status == 204;
+  reply.complete = reply.status == 204 || reply.status == 304;
   if (reply.complete) return reply;
   const std::string length = reply.Header("content-length");
   const size_t size = static_cast<size_t>(std::atol(length.c_str()));

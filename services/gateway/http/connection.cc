@@ -305,7 +305,8 @@ void Connection::AppendHead(const HttpResponse& response, std::optional<size_t> 
   };
   if (!response.content_type.empty()) add("content-type", response.content_type);
   if (length.has_value()) {
-    if (response.status != 204) add("content-length", absl::StrCat(*length));
+    const bool bodiless = response.status == 204 || response.status == 304;
+    if (!bodiless) add("content-length", absl::StrCat(*length));
   } else if (chunked_) {
     add("transfer-encoding", "chunked");
   }

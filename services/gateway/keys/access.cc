@@ -6,13 +6,14 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "services/gateway/api/api_error.h"
+#include "services/gateway/web/web_page.h"
 
 namespace tessera::gateway {
 
 RouteClass ClassOf(std::string_view path) {
   constexpr std::array<std::string_view, 3> kProbes = {"/livez", "/readyz", "/startupz"};
   constexpr std::array<std::string_view, 2> kAdmin = {"/metrics", "/v1/experts/load"};
-  constexpr std::array<std::string_view, 11> kModel = {"/v1/chat/completions",
+  constexpr std::array<std::string_view, 10> kModel = {"/v1/chat/completions",
                                                        "/v1/completions",
                                                        "/v1/models",
                                                        "/v1/messages",
@@ -21,12 +22,12 @@ RouteClass ClassOf(std::string_view path) {
                                                        "/tokenize",
                                                        "/detokenize",
                                                        "/health",
-                                                       "/version",
-                                                       "/"};
+                                                       "/version"};
   const auto has = [path](const auto& paths) {
     return std::find(paths.begin(), paths.end(), path) != paths.end();
   };
   if (has(kProbes)) return RouteClass::kProbe;
+  if (IsWebPath(path)) return RouteClass::kPage;
   if (has(kAdmin)) return RouteClass::kAdmin;
   if (has(kModel) || path.starts_with("/v1/models/")) return RouteClass::kModel;
   return RouteClass::kUnknown;
@@ -34,7 +35,8 @@ RouteClass ClassOf(std::string_view path) {
 
 absl::Status CheckAccess(RouteClass route, bool has_key_file, bool presented_secret,
                          const ApiKey* key) {
-  if (!has_key_file || route == RouteClass::kProbe) return absl::OkStatus();
+  const bool is_open = route == RouteClass::kProbe || route == RouteClass::kPage;
+  if (!has_key_file || is_open) return absl::OkStatus();
   if (key == nullptr) {
     return absl::UnauthenticatedError(
         presented_secret ? "The API key is not known here"

@@ -4,6 +4,7 @@
 //
 //   route        no key file    key file, no or wrong key   key            admin key
 //   kProbe       open           open                        open           open
+//   kPage        open           open                        open           open
 //   kModel       open           401                         open           open
 //   kAdmin       open           401                         403            open
 //   kUnknown     open (404)     401                         open (404)     open (404)
@@ -22,6 +23,7 @@ namespace tessera::gateway {
 
 enum class RouteClass : uint8_t {
   kProbe,    // /livez, /readyz, /startupz
+  kPage,     // / and /web/: files that are the same for everyone
   kModel,    // everything that uses the model or tells about it
   kAdmin,    // /metrics, /v1/experts/load
   kUnknown,  // whatever else: 404 for those who may know

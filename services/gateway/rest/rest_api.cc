@@ -1,6 +1,7 @@
 #include "services/gateway/rest/rest_api.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +13,7 @@
 #include "services/gateway/api/json_writer.h"
 #include "services/gateway/keys/access.h"
 #include "services/gateway/rest/request_timeout.h"
+#include "services/gateway/web/web_page.h"
 
 namespace tessera::gateway {
 namespace {
@@ -88,7 +90,9 @@ absl::Status RestApi::Identify(Visit& visit) const {
 
 void RestApi::Dispatch(const VisitPtr& visit) {
   const HttpRequest& request = visit->request;
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  // Both branches are views: one of a string would be a copy that is gone at the semicolon.
+  const std::string_view method =
+      request.method == "HEAD" ? std::string_view("GET") : std::string_view(request.method);
   std::string allowed;
   for (const Route& route : Routes()) {
     if (request.path != route.path) continue;
@@ -108,6 +112,10 @@ void RestApi::Dispatch(const VisitPtr& visit) {
   if (request.path.starts_with(kModelsPrefix) && method == "GET") {
     ShowModel(visit);
     return;
+  }
+  if (std::optional<HttpResponse> page = AnswerWebPage(request); page.has_value()) {
+    if (method == "GET") return visit->call.reply->Send(*std::move(page));
+    allowed = "GET";
   }
   const ApiError error =
       allowed.empty() ? UnknownPath(request.path) : MethodNotAllowed(request.method, allowed);

@@ -350,6 +350,40 @@ TEST_F(GatewayServerTest, KeysOpenRoutes) {
   EXPECT_EQ(Post("/v1/chat/completions", Chat(), "Authorization: Bearer secret-a\r\n").status, 200);
   EXPECT_EQ(Fetch(port(), RawGet("/metrics")).status, 401);
   EXPECT_EQ(Fetch(port(), RawGet("/livez")).status, 200);
+  EXPECT_EQ(Fetch(port(), RawGet("/")).status, 200);
+}
+
+TEST_F(GatewayServerTest, ServesItsPage) {
+  StubRouter router(Storyteller());
+  Start({router.address()});
+  const RawReply page = Fetch(port(), RawGet("/"));
+  EXPECT_EQ(page.status, 200);
+  EXPECT_THAT(page.Header("content-type"), HasSubstr("text/html"));
+  EXPECT_THAT(page.Header("content-security-policy"), HasSubstr("default-src 'none'"));
+  EXPECT_THAT(page.body, HasSubstr("web/app.js"));
+  const RawReply script = Fetch(port(), RawGet("/web/app.js"));
+  EXPECT_EQ(script.status, 200);
+  EXPECT_THAT(script.Header("content-type"), HasSubstr("text/javascript"));
+  const RawReply known =
+      Fetch(port(), RawGet("/", absl::StrCat("If-None-Match: ", page.Header("etag"), "\r\n")));
+  EXPECT_EQ(known.status, 304);
+  EXPECT_EQ(known.Header("content-length"), "");
+  const RawReply posted = Post("/", "{}");
+  EXPECT_EQ(posted.status, 405);
+  EXPECT_EQ(posted.Header("allow"), "get");
+  for (const char* path : {"/web/none.js", "/index.html", "/webpage"}) {
+    const RawReply none = Fetch(port(), RawGet(path));
+    EXPECT_EQ(none.status, 404) << path;
+    EXPECT_THAT(none.body, HasSubstr(R"("code":"unknown_url")")) << path;
+  }
+  RawConnection connection(port());
+  ASSERT_TRUE(connection.Send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"));
+  const auto head = connection.ReadUntil("\r\n\r\n");
+  ASSERT_TRUE(head.has_value());
+  EXPECT_THAT(*head, HasSubstr("HTTP/1.1 200 OK"));
+  EXPECT_THAT(*head, HasSubstr(absl::StrCat("content-length: ", page.body.size())));
+  ASSERT_TRUE(connection.Send(RawGet("/livez")));
+  EXPECT_EQ(connection.ReadReply().body, "ok\n");  // nothing of the page stood in between
 }
 
 TEST_F(GatewayServerTest, StartedStaysStarted) {

@@ -19,6 +19,9 @@ TEST(AccessTest, Routes) {
   EXPECT_EQ(ClassOf("/v1/experts/load"), RouteClass::kAdmin);
   EXPECT_EQ(ClassOf("/v1/chat/completions"), RouteClass::kModel);
   EXPECT_EQ(ClassOf("/v1/models/m"), RouteClass::kModel);
+  EXPECT_EQ(ClassOf("/"), RouteClass::kPage);
+  EXPECT_EQ(ClassOf("/web/app.js"), RouteClass::kPage);
+  EXPECT_EQ(ClassOf("/webapp"), RouteClass::kUnknown);
   EXPECT_EQ(ClassOf("/livez/../metrics"), RouteClass::kUnknown);
   EXPECT_EQ(ClassOf("/metrics/"), RouteClass::kUnknown);
   EXPECT_EQ(ClassOf("//livez"), RouteClass::kUnknown);
@@ -37,6 +40,7 @@ TEST(AccessTest, TheTable) {
   };
   const Row rows[] = {
       {RouteClass::kProbe, StatusCode::kOk, StatusCode::kOk, StatusCode::kOk},
+      {RouteClass::kPage, StatusCode::kOk, StatusCode::kOk, StatusCode::kOk},
       {RouteClass::kModel, StatusCode::kUnauthenticated, StatusCode::kOk, StatusCode::kOk},
       {RouteClass::kAdmin, StatusCode::kUnauthenticated, StatusCode::kPermissionDenied,
        StatusCode::kOk},
