@@ -1,0 +1,149 @@
+// The rendered chart, run without a cluster: pods are processes of this machine (kubelet.mjs) that become ready by the
+// rendered probes, answer, and drain within the rendered grace while requests run.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+import test from "node:test";
+import { program, render } from "./charts.mjs";
+import { DryCluster } from "./kubelet.mjs";
+
+// Small numbers for a small machine; everything else is as rendered by default.
+const small = ["--set", "drainSeconds=6", "--set", "model.name=tiny,model.folder=tiny",
+  "--set", "router.config.compute.threads=1,expertShard.config.compute.threads=1",
+  "--set", "router.config.kv_bytes=33554432", "--set", "clusterSecret.value=a-secret-of-the-dry-cluster"];
+
+async function startCluster(t, name, args) {
+  const cluster = new DryCluster(await render({ name: `dry ${name}`, args: [...small, ...args] }));
+  t.after(() => cluster.stop());
+  execFileSync(program("tests_write_tiny_model"), [path.join(cluster.modelsFolder, "tiny"), "512"]);
+  await cluster.start();
+  return cluster;
+}
+
+// One streamed completion; the number of tokens, or an error.
+async function stream(cluster, { gateways = cluster.of("gateway"), tokens = 32, seed = 1 } = {}) {
+  // As a Service does: a gateway that is ready and was not told to end.
+  const gateway = gateways.find(({ ready, leaving }) => ready && !leaving);
+  const reply = await fetch(`http://127.0.0.1:${gateway.port("http")}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      model: "tiny", prompt: "abc", max_tokens: tokens, seed, temperature: 1, stream: true, ignore_eos: true,
+      stream_options: { include_usage: true },
+    }),
+  });
+  const text = await reply.text();
+  assert.equal(reply.status, 200, text);
+  assert.match(text, /data: \[DONE\]\s*$/, text.slice(-400));
+  const events = text.split("\n").filter((line) => line.startsWith("data: {")).map((line) => JSON.parse(line.slice(6)));
+  assert.deepEqual(events.filter(({ error }) => error), []);
+  return events.at(-1).usage.completion_tokens;
+}
+
+// Streams, one after another on each of `lanes`, until told to stop.
+function traffic(cluster, lanes) {
+  let going = true;
+  const results = Promise.allSettled(Array.from({ length: lanes }, async (_, lane) => {
+    let done = 0;
+    while (going) {
+      assert.equal(await stream(cluster, { seed: lane }), 32);
+      ++done;
+    }
+    return done;
+  }));
+  return {
+    async stop() {
+      going = false;
+      const settled = await results;
+      assert.deepEqual(settled.filter(({ status }) => status === "rejected").map(({ reason }) => String(reason)), []);
+      return settled.reduce((sum, { value }) => sum + value, 0);
+    },
+  };
+}
+
+function checkDrained(pod, { code, signal, seconds }) {
+  assert.equal(signal, null, `${pod.name} was killed after its grace of ${pod.grace} s:\n${pod.log}`);
+  assert.equal(code, 0, `${pod.name}:\n${pod.log}`);
+  assert.ok(seconds < pod.grace);
+  const lines = pod.log.trim().split("\n");
+  for (const line of lines) assert.doesNotThrow(() => JSON.parse(line), `${pod.name} logs JSON: ${line}`);
+  assert.match(lines.at(-1), /has stopped/);
+}
+
+async function metric(pod, name) {
+  const text = await (await fetch(`http://127.0.0.1:${pod.port("admin")}/metrics`)).text();
+  const line = text.split("\n").find((one) => one.startsWith(`${name} `) || one.startsWith(`${name}{`));
+  return line && Number(line.split(" ").at(-1));
+}
+
+// What minReadySeconds is for: the others have found a pod that came back. Returns sooner if they have.
+async function settle(cluster) {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    const routers = cluster.of("router").length;
+    const up = await Promise.all(cluster.of("gateway").map((pod) => metric(pod, "tessera_gateway_routers_up")));
+    const linked = await Promise.all(cluster.of("router").map((pod) => metric(pod, "tessera_router_shards_linked")));
+    const shards = cluster.of("expert").length + cluster.of("expert-burst").length;
+    if (up.every((count) => count === routers) && linked.every((count) => count === shards)) return;
+    assert.ok(Date.now() < deadline, `gateways see ${up} of ${routers} routers, routers ${linked} of ${shards} shards`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test("the default chart starts, answers, and every pod can be replaced under traffic", async (t) => {
+  const cluster = await startCluster(t, "default", []);
+  assert.deepEqual(cluster.pods.map(({ component }) => component).sort(),
+    ["expert", "expert", "expert-burst", "gateway", "gateway", "router", "router"]);
+  assert.equal(await stream(cluster), 32);
+  const models = await (await fetch(`http://127.0.0.1:${cluster.of("gateway")[0].port("http")}/v1/models`)).json();
+  assert.deepEqual(models.data.map(({ id }) => id), ["tiny"]);
+
+  const ids = await Promise.all(["expert", "expert-burst"].flatMap((one) => cluster.of(one)).map(async (pod) => {
+    const text = await (await fetch(`http://127.0.0.1:${pod.port("admin")}/metrics`)).text();
+    return Number(/tessera_expert_shard_slots\{shard="(\d+)"\}/.exec(text)[1]);
+  }));
+  assert.deepEqual(ids.slice(0, 2), [0, 1], "a base shard's id is its index");
+  assert.ok(ids[2] >= 2, "a burst shard's comes after them");
+
+  await settle(cluster);
+  const running = traffic(cluster, 4);
+  for (const pod of [...cluster.pods]) {
+    const end = await pod.terminate();
+    checkDrained(pod, end);
+    t.diagnostic(`${pod.name} drained in ${end.seconds.toFixed(2)} s`);
+    await cluster.replace(pod);
+    await settle(cluster);
+  }
+  const streams = await running.stop();
+  assert.ok(streams >= 4, `${streams} streams`);
+  assert.equal(await metric(cluster.of("router")[0], "tessera_router_experts_missing"), 0);
+});
+
+test("a pod that drains is not ready, but alive, and a second SIGTERM ends it now", async (t) => {
+  const cluster = await startCluster(t, "second", ["--set", "burstShard.enabled=false,transport.kind=grpc",
+    "--set-json", "drainSeconds=600", "--set", "gateway.autoscaling.enabled=false,gateway.replicas=1"]);
+  // More than will be produced: it is still there when the drain begins, and for as long as it may last.
+  const [gateway] = cluster.of("gateway");
+  const endless = fetch(`http://127.0.0.1:${gateway.port("http")}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "tiny", prompt: "abc", max_tokens: 500, n: 64, stream: true, ignore_eos: true }),
+  });
+  const body = (await endless).body.getReader();
+  await body.read();
+  gateway.process.kill("SIGTERM");
+  while (gateway.alive() && (await gateway.probe(gateway.container.readinessProbe)) === true) {
+    // Asked again at once: it follows within a tick.
+  }
+  if (gateway.alive()) {
+    assert.match(String(await gateway.probe(gateway.container.readinessProbe)), /503|fetch failed/);
+    gateway.process.kill("SIGTERM");
+  }
+  const begin = Date.now();
+  const { code, signal } = await gateway.exited;
+  assert.equal(signal, null);
+  assert.ok(Date.now() - begin < 30_000, "now, not when its ten minutes are over");
+  assert.match(gateway.log, code === 1 ? /ends on a second signal/ : /has stopped/);
+  await body.cancel().catch(() => {});
+});
