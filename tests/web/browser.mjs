@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-const patience = 30_000; // the box may be busy; nothing waits this long when all is well
+const patience = 60_000; // the box may be busy; nothing waits this long when all is well
 
 export async function startBrowser() {
   return chromium.launch({

@@ -7,8 +7,10 @@ import path from "node:path";
 
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 
+const sumOf = (counts) => counts.reduce((a, b) => a + b, 0);
+
 // A load as Trinity Large might show it: experts differ, a few are hot; `seed` says which.
-export function largeLoad(seed, { layers = 54, experts = 256, shards = 8, shardRows = true } = {}) {
+export function largeLoad(seed, { layers = 54, experts = 256, shards = 8, layerRows = true } = {}) {
   let state = seed >>> 0 || 1;
   const random = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -19,14 +21,12 @@ export function largeLoad(seed, { layers = 54, experts = 256, shards = 8, shardR
     const hot = Math.floor(random() * experts);
     const rows = Array.from({ length: experts }, (_, expert) =>
       Math.floor(-Math.log(1 - random()) * 40 * (expert === hot ? 7 : 0.6 + 0.4 * Math.sin(expert / 9 + layer / 5) ** 2)));
-    const per = Array.from({ length: shards }, (_, s) =>
-      rows.slice((s * experts) / shards, ((s + 1) * experts) / shards).reduce((a, b) => a + b, 0));
-    load.layers.push({ layer, rows, ...(shardRows && { shard_rows: per }) });
+    load.layers.push({ layer, rows });
   }
   for (let s = 0; s < shards; ++s) {
-    load.shards.push({ id: `expert-${s}`, state: "live", busy_ratio: 0.2 + 0.5 * random(),
-      rows: load.layers.reduce((sum, { rows }) => sum + rows.slice((s * experts) / shards, ((s + 1) * experts) / shards)
-        .reduce((a, b) => a + b, 0), 0) });
+    const told = load.layers.map(({ rows }) => sumOf(rows.slice((s * experts) / shards, ((s + 1) * experts) / shards)));
+    load.shards.push({ id: `expert-${s}`, state: "live", busy_ratio: 0.2 + 0.5 * random(), rows: sumOf(told),
+      ...(layerRows && { layer_rows: told }) });
   }
   return load;
 }

@@ -54,7 +54,7 @@ for (const colorScheme of ["light", "dark"]) {
     assert.equal(isDark, colorScheme === "dark");
     await assertFits(page);
     await shoot(page, `desktop-${colorScheme}`);
-    await page.setViewportSize({ width: 1360, height: 1560 });
+    await page.setViewportSize({ width: 1360, height: 1330 });
     await page.waitForFunction(() => document.getElementById("experts-map").width === document.getElementById("experts-map").clientWidth);
     await shoot(page, `tall-${colorScheme}`);
     await closePage(page);
@@ -127,7 +127,6 @@ test("a shard that is lost, or vanishes, turns red; one that loads does not", as
   lossy.shards[3].state = "loading";
   lossy.shards[4].id = lossy.shards[4].state = '<img src=x onerror="window.hacked=1">';
   lossy.shards.splice(7, 1);
-  for (const layer of lossy.layers) layer.shard_rows.pop();
   gateway.load = lossy;
   for (const [id, state] of [["expert-2", "lost"], ["expert-3", "changing"], ["expert-7", "lost"]]) {
     await page.waitForSelector(`.shard[data-id=${id}][data-state=${state}]`);
@@ -146,7 +145,7 @@ test("a shard that is lost, or vanishes, turns red; one that loads does not", as
 });
 
 test("what a gateway does not tell is not shown, and said", async () => {
-  gateway.load = largeLoad(1, { shardRows: false });
+  gateway.load = largeLoad(1, { layerRows: false });
   const page = await openPage(browser, gateway.url);
   await awaitPicture(page);
   assert.ok(await page.isVisible("#shards-map-absent") && !(await page.isVisible("#shards-map")));

@@ -5,7 +5,7 @@
 import { LineChart } from "./chart.js";
 import { byId, element, grouped, repeat, say } from "./dom.js";
 import { HeatMap, drawLegend } from "./heatmap.js";
-import { History, ShardBook, balances, layerSummaries, readLoad, sum, timesMean } from "./load.js";
+import { History, ShardBook, balances, kindOf, layerSummaries, readLoad, sum, timesMean } from "./load.js";
 import { Rate, sumOf } from "./metrics_text.js";
 import { ShardsView } from "./shards_view.js";
 
@@ -126,7 +126,7 @@ export class ClusterView {
       lines: layers.map(({ shardRows }) => timesMean(shardRows)),
       rowLabels: layers.map(({ layer }) => layer),
       columnLabels: shards.map(({ id }) => id),
-      marks: shards.flatMap(({ state }, at) => (state === "lost" ? [at] : [])),
+      marks: shards.flatMap(({ state }, at) => (kindOf(state) === "lost" ? [at] : [])),
       summary: `${grouped(sum(shards.map(({ rows }) => rows)))} rows on ${shards.length} shards`,
       tell: (row, column) =>
         `Layer ${layers[row].layer}, ${shards[column].id} (${shards[column].state}): ${grouped(layers[row].shardRows[column])} rows`,

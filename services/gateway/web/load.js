@@ -6,16 +6,17 @@ function isCounts(list) {
   return Array.isArray(list) && list.every((count) => Number.isFinite(count) && count >= 0);
 }
 
-// Checks the shape once; the rest of the page trusts it. `layers` have `shardRows` (one per shard) or null.
+// Checks the shape once; the rest of the page trusts it. `layers` have `shardRows` (one per shard), or null if not all shards tell.
 export function readLoad(answer) {
   const { window_seconds: windowSeconds = 0, layers, shards } = answer ?? {};
   if (!Array.isArray(layers) || !Array.isArray(shards)) throw new Error("no layers and shards");
   const width = layers[0]?.rows?.length ?? 0;
+  const allTell = shards.every(({ layer_rows: told }) => isCounts(told) && told.length === layers.length);
   return {
     windowSeconds,
-    layers: layers.map(({ layer, rows, shard_rows: shardRows }) => {
+    layers: layers.map(({ layer, rows }, at) => {
       if (!isCounts(rows) || rows.length !== width) throw new Error(`layer ${layer} has no rows for each of ${width} experts`);
-      return { layer, rows, shardRows: isCounts(shardRows) && shardRows.length === shards.length ? shardRows : null };
+      return { layer, rows, shardRows: allTell ? shards.map(({ layer_rows: told }) => told[at]) : null };
     }),
     shards: shards.map(({ id, state = "live", rows = 0, busy_ratio: busy = null }) => ({ id: String(id), state, rows, busy })),
   };

@@ -7,23 +7,25 @@ import { Rate, sumOf } from "../page/metrics_text.js";
 
 const answer = {
   window_seconds: 10,
-  layers: [{ layer: 2, rows: [4, 0, 0, 4], shard_rows: [4, 4] }, { layer: 3, rows: [0, 0, 0, 0] }],
-  shards: [{ id: "expert-0", state: "live", rows: 4, busy_ratio: 0.25 }, { id: "expert-1", state: "draining", rows: 4 }],
+  layers: [{ layer: 2, rows: [4, 0, 0, 4] }, { layer: 3, rows: [0, 0, 0, 0] }],
+  shards: [{ id: "expert-0", state: "live", rows: 5, busy_ratio: 0.25, layer_rows: [5, 0] },
+    { id: "expert-1", state: "draining", rows: 3, layer_rows: [3, 0] }],
 };
 
 test("an answer is read, and a wrong one is refused", () => {
   const load = readLoad(answer);
-  assert.deepEqual(load.layers[0].shardRows, [4, 4]);
-  assert.equal(load.layers[1].shardRows, null);
-  assert.deepEqual(load.shards[0], { id: "expert-0", state: "live", rows: 4, busy: 0.25 });
+  assert.deepEqual(load.layers.map(({ shardRows }) => shardRows), [[5, 3], [0, 0]]);
+  assert.deepEqual(load.shards[0], { id: "expert-0", state: "live", rows: 5, busy: 0.25 });
   assert.equal(load.shards[1].busy, null);
   assert.deepEqual(readLoad({ layers: [], shards: [] }).layers, []);
   const layers = (...rows) => ({ layers: rows.map((row, layer) => ({ layer, rows: row })), shards: [] });
   for (const wrong of [null, {}, { layers: 1, shards: [] }, layers([1], [1, 2]), layers([-1]), layers(["1"]), layers(undefined)]) {
     assert.throws(() => readLoad(wrong), Error, JSON.stringify(wrong));
   }
-  const short = readLoad({ ...answer, layers: [{ layer: 2, rows: [1], shard_rows: [1] }] });
-  assert.equal(short.layers[0].shardRows, null);
+  for (const told of [undefined, [1], [1, -1]]) {
+    const partial = readLoad({ ...answer, shards: [answer.shards[0], { ...answer.shards[1], layer_rows: told }] });
+    assert.equal(partial.layers[0].shardRows, null);
+  }
 });
 
 test("balance is mean over max", () => {
@@ -31,7 +33,7 @@ test("balance is mean over max", () => {
   assert.equal(balanceOf([3, 3, 3]), 1);
   assert.equal(balanceOf([0, 0]), null);
   assert.equal(balanceOf([]), null);
-  assert.deepEqual(balances(readLoad(answer)), { experts: 0.5, shards: 1 });
+  assert.deepEqual(balances(readLoad(answer)), { experts: 0.5, shards: 0.8 });
   assert.deepEqual(balances(readLoad({ layers: [], shards: [{ id: "a", rows: 3 }] })), { experts: null, shards: null });
   assert.deepEqual(timesMean([4, 0, 0, 4]), [2, 0, 0, 2]);
   assert.deepEqual(timesMean([0, 0]), [0, 0]);
@@ -45,7 +47,7 @@ test("layers in words", () => {
 });
 
 test("states have three kinds; the unknown is no good news", () => {
-  assert.deepEqual(["live", "LIVE", "ready", "loading", "draining", "lost", "dead", "", undefined].map(kindOf),
+  assert.deepEqual(["live", "LIVE", "ready", "loading", "draining", "lost", "unreachable", "", undefined].map(kindOf),
     ["live", "live", "live", "changing", "changing", "lost", "lost", "lost", "lost"]);
 });
 
