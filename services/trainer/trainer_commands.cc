@@ -5,11 +5,19 @@
 #include <string>
 #include <vector>
 
+#include "services/trainer/corpus/corpus_command.h"
+#include "services/trainer/tokenizer/tokenizer_command.h"
+
 namespace tessera::trainer {
 namespace {
 
 // In the order of a model's making.
-std::vector<TrainerCommand> Commands() { return {}; }
+std::vector<TrainerCommand> Commands() {
+  return {
+      {"corpus", "shows what a model is trained on", &RunCorpus},
+      {"tokenizer", "learns the tokenizer of a run from its corpus", &RunTokenizer},
+  };
+}
 
 void PrintCommands(std::ostream& out) {
   out << "usage: tessera-train COMMAND [flags]\n\n";
