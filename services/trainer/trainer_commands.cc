@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "services/trainer/corpus/corpus_command.h"
+#include "services/trainer/eval/eval_command.h"
 #include "services/trainer/tokenizer/tokenizer_command.h"
 
 namespace tessera::trainer {
@@ -16,6 +17,7 @@ std::vector<TrainerCommand> Commands() {
   return {
       {"corpus", "shows what a model is trained on", &RunCorpus},
       {"tokenizer", "learns the tokenizer of a run from its corpus", &RunTokenizer},
+      {"eval", "asks a served model held-out items and counts right answers", &RunEval},
   };
 }
 

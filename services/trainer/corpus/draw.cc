@@ -35,11 +35,15 @@ bool LooksMadeUp(std::string_view word) {
   for (size_t at = 0; at < text.size(); ++at) {
     if (!reached[at]) continue;
     for (const std::string_view onset : kOnsets) {
+      if (!std::string_view(text).substr(at).starts_with(onset)) continue;
       for (const std::string_view vowel : kVowels) {
+        const size_t after_onset = at + onset.size();
+        if (!std::string_view(text).substr(after_onset).starts_with(vowel)) continue;
+        const size_t after_vowel = after_onset + vowel.size();
         for (const std::string_view coda : kCodas) {
-          const std::string syllable = std::string(onset).append(vowel).append(coda);
-          if (text.compare(at, syllable.size(), syllable) == 0)
-            reached[at + syllable.size()] = true;
+          if (std::string_view(text).substr(after_vowel).starts_with(coda)) {
+            reached[after_vowel + coda.size()] = true;
+          }
         }
       }
     }

@@ -3,7 +3,7 @@
 namespace tessera::trainer {
 namespace {
 
-void AddQuestions(std::vector<EverydayTool>& tools) {
+void AddPlaces(std::vector<EverydayTool>& tools) {
   tools.push_back(
       {{"get_weather", "weather", "get_current_weather", "weather_lookup", "fetch_weather"},
        {"Get the weather in a city.", "Get the current weather.", "Current weather of a place."},
@@ -43,6 +43,9 @@ void AddQuestions(std::vector<EverydayTool>& tools) {
                    SlotKind::kCity,
                    {"Book a flight to $.", "I want to fly to $.", "Find a flight to $.",
                     "Find me a plane to $."}});
+}
+
+void AddLookUps(std::vector<EverydayTool>& tools) {
   tools.push_back({{"find_train", "search_trains"},
                    {"Find a train to a city.", "Search for trains."},
                    {"destination", "city", "to"},
@@ -80,7 +83,7 @@ void AddQuestions(std::vector<EverydayTool>& tools) {
                    {"Where is my package $?", "Track package $.", "When does parcel $ arrive?"}});
 }
 
-void AddActions(std::vector<EverydayTool>& tools) {
+void AddErrands(std::vector<EverydayTool>& tools) {
   tools.push_back({{"set_timer", "start_timer", "timer"},
                    {"Set a timer.", "Start a timer of some minutes."},
                    {"minutes"},
@@ -118,6 +121,9 @@ void AddActions(std::vector<EverydayTool>& tools) {
                    SlotKind::kWord,
                    {"Turn on the light in the $.", "Light on in the $.", "Switch on the $ light.",
                     "Make light in the $."}});
+}
+
+void AddHouseholdTools(std::vector<EverydayTool>& tools) {
   tools.push_back({{"order_food", "order_meal"},
                    {"Order food.", "Order a meal."},
                    {"dish", "food", "item"},
@@ -157,8 +163,10 @@ void AddActions(std::vector<EverydayTool>& tools) {
 std::span<const EverydayTool> EverydayTools() {
   static const std::vector<EverydayTool> tools = [] {
     std::vector<EverydayTool> all;
-    AddQuestions(all);
-    AddActions(all);
+    AddPlaces(all);
+    AddLookUps(all);
+    AddErrands(all);
+    AddHouseholdTools(all);
     return all;
   }();
   return tools;

@@ -5,7 +5,7 @@
 namespace tessera::trainer {
 namespace {
 
-void AddOverview(std::vector<Fact>& facts) {
+void AddServices(std::vector<Fact>& facts) {
   facts.push_back(
       {"Tessera is a server for sparse mixture-of-experts language models. Its experts "
        "live in services of their own.",
@@ -46,6 +46,9 @@ void AddOverview(std::vector<Fact>& facts) {
         "What (do the shards|do expert shards) (do|hold)",
         "(Which service|Who) (holds|owns|keeps) the experts",
         "Where (are|do) the experts (live|stored|kept)"}});
+}
+
+void AddIdeas(std::vector<Fact>& facts) {
   facts.push_back(
       {"In a mixture of experts each token uses only a few of many small networks, so a "
        "step costs little.",
@@ -93,7 +96,7 @@ void AddOverview(std::vector<Fact>& facts) {
         "(Is Tessera|Is it) (open source|free software|free)"}});
 }
 
-void AddCommands(std::vector<Fact>& facts) {
+void AddFirstCommands(std::vector<Fact>& facts) {
   facts.push_back(
       {"Run ./tessera up. It builds Tessera and starts a gateway, a router and expert "
        "shards.",
@@ -140,6 +143,9 @@ void AddCommands(std::vector<Fact>& facts) {
        {"(./tessera bench|tessera bench|the bench command|the benchmark)"},
        {"How (fast|quick) is (it|Tessera|the server|my model)",
         "(Which|What) command (measures speed|runs the benchmark)"}});
+}
+
+void AddOtherCommands(std::vector<Fact>& facts) {
   facts.push_back(
       {"Run ./tessera inspect DIR. It shows architecture, parameters and bytes of a checkpoint.",
        {"(inspect|look into|examine|look at) (a checkpoint|a model|the model|the weights)",
@@ -186,7 +192,7 @@ void AddCommands(std::vector<Fact>& facts) {
        {"Can I (change the port|use another port)", "(Which|What) flag (sets|changes) the port"}});
 }
 
-void AddServing(std::vector<Fact>& facts) {
+void AddInterfaces(std::vector<Fact>& facts) {
   facts.push_back(
       {"The HTTP API is on port 8000.",
        {"(find|reach) (the HTTP port|the port)"},
@@ -228,6 +234,9 @@ void AddServing(std::vector<Fact>& facts) {
        {"(the Anthropic API|the messages endpoint|/v1/messages)"},
        {"(Does it|Does Tessera|Can it) (support|speak|serve) (Anthropic|the Anthropic API)",
         "Can I use (Anthropic|an Anthropic client)"}});
+}
+
+void AddObserving(std::vector<Fact>& facts) {
   facts.push_back(
       {"GET /v1/models lists the models.",
        {"(list|see|show|find) (the models|all models|the served models|which model runs)"},
@@ -274,7 +283,7 @@ void AddServing(std::vector<Fact>& facts) {
         "Where is the reasoning"}});
 }
 
-void AddOperation(std::vector<Fact>& facts) {
+void AddShardFlags(std::vector<Fact>& facts) {
   facts.push_back({"Use ./tessera up --shards=N to start N expert shards.",
                    {"(start|run|use|have|add) (more shards|two shards|several shards|many "
                     "shards|more expert shards)",
@@ -311,6 +320,9 @@ void AddOperation(std::vector<Fact>& facts) {
        {"(a lost shard|the loss of a shard|a dead shard|shard failure|a crashed shard)"},
        {"What (happens|do I do|must I do) (when|if) a shard (dies|is lost|crashes|fails|is killed)",
         "I lost (a|my) shard, what now", "A shard (died|crashed|is gone), what now"}});
+}
+
+void AddFailures(std::vector<Fact>& facts) {
   facts.push_back(
       {"The gateway keeps prompt, tokens and seed of every stream and goes on as soon as a router "
        "is "
@@ -337,6 +349,9 @@ void AddOperation(std::vector<Fact>& facts) {
        {"(dispatch|the dispatcher|the dispatch|row dispatch)"},
        {"What does (dispatch|the dispatcher) do",
         "How do (rows|tokens) (reach|get to) (the shards|the experts)"}});
+}
+
+void AddInside(std::vector<Fact>& facts) {
   facts.push_back(
       {"Router and shards talk over UCX, which uses shared memory on one machine and RDMA between "
        "machines.",
@@ -422,10 +437,15 @@ void AddSelf(std::vector<Fact>& facts) {
 std::span<const Fact> Facts() {
   static const std::vector<Fact> facts = [] {
     std::vector<Fact> all;
-    AddOverview(all);
-    AddCommands(all);
-    AddServing(all);
-    AddOperation(all);
+    AddServices(all);
+    AddIdeas(all);
+    AddFirstCommands(all);
+    AddOtherCommands(all);
+    AddInterfaces(all);
+    AddObserving(all);
+    AddShardFlags(all);
+    AddFailures(all);
+    AddInside(all);
     AddSelf(all);
     return all;
   }();

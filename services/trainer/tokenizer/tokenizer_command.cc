@@ -21,19 +21,14 @@ struct TokenizerOptions {
   std::string config;
   std::string out;
   uint64_t seed = 1;
-  uint64_t conversations = 8'000;
+  size_t conversations = 8'000;
 };
 
 absl::Status ReadConfig(TokenizerOptions& options) {
   if (options.config.empty()) return absl::OkStatus();
   TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, JsonDocument::ReadFile(options.config));
-  const auto section = document.root().Find("tokenizer");
-  if (!section.has_value()) return absl::OkStatus();
-  if (const auto value = section->Find("seed")) {
-    TESSERA_ASSIGN_OR_RETURN(options.seed, value->AsUnsigned());
-  }
-  if (const auto value = section->Find("conversations")) {
-    TESSERA_ASSIGN_OR_RETURN(options.conversations, value->AsUnsigned(1, 1'000'000));
+  if (const auto seed = document.root().Find("seed")) {
+    TESSERA_ASSIGN_OR_RETURN(options.seed, seed->AsUnsigned());
   }
   return absl::OkStatus();
 }
@@ -78,6 +73,7 @@ int RunTokenizer(std::span<const std::string_view> args, const cli::Streams& str
   cli::FlagSet flags("tokenizer --config=FILE --out=DIR", "Learns the tokenizer of a run.");
   flags.Add("config", &options.config, "the run's config file");
   flags.Add("out", &options.out, "folder that gets tokenizer.json");
+  flags.Add("conversations", &options.conversations, "of the corpus that are read");
   return cli::RunWithFlags(flags, args, streams, [&] { return LearnTokenizer(options, streams); });
 }
 

@@ -9,8 +9,8 @@
 
 namespace tessera::trainer {
 
-// tessera-train tokenizer --config=FILE --out=DIR: writes DIR/tokenizer.json. FILE's member
-// "tokenizer" may hold "conversations", how many are read, and "seed". Returns the exit code.
+// tessera-train tokenizer --config=FILE --out=DIR: writes DIR/tokenizer.json. The corpus has the
+// run's seed. Returns the exit code.
 int RunTokenizer(std::span<const std::string_view> args, const cli::Streams& streams);
 
 }  // namespace tessera::trainer
