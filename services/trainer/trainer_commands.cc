@@ -7,6 +7,7 @@
 
 #include "services/trainer/corpus/corpus_command.h"
 #include "services/trainer/eval/eval_command.h"
+#include "services/trainer/run/train_command.h"
 #include "services/trainer/tokenizer/tokenizer_command.h"
 
 namespace tessera::trainer {
@@ -17,6 +18,7 @@ std::vector<TrainerCommand> Commands() {
   return {
       {"corpus", "shows what a model is trained on", &RunCorpus},
       {"tokenizer", "learns the tokenizer of a run from its corpus", &RunTokenizer},
+      {"train", "trains the model that a file describes", &RunTrain},
       {"eval", "asks a served model held-out items and counts right answers", &RunEval},
   };
 }
