@@ -14,52 +14,87 @@ constexpr float kLinear = 3.4445f;
 constexpr float kCubic = -4.7750f;
 constexpr float kQuintic = 2.0315f;
 
-void Transpose(size_t rows, size_t cols, const float* x, float* turned) {
-  for (size_t r = 0; r < rows; ++r) {
-    for (size_t j = 0; j < cols; ++j) turned[j * rows + r] = x[r * cols + j];
-  }
+// C [n, n] = A B of matrices that commute and are symmetric.
+void SquareProduct(size_t n, const float* a, const float* b, float* c) {
+  Gemm(n, n, n, Rows(a, n), RightRows(b, n), c, n, GemmMode::kSet);
+}
+
+// P = a + b G + c G G.
+void Polynomial(size_t side, const float* gram, float* polynomial) {
+  SquareProduct(side, gram, gram, polynomial);
+  Scale(side * side, kQuintic, polynomial, polynomial);
+  AddScaled(side * side, kCubic, gram, polynomial);
+  for (size_t j = 0; j < side; ++j) polynomial[j * side + j] += kLinear;
 }
 
 }  // namespace
 
 MuonScratch::MuonScratch(size_t size_max, size_t side_max)
     : update_(size_max),
-      x_(size_max),
       next_(size_max),
       gram_(side_max * side_max),
-      polynomial_(side_max * side_max) {}
+      polynomial_(side_max * side_max),
+      product_(side_max * side_max),
+      square_(side_max * side_max) {}
 
-// On the tall form X [long, short]: G = X^T X;  X <- X (a + b G + c G G).
+void MuonScratch::Gram(size_t rows, size_t cols, const float* x) {
+  if (rows > cols) {
+    return Gemm(cols, cols, rows, Transposed(x, cols), RightRows(x, cols), gram_.data(), cols,
+                GemmMode::kSet);
+  }
+  panels_.resize(std::max(panels_.size(), PanelSize(cols, rows)));
+  PackPanelsTransposed(x, cols, cols, rows, panels_.data());
+  Gemm(rows, rows, cols, Rows(x, cols), Panels<float>(panels_.data(), cols), gram_.data(), rows,
+       GemmMode::kSet);
+}
+
+void MuonScratch::Multiply(size_t rows, size_t cols, const float* factor, float* x) {
+  if (rows > cols) {
+    Gemm(rows, cols, cols, Rows<float>(x, cols), RightRows(factor, cols), next_.data(), cols,
+         GemmMode::kSet);
+  } else {
+    Gemm(rows, cols, rows, Rows(factor, rows), RightRows<float>(x, cols), next_.data(), cols,
+         GemmMode::kSet);
+  }
+  std::copy_n(next_.data(), rows * cols, x);
+}
+
+void MuonScratch::IterateLong(size_t rows, size_t cols, size_t iterations, float* x) {
+  for (size_t i = 0; i < iterations; ++i) {
+    Gram(rows, cols, x);
+    Polynomial(std::min(rows, cols), gram_.data(), polynomial_.data());
+    Multiply(rows, cols, polynomial_.data(), x);
+  }
+}
+
+void MuonScratch::IterateShort(size_t rows, size_t cols, size_t iterations, float* x) {
+  if (iterations == 0) return;
+  const size_t side = std::min(rows, cols);
+  Gram(rows, cols, x);
+  Polynomial(side, gram_.data(), product_.data());
+  std::copy_n(product_.data(), side * side, polynomial_.data());
+  for (size_t i = 1; i < iterations; ++i) {
+    SquareProduct(side, polynomial_.data(), gram_.data(), square_.data());
+    SquareProduct(side, square_.data(), polynomial_.data(), gram_.data());
+    Polynomial(side, gram_.data(), polynomial_.data());
+    SquareProduct(side, product_.data(), polynomial_.data(), square_.data());
+    std::swap(product_, square_);
+  }
+  Multiply(rows, cols, product_.data(), x);
+}
+
+// With G = X^T X (of a wide X: X X^T) and P = a + b G + c G G an iteration is X <- X P (or P X),
+// after which G is P G P: all but the first and the last product can be done on the short side.
+// Where the sides are nearly equal that saves nothing, and X itself goes through the iterations.
 void Orthogonalize(size_t rows, size_t cols, size_t iterations, float* x, MuonScratch& scratch) {
   const size_t n = rows * cols, side = std::min(rows, cols), length = std::max(rows, cols);
   const float norm = std::sqrt(Dot(n, x, x));
   if (!(norm > 0)) return;
-  float* current = scratch.x_.data();
-  float* next = scratch.next_.data();
-  Scale(n, 1 / norm, x, next);
-  if (rows < cols) {
-    Transpose(rows, cols, next, current);
+  Scale(n, 1 / norm, x, x);
+  if (length > 2 * side) {
+    scratch.IterateShort(rows, cols, iterations, x);
   } else {
-    std::swap(current, next);
-  }
-  float* gram = scratch.gram_.data();
-  float* polynomial = scratch.polynomial_.data();
-  for (size_t i = 0; i < iterations; ++i) {
-    Gemm(side, side, length, Transposed<float>(current, side), RightRows<float>(current, side),
-         gram, side, GemmMode::kSet);
-    Gemm(side, side, side, Rows<float>(gram, side), RightRows<float>(gram, side), polynomial, side,
-         GemmMode::kSet);
-    Scale(side * side, kQuintic, polynomial, polynomial);
-    AddScaled(side * side, kCubic, gram, polynomial);
-    for (size_t j = 0; j < side; ++j) polynomial[j * side + j] += kLinear;
-    Gemm(length, side, side, Rows<float>(current, side), RightRows<float>(polynomial, side), next,
-         side, GemmMode::kSet);
-    std::swap(current, next);
-  }
-  if (rows < cols) {
-    Transpose(cols, rows, current, x);
-  } else {
-    std::copy_n(current, n, x);
+    scratch.IterateLong(rows, cols, iterations, x);
   }
 }
 

@@ -27,11 +27,21 @@ class MuonScratch {
   friend void Orthogonalize(size_t, size_t, size_t, float*, MuonScratch&);
   friend void MuonStep(const MuonOptions&, double, size_t, size_t, const float*, float, float*,
                        float*, MuonScratch&);
-  std::vector<float> update_;  // [size_max], like the two below
-  std::vector<float> x_;
+  // gram_ = X^T X or X X^T, whichever is smaller.
+  void Gram(size_t rows, size_t cols, const float* x);
+  // x = x F of a tall one, F x of a wide one.
+  void Multiply(size_t rows, size_t cols, const float* factor, float* x);
+  // The iterations by products of the long side, or of the short one.
+  void IterateLong(size_t rows, size_t cols, size_t iterations, float* x);
+  void IterateShort(size_t rows, size_t cols, size_t iterations, float* x);
+
+  std::vector<float> update_;  // [size_max], like the one below
   std::vector<float> next_;
-  std::vector<float> gram_;  // [side_max, side_max], like the one below
+  std::vector<float> panels_;  // of the transpose of a wide matrix
+  std::vector<float> gram_;    // [side_max, side_max], like the three below
   std::vector<float> polynomial_;
+  std::vector<float> product_;
+  std::vector<float> square_;
 };
 
 // x [rows, cols] becomes about U V^T of its singular value decomposition: singular values between

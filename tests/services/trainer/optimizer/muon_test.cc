@@ -76,6 +76,25 @@ TEST(MuonTest, SingularValuesAreNearOne) {
   }
 }
 
+// An expert that few rows visit has a gradient of low rank.
+TEST(MuonTest, DirectionsWithoutGradientStaySmall) {
+  for (const auto& [rows, cols] : {std::pair<size_t, size_t>{16, 128}, {128, 16}, {32, 32}}) {
+    const std::vector<float> left = Numbers(rows * 2, 5), right = Numbers(cols * 2, 6);
+    std::vector<float> x(rows * cols);
+    for (size_t i = 0; i < rows; ++i) {
+      for (size_t j = 0; j < cols; ++j) {
+        x[i * cols + j] = left[i] * right[j] + left[rows + i] * right[cols + j];
+      }
+    }
+    MuonScratch scratch(rows * cols, std::min(rows, cols));
+    Orthogonalize(rows, cols, 5, x.data(), scratch);
+    double square = 0;
+    for (const float value : x) square += static_cast<double>(value) * value;
+    EXPECT_GT(square, 2 * 0.4) << rows << "x" << cols;  // two singular values near one
+    EXPECT_LT(square, 2 * 1.5) << rows << "x" << cols;
+  }
+}
+
 TEST(MuonTest, ZeroStaysZero) {
   std::vector<float> gradient(64), momentum(64), weights(64, 2.0f);
   MuonScratch scratch(64, 8);
