@@ -181,7 +181,8 @@ absl::Status Bench(const BenchOptions& options, const Streams& streams) {
     results.back().resident_bytes = ResidentBytes(pids);
   }
   // Last, as its buffer would count into the peak.
-  TESSERA_ASSIGN_OR_RETURN(setting.read_bandwidth, MeasureReadBandwidth(engine->pool(), clock));
+  TESSERA_ASSIGN_OR_RETURN(setting.read_bandwidth,
+                           MeasureReadBandwidth(engine->pool(), clock, engine->weight_bytes()));
   for (size_t i = 0; i < cases.size(); ++i) {
     (options.json ? PrintJson : PrintText)(options, cases[i], *engine, setting, results[i],
                                            streams.out);

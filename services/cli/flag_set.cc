@@ -120,6 +120,11 @@ absl::Status FlagSet::Parse(std::span<const std::string_view> args) {
       positional_.emplace_back(word);
     }
   }
+  if (positional_.size() > words_max_ && !help_wanted_) {
+    return absl::InvalidArgumentError(absl::StrCat("'", positional_[words_max_],
+                                                   "' is a word too many; usage: tessera ", usage_,
+                                                   ", and flags as --help lists them"));
+  }
   return absl::OkStatus();
 }
 

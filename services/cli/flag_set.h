@@ -29,10 +29,13 @@ class FlagSet {
   void Add(std::string name, bool* value, std::string help);
 
   // kInvalidArgument names a flag that is unknown, lacks its value or has one that cannot be read;
-  // the message lists the flags there are. Words that are not flags go to positional(). "--" ends
-  // the flags.
+  // the message lists the flags there are; or the first word too many. Words that are not flags go
+  // to positional(). "--" ends the flags.
   absl::Status Parse(std::span<const std::string_view> args);
   const std::vector<std::string>& positional() const { return positional_; }
+  // How many words that are not flags the command takes; none unless said. More of them are an
+  // error of Parse, unless help is wanted.
+  void TakeWords(size_t words_max) { words_max_ = words_max; }
   bool help_wanted() const { return help_wanted_; }
   // True if the flag stood on the command line.
   bool given(std::string_view name) const;
@@ -56,6 +59,7 @@ class FlagSet {
   std::string summary_;
   std::vector<Flag> flags_;
   std::vector<std::string> positional_;
+  size_t words_max_ = 0;
   bool help_wanted_ = false;
 };
 

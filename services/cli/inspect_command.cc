@@ -106,6 +106,7 @@ absl::Status Inspect(const FlagSet& flags, std::ostream& out) {
 int RunInspect(std::span<const std::string_view> args, const Streams& streams) {
   FlagSet flags("inspect DIR",
                 "Shows what the checkpoint in DIR holds, how big it is, and where it fits.");
+  flags.TakeWords(1);
   return RunWithFlags(flags, args, streams, [&] { return Inspect(flags, streams.out); });
 }
 

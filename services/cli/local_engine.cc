@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status.h"
 
 namespace tessera::cli {
 namespace {
+
+constexpr size_t kShardsMax = 256;
 
 double Gigabytes(size_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
@@ -25,6 +28,10 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(
     const std::string& model_dir, const ComputeOptions& compute, const CapacityOptions& capacity,
     router::TokenSink& sink, const Clock& clock, const LoadProgress& progress,
     const ExpertHostFactory& start_shards) {
+  if (compute.shards > kShardsMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--shards=", compute.shards, ": use a number from 1 to ", kShardsMax, ", or 0 for none"));
+  }
   std::unique_ptr<LocalEngine> engine(new LocalEngine);
   TESSERA_ASSIGN_OR_RETURN(engine->model_,
                            router::RouterModel::Open(model_dir, {.threads = compute.threads,

@@ -13,7 +13,8 @@
 namespace tessera::cli {
 namespace {
 
-constexpr size_t kBytes = size_t{1} << 30;
+constexpr size_t kBytesMin = size_t{128} << 20;
+constexpr size_t kBytesMax = size_t{1} << 30;
 constexpr size_t kPieceWords = (size_t{4} << 20) / sizeof(uint64_t);
 
 // Eight sums keep enough loads in flight; the compiler makes vectors of them.
@@ -29,8 +30,11 @@ uint64_t SumWords(std::span<const uint64_t> words) {
 
 }  // namespace
 
-absl::StatusOr<double> MeasureReadBandwidth(ThreadPool& pool, const Clock& clock, int rounds) {
-  TESSERA_ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::Allocate(kBytes));
+absl::StatusOr<double> MeasureReadBandwidth(ThreadPool& pool, const Clock& clock,
+                                            size_t weight_bytes, int rounds) {
+  constexpr size_t kPieceBytes = kPieceWords * sizeof(uint64_t);
+  const size_t bytes = std::clamp(weight_bytes, kBytesMin, kBytesMax) / kPieceBytes * kPieceBytes;
+  TESSERA_ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::Allocate(bytes));
   const std::span<uint64_t> words = buffer.as<uint64_t>();
   const size_t pieces = words.size() / kPieceWords;
   // Written once: untouched pages would all be the same zero page.
@@ -44,7 +48,7 @@ absl::StatusOr<double> MeasureReadBandwidth(ThreadPool& pool, const Clock& clock
     pool.ParallelFor(pieces, 1, [&](size_t begin, size_t end, size_t) {
       total += SumWords(words.subspan(begin * kPieceWords, (end - begin) * kPieceWords));
     });
-    rates.push_back(static_cast<double>(kBytes) / absl::ToDoubleSeconds(clock.Elapsed() - start));
+    rates.push_back(static_cast<double>(bytes) / absl::ToDoubleSeconds(clock.Elapsed() - start));
   }
   TESSERA_CHECK(total == static_cast<uint64_t>(rounds) * words.size());
   std::ranges::nth_element(rates, rates.begin() + rounds / 2);

@@ -42,15 +42,16 @@ int PollTimeout(absl::Duration nap) {
 
 }  // namespace
 
-std::string LastLines(const std::string& path, size_t bytes_max) {
+std::string LastLines(const std::string& path, size_t begin, size_t bytes_max) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return {};
   const auto bytes = static_cast<size_t>(file.tellg());
-  const size_t from = bytes > bytes_max ? bytes - bytes_max : 0;
+  if (begin > bytes) begin = 0;  // it was begun anew meanwhile
+  const size_t from = std::max(begin, bytes > bytes_max ? bytes - bytes_max : 0);
   std::string text(bytes - from, '\0');
   file.seekg(static_cast<std::streamoff>(from));
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (from > 0) text.erase(0, text.find('\n') + 1);
+  if (from > begin) text.erase(0, text.find('\n') + 1);
   return text;
 }
 
@@ -66,9 +67,16 @@ absl::Status Supervisor::StartLife(Service& service) {
   const ClusterProcess* before = service.before.has_value() ? &*service.before : nullptr;
   TESSERA_ASSIGN_OR_RETURN(ChildCommand command, service.spec.command(before));
   command.output_file = service.spec.output_file;
+  std::error_code none_yet;
+  const auto bytes = fs::file_size(service.spec.output_file, none_yet);
+  service.output_begin = none_yet ? 0 : bytes;
   TESSERA_ASSIGN_OR_RETURN(service.child, ChildProcess::Start(command));
   service.started_at = service.look_due = clock_.Elapsed();
   return absl::OkStatus();
+}
+
+std::string Supervisor::LastWords(const Service& service) {
+  return LastLines(service.spec.output_file, service.output_begin);
 }
 
 absl::StatusOr<bool> Supervisor::NoteEnd(Service& service, const ChildEnd& end) {
@@ -79,12 +87,11 @@ absl::StatusOr<bool> Supervisor::NoteEnd(Service& service, const ChildEnd& end) 
   service.known.reset();
   if (!service.ever_ready && ++service.failed_starts >= config_.first_starts_max) {
     return absl::UnavailableError(absl::StrCat(service.spec.id, " does not start (", end.ToString(),
-                                               "); its last words:\n",
-                                               LastLines(service.spec.output_file)));
+                                               "); its last words:\n", LastWords(service)));
   }
   if (!service.ever_ready && end.exit_code == 2) {  // flags or config: no better next time
-    return absl::InvalidArgumentError(absl::StrCat(
-        service.spec.id, " refuses its config: ", LastLines(service.spec.output_file)));
+    return absl::InvalidArgumentError(
+        absl::StrCat(service.spec.id, " refuses its config: ", LastWords(service)));
   }
   if (now - service.started_at >= config_.calm_after) service.pause = config_.restart_pause_min;
   service.start_due = now + service.pause;

@@ -77,6 +77,7 @@ class Supervisor {
     bool ready = false;       // in this life
     bool ever_ready = false;  // in any life
     size_t failed_starts = 0;
+    size_t output_begin = 0;  // bytes of the output file that are of earlier lives
     absl::Duration started_at;
     absl::Duration start_due;
     absl::Duration pause;
@@ -86,6 +87,7 @@ class Supervisor {
   absl::Status StartLife(Service& service);
   // True if it was there before. Errors as Tick.
   absl::StatusOr<bool> NoteEnd(Service& service, const ChildEnd& end);
+  static std::string LastWords(const Service& service);
   bool LookAt(Service& service);
   absl::Duration DueAt(const Service& service) const;
 
@@ -96,7 +98,7 @@ class Supervisor {
   absl::Duration rotation_due_;
 };
 
-// The last lines of a log, for messages.
-std::string LastLines(const std::string& path, size_t bytes_max = 2000);
+// The last lines of a log from byte `begin` on, for messages; from its start if it is shorter.
+std::string LastLines(const std::string& path, size_t begin = 0, size_t bytes_max = 2000);
 
 }  // namespace tessera::cli

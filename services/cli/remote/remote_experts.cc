@@ -54,14 +54,15 @@ absl::StatusOr<wire::ModelIdentity> IdentityOf(const router::RouterModel& model)
                                          model.compute().arithmetic)};
 }
 
-// A folder that goes with the object.
+// A folder that goes with the object, or before.
 class ScratchFolder {
  public:
   ScratchFolder() {
     std::string name = (std::filesystem::temp_directory_path() / "tessera-XXXXXX").string();
     if (mkdtemp(name.data()) != nullptr) path_ = name;
   }
-  ~ScratchFolder() {
+  ~ScratchFolder() { Remove(); }
+  void Remove() {
     std::error_code ignored;
     if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
   }
@@ -128,6 +129,8 @@ absl::Status RemoteExperts::Start() {
     TESSERA_RETURN_IF_ERROR(loopback_ == nullptr ? StartChild(shard) : StartInProcess(shard));
   }
   TESSERA_RETURN_IF_ERROR(WaitUntilCovered());
+  // All have read what it holds: a process that is killed from here on leaves nothing behind.
+  folder_.Remove();
   router::DispatchConfig dispatch;
   dispatch.strict = options_.strict;
   dispatcher_ = std::make_unique<router::Dispatcher>(

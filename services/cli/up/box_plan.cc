@@ -11,6 +11,7 @@ namespace tessera::cli {
 namespace {
 
 constexpr size_t kShardsMax = 256;
+constexpr size_t kThreadsMax = 4096;  // as the services' configs say
 constexpr size_t kCpusForTwoShards = 4;
 
 }  // namespace
@@ -34,6 +35,11 @@ absl::StatusOr<BoxPlan> PlanBox(const BoxWishes& wishes, size_t cpus, size_t num
     return absl::InvalidArgumentError(absl::StrCat("--replicas=", wishes.replicas,
                                                    " copies need as many shards, and --shards is ",
                                                    wishes.shards));
+  }
+  if (wishes.threads > kThreadsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("--threads=", wishes.threads,
+                                                   ": use a number from 1 to ", kThreadsMax,
+                                                   ", or 0 for what suits the box"));
   }
   BoxPlan plan;
   plan.replicas = wishes.replicas;

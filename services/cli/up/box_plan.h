@@ -33,7 +33,7 @@ absl::StatusOr<size_t> ParseShards(const std::string& text);
 // each memory node, at least 2, so that the loss of one leaves another to load its experts; never
 // fewer than replicas. Router and shards compute in turn, so the router has every CPU; shards
 // compute at the same time and share them.
-//   kInvalidArgument  replicas are 0 or more than the shards asked for
+//   kInvalidArgument  replicas are 0 or more than the shards asked for; threads over 4096
 absl::StatusOr<BoxPlan> PlanBox(const BoxWishes& wishes, size_t cpus, size_t numa_nodes);
 
 // Memory nodes with CPUs of this box; at least 1.

@@ -43,10 +43,11 @@ absl::StatusOr<GatewayPorts> PickGatewayPorts(const std::string& host, uint16_t 
   for (const uint16_t wanted : {port, grpc}) {
     const absl::Status free = CheckCanListen(host, wanted);
     if (free.ok()) continue;
-    return Annotate(free, wanted == port
-                              ? "--port; 0 takes any free ones"
-                              : absl::StrCat("the gateway's gRPC, one above --port=", port,
-                                             "; 0 takes any free ones"));
+    return absl::Status(
+        free.code(),
+        absl::StrCat(free.message(),
+                     wanted == port ? "" : ", which the gateway's gRPC takes, one above --port",
+                     "; name another --port, or 0 for any free ones"));
   }
   return GatewayPorts{absl::StrCat(host, ":", port), absl::StrCat(host, ":", grpc)};
 }

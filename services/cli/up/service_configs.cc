@@ -2,7 +2,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/status.h"
+#include "common/device/cpu_features.h"
+#include "common/kernels/compute.h"
+#include "common/kernels/weight_choice.h"
 #include "services/cli/process/cluster_file.h"
+#include "services/router/assembly/router_model.h"
 
 namespace tessera::cli {
 namespace {
@@ -47,6 +52,25 @@ std::string DataListen(const std::string& transport, size_t shard_id) {
 }
 
 }  // namespace
+
+absl::Status CheckSettings(const ClusterSettings& settings) {
+  const auto check = [](const char* flag, const absl::Status& status) {
+    return status.ok() ? status : Annotate(status, flag);
+  };
+  if (settings.transport != "ucx" && settings.transport != "grpc") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--transport: '", settings.transport, "' is unknown; use ucx or grpc"));
+  }
+  TESSERA_RETURN_IF_ERROR(
+      check("--precision", router::ParsePrecision(settings.precision).status()));
+  TESSERA_RETURN_IF_ERROR(
+      check("--isa", kernels::ChooseIsa(settings.isa, DetectCpuFeatures()).status()));
+  TESSERA_RETURN_IF_ERROR(
+      check("--expert_dtype", kernels::ParseWeightChoice(settings.expert_dtype).status()));
+  TESSERA_RETURN_IF_ERROR(
+      check("--dense_dtype", kernels::ParseWeightChoice(settings.dense_dtype).status()));
+  return check("--weights", router::ParseMapped(settings.weights).status());
+}
 
 std::string RouterConfigText(const ClusterSettings& cluster, const RouterSettings& router) {
   Fields fields;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace tessera::cli {
 
 // What all services of a cluster have in common.
@@ -20,6 +22,11 @@ struct ClusterSettings {
   std::string dense_dtype = "auto";
   std::string weights = "packed";
 };
+
+// What a service would refuse when it starts, found before one is started.
+//   kInvalidArgument     names the flag of `tessera up`, and what there is instead
+//   kFailedPrecondition  this CPU lacks the instruction set
+absl::Status CheckSettings(const ClusterSettings& settings);
 
 struct RouterSettings {
   std::string grpc_listen;

@@ -13,6 +13,7 @@
 #include "services/cli/process/child_process.h"
 #include "services/cli/up/in_process_cluster.h"
 #include "services/cli/up/local_cluster.h"
+#include "services/cli/up/service_configs.h"
 
 namespace tessera::cli {
 namespace {
@@ -73,10 +74,7 @@ absl::Status CheckOptions(UpOptions& options) {
   if (options.cluster.state_dir.empty()) {
     return absl::InvalidArgumentError("--state_dir is empty; name a folder, such as .tessera");
   }
-  if (settings.transport != "ucx" && settings.transport != "grpc") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--transport=", settings.transport, " is unknown; use ucx or grpc"));
-  }
+  TESSERA_RETURN_IF_ERROR(CheckSettings(settings));
   TESSERA_ASSIGN_OR_RETURN(options.wishes.shards, ParseShards(options.shards));
   TESSERA_ASSIGN_OR_RETURN(options.cluster.plan,
                            PlanBox(options.wishes, UsableCpuCount(), NumaNodeCount()));

@@ -24,6 +24,7 @@ FlagSet Declare(Options& options) {
   flags.Add("port", &options.port, "port");
   flags.Add("temperature", &options.temperature, "temperature");
   flags.Add("json", &options.json, "one JSON line a case");
+  flags.TakeWords(2);
   return flags;
 }
 
@@ -52,6 +53,7 @@ TEST(FlagSetTest, SaysWhatIsWrong) {
       {{"--port=65536"}, "--port: cannot read '65536'"},
       {{"--temperature=nan"}, "--temperature: cannot read 'nan'"},
       {{"--json=maybe"}, "--json: cannot read 'maybe'"},
+      {{"a", "b", "c"}, "'c' is a word too many; usage: tessera bench --model=DIR"},
   };
   for (const auto& [args, message] : cases) {
     Options options;

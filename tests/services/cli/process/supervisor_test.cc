@@ -12,6 +12,7 @@ namespace tessera::cli {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Services are shell scripts: "$E" is the endpoints file, `serve` writes it and runs for ever.
 constexpr char kServe[] =
@@ -82,6 +83,19 @@ TEST_F(SupervisorTest, OneThatNeverStartsIsGivenUpWithItsLastWords) {
   EXPECT_EQ(given_up.code(), absl::StatusCode::kUnavailable) << given_up;
   EXPECT_THAT(std::string(given_up.message()), HasSubstr("no memory"));
   EXPECT_EQ(supervisor_.restarts(), 2u);
+}
+
+TEST_F(SupervisorTest, LastWordsAreThoseOfTheLastLife) {
+  // Each life says how many there were before it.
+  ASSERT_TRUE(supervisor_
+                  .Add(Spec("expert", "expert-0",
+                            "touch $E.lives; echo life $(wc -l < $E.lives); echo >> $E.lives; "
+                            "exit 1"))
+                  .ok());
+  const absl::Status given_up = TickUntil([&] { return AllReady(); });
+  EXPECT_THAT(std::string(given_up.message()), HasSubstr("life 2"));
+  EXPECT_THAT(std::string(given_up.message()), Not(HasSubstr("life 0")));
+  EXPECT_THAT(std::string(given_up.message()), Not(HasSubstr("life 1")));
 }
 
 TEST_F(SupervisorTest, ARefusedConfigIsNotTriedAgain) {

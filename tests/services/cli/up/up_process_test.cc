@@ -24,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::WaitUntil;
 
 // Says that it listens where its config wants it to, and stays.
@@ -167,6 +168,28 @@ TEST_F(UpProcessTest, AnEmptyStateDirIsRefused) {
   EXPECT_THAT(Output(), HasSubstr("--state_dir is empty"));
 }
 
+TEST_F(UpProcessTest, WhatAServiceWouldRefuseIsRefusedBeforeOneStarts) {
+  AddProgram("tessera-router", "#!/bin/sh\necho started; exit 2\n");
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"--precision=half", "--precision: precision 'half' is unknown; use float32 or fast"},
+      {"--isa=sse", "--isa: instruction set 'sse' is unknown; known are auto"},
+      {"--expert_dtype=int3", "--expert_dtype: weight format 'int3'"},
+      {"--dense_dtype=", "--dense_dtype: weight format ''"},
+      {"--weights=zipped", "--weights: weights 'zipped' is unknown; use packed or mapped"},
+      {"--transport=tcp", "--transport: 'tcp' is unknown; use ucx or grpc"},
+      {"--threads=5000", "--threads=5000: use a number from 1 to 4096"},
+      {"surplus", "'surplus' is a word too many"},
+  };
+  for (const auto& [flag, message] : cases) {
+    fs::remove(output_);
+    const auto end = Up({flag})->Wait(absl::Seconds(20));
+    ASSERT_TRUE(end.has_value());
+    EXPECT_EQ(end->exit_code, 2) << flag;
+    EXPECT_THAT(Output(), HasSubstr(message));
+    EXPECT_THAT(Output(), Not(HasSubstr("started")));
+  }
+}
+
 TEST_F(UpProcessTest, ChildrenDieWithALauncherThatIsKilled) {
   const auto up = Up({"--shards=3"});
   const auto processes = Processes(4);
@@ -199,7 +222,7 @@ TEST_F(UpProcessTest, APortInUseIsNamed) {
   const auto end = up->Wait(absl::Seconds(20));
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->exit_code, 1);
-  EXPECT_THAT(Output(), HasSubstr("port " + port + " of 127.0.0.1 is in use"));
+  EXPECT_THAT(Output(), HasSubstr("port " + port + " of 127.0.0.1 is in use; name another --port"));
 }
 
 TEST_F(UpProcessTest, AServiceThatCannotStartEndsItWithItsLastWords) {
