@@ -126,8 +126,9 @@ absl::Status GenerationSession::Launch(uint32_t choice) {
     if (self == nullptr) return;
     self->post_([self, choice, event = std::move(event)] { self->OnEvent(choice, event); });
   };
-  TESSERA_ASSIGN_OR_RETURN(flights_[choice].number, rooms_.pool.Submit(std::move(request)));
+  // Before it is sent: the router's own waiting time counts from there on.
   flights_[choice].launched = rooms_.clock.Elapsed();
+  TESSERA_ASSIGN_OR_RETURN(flights_[choice].number, rooms_.pool.Submit(std::move(request)));
   return absl::OkStatus();
 }
 
