@@ -1,5 +1,6 @@
 #include "services/trainer/corpus/recall.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "services/trainer/corpus/faq.h"
 #include "services/trainer/corpus/lexicon.h"
@@ -8,7 +9,9 @@ namespace tessera::trainer {
 namespace {
 
 std::string Person(Draw& draw) {
-  return draw.Chance(0.5) ? draw.Of(FirstNames()) : draw.Capitalised();
+  std::string name = draw.Chance(0.5) ? draw.Of(FirstNames()) : draw.Capitalised();
+  if (draw.Chance(0.12)) absl::AsciiStrToLower(&name);  // as people type
+  return name;
 }
 
 UserFact Name(Draw& draw) {

@@ -143,10 +143,12 @@ std::string Sentence(std::string text) {
 ToolScene::ToolScene(size_t count, double everyday, Draw& draw) {
   while (tools_.size() < count) {
     draw.Chance(everyday) ? AddEverydayTool(draw) : AddMadeUpTool(draw);
-    // Two tools of one name or one description cannot be told apart.
-    for (size_t i = 0; i + 1 < tools_.size(); ++i) {
-      if (tools_[i].name == tools_.back().name ||
-          tools_[i].description == tools_.back().description) {
+    // Two tools of one kind, name or description cannot be told apart.
+    const size_t last = tools_.size() - 1;
+    for (size_t i = 0; i < last; ++i) {
+      if (tools_[i].name == tools_[last].name ||
+          tools_[i].description == tools_[last].description ||
+          (needs_[i].kind == needs_[last].kind && needs_[i].kind != 0)) {
         tools_.pop_back();
         needs_.pop_back();
         break;
@@ -192,9 +194,10 @@ void ToolScene::AddMadeUpTool(Draw& draw) {
 }
 
 void ToolScene::AddEverydayTool(Draw& draw) {
-  const EverydayTool& source = EverydayTools()[draw.Below(EverydayTools().size())];
+  const size_t index = draw.Below(EverydayTools().size());
+  const EverydayTool& source = EverydayTools()[index];
   Tool tool;
-  Need need;
+  Need need{.kind = index + 1, .requests = {}};
   tool.name = draw.Of(source.names);
   tool.description = draw.Of(source.descriptions);
   tool.parameters.push_back({.name = draw.Of(source.keys)});

@@ -33,6 +33,7 @@ class ToolScene {
   // How a tool may be asked for without its name: "$" stands for the value of the first parameter,
   // or the value stands in the text and once more behind a "|".
   struct Need {
+    size_t kind = 0;  // of an everyday tool: its number and one; 0: made up
     std::vector<std::string> requests;
   };
   void AddMadeUpTool(Draw& draw);
