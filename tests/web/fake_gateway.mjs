@@ -49,6 +49,7 @@ export class FakeGateway {
   tokens = 0;
   tokensPerAsk = 37;
   requests = [];
+  loadsAsked = 0;
   #server = createServer((request, response) => this.#answer(request, response));
 
   constructor(folder) {
@@ -79,6 +80,7 @@ export class FakeGateway {
         this.tokens += this.tokensPerAsk;
         return reply(200, `tessera_generation_tokens_total ${this.tokens}\ntessera_num_requests_running 3\n`, "text/plain");
       case "/v1/experts/load":
+        ++this.loadsAsked;
         return this.loadStatus === 200 ? reply(200, this.load) : reply(this.loadStatus, error("no load"));
       case "/v1/chat/completions": return this.#chat(request, response);
       default: return this.#file(request.url === "/" ? "index.html" : request.url.slice("/web/".length), reply);

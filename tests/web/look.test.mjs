@@ -72,6 +72,7 @@ test("light turns dark while one looks", async () => {
 
 test("a phone: one half at a time, nothing too wide, fingers find the buttons", async () => {
   gateway.load = largeLoad(1);
+  gateway.loadsAsked = 0;
   const page = await openPage(browser, gateway.url, {
     viewport: { width: 360, height: 740 }, deviceScaleFactor: 3, isMobile: true, hasTouch: true });
   await page.waitForSelector("#ready[data-state=ready]");
@@ -82,6 +83,7 @@ test("a phone: one half at a time, nothing too wide, fingers find the buttons", 
   await awaitAnswer(page);
   await assertFits(page);
   await shoot(page, "phone-chat");
+  assert.equal(gateway.loadsAsked, 0); // nobody looks at the picture
   await page.tap("#view-cluster");
   assert.ok(!(await page.isVisible("#chat")));
   await awaitPicture(page);
@@ -154,6 +156,7 @@ test("what a gateway does not tell is not shown, and said", async () => {
     gateway.loadStatus = Number(status);
     await page.waitForFunction((text) => document.getElementById("notice").textContent.includes(text), words);
   }
+  assert.ok(Number(await page.locator(".of-load").first().evaluate((part) => getComputedStyle(part).opacity)) < 1); // what is shown is old
   gateway.loadStatus = 200;
   gateway.load = { layers: "none" };
   await page.waitForFunction(() => document.getElementById("notice").textContent.includes("no layers"));

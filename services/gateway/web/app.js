@@ -112,7 +112,10 @@ function look(view) {
   for (const each of ["chat", "cluster"]) byId(`view-${each}`).setAttribute("aria-pressed", String(each === view));
 }
 byId("view-chat").addEventListener("click", () => look("chat"));
-byId("view-cluster").addEventListener("click", () => look("cluster"));
+byId("view-cluster").addEventListener("click", () => {
+  look("cluster");
+  cluster.askNow();
+});
 
 new Chat(api, { model: () => byId("model").value, settings: () => settings.settings, onRefused: askForKey });
 const cluster = new ClusterView(api);

@@ -51,12 +51,14 @@ export class ClusterView {
   }
 
   async #askLoad() {
+    if (byId("cluster").offsetParent === null) return; // a phone shows the chat, and need not pay for the picture
     try {
       this.#load = readLoad(await this.api.load());
     } catch (error) {
       return this.#showNotice(refusals[error.status] ?? `No picture of the cluster: ${error.message}.`, error.status in refusals);
     }
     byId("notice").hidden = true;
+    byId("cluster").toggleAttribute("data-stale", false);
     for (const part of document.querySelectorAll(".of-load[hidden]")) part.hidden = false;
     const nowMs = performance.now();
     const shards = this.#book.update(this.#load.shards, nowMs);
@@ -70,6 +72,7 @@ export class ClusterView {
   }
 
   #showNotice(text, isCalm) {
+    byId("cluster").toggleAttribute("data-stale", true);
     const notice = byId("notice");
     notice.dataset.kind = isCalm ? "calm" : "bad";
     say(notice, text);

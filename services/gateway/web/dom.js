@@ -58,9 +58,12 @@ export function repeat(task, pauseMs) {
     timer = null;
     if (running || document.hidden) return;
     running = true;
-    await task();
-    running = false;
-    timer = setTimeout(run, pauseMs);
+    try {
+      await task();
+    } finally {
+      running = false;
+      timer = setTimeout(run, pauseMs);
+    }
   };
   const now = () => {
     clearTimeout(timer);
