@@ -94,14 +94,7 @@ void ReadTools(FieldReader& fields, const RequestLimits& limits, GenerationReque
     if (fields.Find(key).has_value())
       fields.RefuseUnsupported(key, "it is deprecated; use tools and tool_choice");
   }
-  const std::optional<JsonValue> tools = fields.Array("tools");
-  if (!tools.has_value()) return;
-  if (tools->size() > limits.tools_max) {
-    fields.Refuse(*tools, absl::StrCat("at most ", limits.tools_max, " tools"));
-    return;
-  }
-  for (const JsonValue element : tools->elements()) {
-    FieldReader tool(element, fields.status());
+  ReadEachTool(fields, limits, [&](FieldReader& tool) {
     const std::string type = tool.RequiredString("type");
     if (tool.ok() && type != "function") tool.RefuseUnsupported("type", "tools are functions here");
     const std::optional<JsonValue> function = tool.Object("function");
@@ -111,24 +104,7 @@ void ReadTools(FieldReader& fields, const RequestLimits& limits, GenerationReque
     }
     FieldReader inner(*function, fields.status());
     ReadFunction(inner, "parameters", request, shown);
-  }
-}
-
-ToolChoice ReadToolChoice(FieldReader& fields) {
-  const std::optional<JsonValue> choice = fields.Find("tool_choice");
-  if (!choice.has_value()) return ToolChoice::kAuto;
-  if (choice->is_object()) {
-    fields.RefuseUnsupported("tool_choice", "a call cannot be forced yet; use auto or none");
-    return ToolChoice::kNone;
-  }
-  const absl::StatusOr<std::string_view> word = choice->AsString();
-  if (word.ok() && *word == "none") return ToolChoice::kNone;
-  if (word.ok() && *word == "required") {
-    fields.RefuseUnsupported("tool_choice", "a call cannot be forced yet; use auto or none");
-  } else if (!word.ok() || *word != "auto") {
-    fields.Refuse(*choice, "none, auto, required or an object");
-  }
-  return ToolChoice::kAuto;
+  });
 }
 
 void CheckResponseFormat(FieldReader& fields) {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "services/gateway/api/reply_parts.h"
+#include "services/gateway/api/openai_stream.h"
 
 namespace tessera::gateway {
 namespace {
@@ -20,24 +20,16 @@ bool ShowsReasoning(const GenerationRequest& request, const ReplyHead& head) {
   return request.include_reasoning && head.reasoning_field != ReasoningField::kNone;
 }
 
-class ChatStream final : public StreamWriter {
+class ChatStream final : public OpenAiStream {
  public:
   ChatStream(const GenerationRequest& request, const ReplyHead& head)
-      : head_(head),
+      : OpenAiStream(request, head, "chat.completion.chunk"),
         show_reasoning_(ShowsReasoning(request, head)),
-        include_usage_(request.include_usage),
-        continuous_usage_(request.include_usage && request.continuous_usage),
-        return_token_ids_(request.return_token_ids) {
-    prefix_ = "data: ";
-    JsonWriter json(prefix_);
-    json.Open('{');
-    WriteHead(head, "chat.completion.chunk", json);
-    prefix_ += ",";
-  }
+        return_token_ids_(request.return_token_ids) {}
 
   void Begin(uint32_t choice, const PromptReport& prompt, const Usage& usage,
              std::string& out) override {
-    JsonWriter json = OpenChunk(choice, out);
+    JsonWriter json = OpenDelta(choice, out);
     json.Key("role").String("assistant").Key("content").String("").Close('}');
     json.Key("logprobs").Null().Key("finish_reason").Null();
     CloseChoice(json);
@@ -62,57 +54,24 @@ class ChatStream final : public StreamWriter {
 
   void Finish(uint32_t choice, const ChoiceEnd& end, const Usage& usage,
               std::string& out) override {
-    JsonWriter json = OpenChunk(choice, out);
+    JsonWriter json = OpenDelta(choice, out);
     json.Close('}').Key("logprobs").Null().Key("finish_reason").String(NameOf(end.reason));
     WriteEndExtras(end, json);
     CloseChoice(json);
     CloseChunk(usage, json);
   }
 
-  void End(const Usage& usage, std::string& out) override {
-    if (include_usage_) {
-      out += prefix_;
-      out += R"("choices":[],"usage":)";
-      JsonWriter json(out);
-      WriteUsage(usage, json);
-      WriteTimings(usage.timings, json);
-      out += "}\n\n";
-    }
-    out += "data: [DONE]\n\n";
-  }
-
-  void Fail(const ApiError& error, std::string& out) override {
-    out += "data: ";
-    out += ErrorBody(error, ErrorDialect::kOpenAi, head_.id);
-    out += "\n\n";
-  }
-
-  void Ping(std::string& out) override { out += ": ping\n\n"; }
-
  private:
-  // Up to and into "delta".
-  JsonWriter OpenChunk(uint32_t choice, std::string& out) const {
-    out += prefix_;
-    JsonWriter json(out);
-    json.Key("choices").Open('[').Open('{').Key("index").Integer(choice);
+  JsonWriter OpenDelta(uint32_t choice, std::string& out) const {
+    JsonWriter json = OpenChunk(choice, out);
     json.Key("delta").Open('{');
     return json;
-  }
-  static void CloseChoice(JsonWriter& json) { json.Close('}').Close(']'); }
-  void CloseChunk(const Usage& usage, JsonWriter& json) const {
-    if (continuous_usage_) {
-      json.Key("usage");
-      WriteUsage(usage, json);
-    } else if (include_usage_) {
-      json.Key("usage").Null();
-    }
-    json.out() += "}\n\n";
   }
 
   void WriteEvent(const OutputEvent& event, JsonWriter& json) const {
     switch (event.kind) {
       case Kind::kReasoning:
-        WriteReasoning(head_.reasoning_field, event.text, json);
+        WriteReasoning(head().reasoning_field, event.text, json);
         return;
       case Kind::kContent:
         json.Key("content").String(event.text);
@@ -133,7 +92,7 @@ class ChatStream final : public StreamWriter {
 
   void WriteDelta(uint32_t choice, const OutputEvent* event, const ChoiceStep& extras,
                   const Usage& usage, std::string& out) const {
-    JsonWriter json = OpenChunk(choice, out);
+    JsonWriter json = OpenDelta(choice, out);
     if (event != nullptr) WriteEvent(*event, json);
     json.Close('}').Key("logprobs");
     if (extras.logprobs.empty()) {
@@ -142,24 +101,13 @@ class ChatStream final : public StreamWriter {
       WriteChatLogprobs(extras.logprobs, json);
     }
     json.Key("finish_reason").Null();
-    if (!extras.token_ids.empty()) {
-      json.Key("token_ids");
-      WriteTokenIds(extras.token_ids, json);
-    }
-    if (!extras.routed_experts.empty()) {
-      json.Key("routed_experts");
-      WriteRoutedExperts(extras.routed_experts, head_.experts_per_token, json);
-    }
+    WriteTokenExtras(extras, json);
     CloseChoice(json);
     CloseChunk(usage, json);
   }
 
-  const ReplyHead head_;
   const bool show_reasoning_;
-  const bool include_usage_;
-  const bool continuous_usage_;
   const bool return_token_ids_;
-  std::string prefix_;  // of every chunk, up to "choices"
 };
 
 void WriteMessage(std::span<const OutputBlock> blocks, ReasoningField field, JsonWriter& json) {

@@ -207,6 +207,56 @@ void ApplyReasoningEffort(FieldReader& fields, std::string_view key, ChatPrompt&
   }
 }
 
+std::string ReadTextParts(FieldReader& fields, std::string_view key,
+                          std::span<const std::string_view> types) {
+  const std::optional<JsonValue> value = fields.Find(key);
+  if (!value.has_value()) return {};
+  if (value->is_string()) return std::string(*value->AsString());
+  std::string text;
+  if (!value->is_array()) fields.Refuse(*value, "a string or an array of parts");
+  for (const JsonValue element : value->elements()) {
+    FieldReader part(element, fields.status());
+    const std::string type = part.RequiredString("type");
+    if (!part.ok()) break;
+    if (std::find(types.begin(), types.end(), type) == types.end()) {
+      part.RefuseUnsupported("type", "this model reads text only");
+    } else if (const std::optional<std::string> piece = part.String("text")) {
+      text += *piece;
+    } else {
+      part.RefuseMissing("text", "a string");
+    }
+  }
+  return text;
+}
+
+void ReadEachTool(FieldReader& fields, const RequestLimits& limits,
+                  absl::FunctionRef<void(FieldReader& tool)> read) {
+  const std::optional<JsonValue> tools = fields.Array("tools");
+  if (!tools.has_value()) return;
+  if (tools->size() > limits.tools_max) {
+    fields.Refuse(*tools, absl::StrCat("at most ", limits.tools_max, " tools"));
+    return;
+  }
+  for (const JsonValue element : tools->elements()) {
+    FieldReader tool(element, fields.status());
+    read(tool);
+    if (!fields.ok()) return;
+  }
+}
+
+ToolChoice ReadToolChoice(FieldReader& fields) {
+  const std::optional<JsonValue> choice = fields.Find("tool_choice");
+  if (!choice.has_value()) return ToolChoice::kAuto;
+  const absl::StatusOr<std::string_view> word = choice->AsString();
+  if (word.ok() && *word == "none") return ToolChoice::kNone;
+  if (choice->is_object() || (word.ok() && *word == "required")) {
+    fields.RefuseUnsupported("tool_choice", "a call cannot be forced yet; use auto or none");
+  } else if (!word.ok() || *word != "auto") {
+    fields.Refuse(*choice, "none, auto, required or an object");
+  }
+  return ToolChoice::kAuto;
+}
+
 void ReadFunction(FieldReader& function, std::string_view schema_key, GenerationRequest& request,
                   ValueList& shown) {
   ToolDefinition tool;

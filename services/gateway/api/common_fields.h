@@ -2,8 +2,12 @@
 
 // What several dialects spell alike. For the sources of this folder only.
 
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "common/json/json.h"
 #include "services/gateway/api/field_reader.h"
@@ -34,6 +38,15 @@ void ReadTemplateFields(FieldReader& fields, ChatPrompt& prompt);
 // "none" switches thinking off, other words are handed to the template.
 void ApplyReasoningEffort(FieldReader& fields, std::string_view key, ChatPrompt& prompt);
 
+// A string, or an array of {"type": one of `types`, "text": a string} put together; "" if absent.
+std::string ReadTextParts(FieldReader& fields, std::string_view key,
+                          std::span<const std::string_view> types);
+
+// Each element of "tools", of which there are at most tools_max.
+void ReadEachTool(FieldReader& fields, const RequestLimits& limits,
+                  absl::FunctionRef<void(FieldReader& tool)> read);
+// "tool_choice" as OpenAI spells it; what would force a call is refused as unsupported.
+ToolChoice ReadToolChoice(FieldReader& fields);
 // What a tool is called and takes, from an object with `name`, `description` and a schema under
 // `schema_key`. Adds it to `request.tools` and `shown`, in the form templates want.
 void ReadFunction(FieldReader& function, std::string_view schema_key, GenerationRequest& request,

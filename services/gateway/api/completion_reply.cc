@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/text/utf8.h"
-#include "services/gateway/api/reply_parts.h"
+#include "services/gateway/api/openai_stream.h"
 
 namespace tessera::gateway {
 namespace {
@@ -91,21 +91,13 @@ std::string TextOf(std::span<const OutputEvent> events) {
   return text;
 }
 
-class CompletionStream final : public StreamWriter {
+class CompletionStream final : public OpenAiStream {
  public:
   CompletionStream(const GenerationRequest& request, const ReplyHead& head)
-      : head_(head),
+      : OpenAiStream(request, head, "text_completion"),
         echo_(request.echo),
         logprobs_(request.logprobs.has_value()),
-        include_usage_(request.include_usage),
-        continuous_usage_(request.include_usage && request.continuous_usage),
-        return_token_ids_(request.return_token_ids) {
-    prefix_ = "data: ";
-    JsonWriter json(prefix_);
-    json.Open('{');
-    WriteHead(head, "text_completion", json);
-    prefix_ += ",";
-  }
+        return_token_ids_(request.return_token_ids) {}
 
   void Begin(uint32_t choice, const PromptReport& prompt, const Usage& usage,
              std::string& out) override {
@@ -114,7 +106,7 @@ class CompletionStream final : public StreamWriter {
     if (!echo_ && !show_ids) return;
     LogprobLists lists(offsets_[choice]);
     if (echo_ && logprobs_) AddPrompt(prompt, lists);
-    JsonWriter json = OpenChunk(choice, echo_ ? prompt.text : "", out);
+    JsonWriter json = OpenText(choice, echo_ ? prompt.text : "", out);
     if (echo_ && logprobs_) {
       lists.Write(json);
     } else {
@@ -125,6 +117,7 @@ class CompletionStream final : public StreamWriter {
       json.Key("prompt_token_ids");
       WriteTokenIds(prompt.token_ids, json);
     }
+    CloseChoice(json);
     CloseChunk(usage, json);
   }
 
@@ -136,7 +129,7 @@ class CompletionStream final : public StreamWriter {
       return;
     }
     if (offsets_.size() <= choice) offsets_.resize(size_t{choice} + 1);
-    JsonWriter json = OpenChunk(choice, text, out);
+    JsonWriter json = OpenText(choice, text, out);
     if (step.logprobs.empty()) {
       json.Null();
     } else {
@@ -145,72 +138,31 @@ class CompletionStream final : public StreamWriter {
       lists.Write(json);
     }
     json.Key("finish_reason").Null();
-    if (!step.token_ids.empty()) {
-      json.Key("token_ids");
-      WriteTokenIds(step.token_ids, json);
-    }
-    if (!step.routed_experts.empty()) {
-      json.Key("routed_experts");
-      WriteRoutedExperts(step.routed_experts, head_.experts_per_token, json);
-    }
+    WriteTokenExtras(step, json);
+    CloseChoice(json);
     CloseChunk(usage, json);
   }
 
   void Finish(uint32_t choice, const ChoiceEnd& end, const Usage& usage,
               std::string& out) override {
-    JsonWriter json = OpenChunk(choice, "", out);
+    JsonWriter json = OpenText(choice, "", out);
     json.Null().Key("finish_reason").String(NameOf(end.reason));
     WriteEndExtras(end, json);
+    CloseChoice(json);
     CloseChunk(usage, json);
   }
 
-  void End(const Usage& usage, std::string& out) override {
-    if (include_usage_) {
-      out += prefix_;
-      out += R"("choices":[],"usage":)";
-      JsonWriter json(out);
-      WriteUsage(usage, json);
-      WriteTimings(usage.timings, json);
-      out += "}\n\n";
-    }
-    out += "data: [DONE]\n\n";
-  }
-
-  void Fail(const ApiError& error, std::string& out) override {
-    out += "data: ";
-    out += ErrorBody(error, ErrorDialect::kOpenAi, head_.id);
-    out += "\n\n";
-  }
-
-  void Ping(std::string& out) override { out += ": ping\n\n"; }
-
  private:
   // Up to the key "logprobs".
-  JsonWriter OpenChunk(uint32_t choice, std::string_view text, std::string& out) const {
-    out += prefix_;
-    JsonWriter json(out);
-    json.Key("choices").Open('[').Open('{').Key("index").Integer(choice);
+  JsonWriter OpenText(uint32_t choice, std::string_view text, std::string& out) const {
+    JsonWriter json = OpenChunk(choice, out);
     json.Key("text").String(text).Key("logprobs");
     return json;
   }
-  void CloseChunk(const Usage& usage, JsonWriter& json) const {
-    json.Close('}').Close(']');
-    if (continuous_usage_) {
-      json.Key("usage");
-      WriteUsage(usage, json);
-    } else if (include_usage_) {
-      json.Key("usage").Null();
-    }
-    json.out() += "}\n\n";
-  }
 
-  const ReplyHead head_;
   const bool echo_;
   const bool logprobs_;
-  const bool include_usage_;
-  const bool continuous_usage_;
   const bool return_token_ids_;
-  std::string prefix_;             // of every chunk, up to "choices"
   std::vector<uint64_t> offsets_;  // characters so far, per choice
 };
 

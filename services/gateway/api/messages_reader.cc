@@ -1,3 +1,4 @@
+#include <array>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -19,26 +20,10 @@ struct Blocks {
   ValueList tool_results;  // messages of the role tool
 };
 
-// A string, or an array of blocks of text.
+// A string, or an array of blocks of text; absent, it is empty.
 std::string ReadText(FieldReader& fields, std::string_view key) {
-  const std::optional<JsonValue> value = fields.Find(key);
-  if (!value.has_value()) return {};
-  if (value->is_string()) return std::string(*value->AsString());
-  std::string text;
-  if (!value->is_array()) fields.Refuse(*value, "a string or an array of blocks");
-  for (const JsonValue element : value->elements()) {
-    FieldReader block(element, fields.status());
-    const std::string type = block.RequiredString("type");
-    if (!block.ok()) break;
-    if (type != "text") {
-      block.RefuseUnsupported("type", "this model reads text only");
-    } else if (std::optional<std::string> piece = block.String("text")) {
-      text += *piece;
-    } else {
-      block.RefuseMissing("text", "a string");
-    }
-  }
-  return text;
+  constexpr std::array<std::string_view, 1> kTypes = {"text"};
+  return ReadTextParts(fields, key, kTypes);
 }
 
 void ReadToolUse(FieldReader& block, Blocks& blocks) {
@@ -134,19 +119,12 @@ void ReadConversation(FieldReader& fields, const RequestLimits& limits, ChatProm
 
 void ReadTools(FieldReader& fields, const RequestLimits& limits, GenerationRequest& request,
                ValueList& shown) {
-  const std::optional<JsonValue> tools = fields.Array("tools");
-  if (!tools.has_value()) return;
-  if (tools->size() > limits.tools_max) {
-    fields.Refuse(*tools, absl::StrCat("at most ", limits.tools_max, " tools"));
-    return;
-  }
-  for (const JsonValue element : tools->elements()) {
-    FieldReader tool(element, fields.status());
+  ReadEachTool(fields, limits, [&](FieldReader& tool) {
     if (tool.String("type").value_or("custom") != "custom")
       tool.RefuseUnsupported("type", "this server runs no tools of its own");
     if (!tool.Object("input_schema").has_value()) tool.RefuseMissing("input_schema", "an object");
     ReadFunction(tool, "input_schema", request, shown);
-  }
+  });
 }
 
 ToolChoice ReadToolChoice(FieldReader& fields, GenerationRequest& request) {

@@ -70,28 +70,10 @@ class ConversationBuilder {
 
 // A string, or parts with text.
 std::string ReadText(FieldReader& fields, std::string_view key) {
-  const std::optional<JsonValue> value = fields.Find(key);
-  if (!value.has_value()) {
-    fields.RefuseMissing(key, "a string or an array of parts");
-    return {};
-  }
-  if (value->is_string()) return std::string(*value->AsString());
-  std::string text;
-  if (!value->is_array()) fields.Refuse(*value, "a string or an array of parts");
-  for (const JsonValue element : value->elements()) {
-    FieldReader part(element, fields.status());
-    const std::string type = part.RequiredString("type");
-    if (!part.ok()) break;
-    if (type != "input_text" && type != "output_text" && type != "text" &&
-        type != "reasoning_text" && type != "summary_text") {
-      part.RefuseUnsupported("type", "this model reads text only");
-    } else if (const std::optional<std::string> piece = part.String("text")) {
-      text += *piece;
-    } else {
-      part.RefuseMissing("text", "a string");
-    }
-  }
-  return text;
+  constexpr std::array<std::string_view, 5> kTypes = {"input_text", "output_text", "text",
+                                                      "reasoning_text", "summary_text"};
+  if (!fields.Find(key).has_value()) fields.RefuseMissing(key, "a string or an array of parts");
+  return ReadTextParts(fields, key, kTypes);
 }
 
 void ReadMessageItem(FieldReader& item, ConversationBuilder& conversation) {
@@ -168,31 +150,11 @@ void RefuseState(FieldReader& fields) {
 
 void ReadTools(FieldReader& fields, const RequestLimits& limits, GenerationRequest& request,
                ValueList& shown) {
-  const std::optional<JsonValue> tools = fields.Array("tools");
-  if (!tools.has_value()) return;
-  if (tools->size() > limits.tools_max) {
-    fields.Refuse(*tools, absl::StrCat("at most ", limits.tools_max, " tools"));
-    return;
-  }
-  for (const JsonValue element : tools->elements()) {
-    FieldReader tool(element, fields.status());
+  ReadEachTool(fields, limits, [&](FieldReader& tool) {
     if (tool.RequiredString("type") != "function" && tool.ok())
       tool.RefuseUnsupported("type", "this server runs no tools of its own");
     ReadFunction(tool, "parameters", request, shown);
-  }
-}
-
-ToolChoice ReadToolChoice(FieldReader& fields) {
-  const std::optional<JsonValue> choice = fields.Find("tool_choice");
-  if (!choice.has_value()) return ToolChoice::kAuto;
-  const absl::StatusOr<std::string_view> word = choice->AsString();
-  if (word.ok() && *word == "none") return ToolChoice::kNone;
-  if (choice->is_object() || (word.ok() && *word == "required")) {
-    fields.RefuseUnsupported("tool_choice", "a call cannot be forced yet; use auto or none");
-  } else if (!word.ok() || *word != "auto") {
-    fields.Refuse(*choice, "none, auto, required or an object");
-  }
-  return ToolChoice::kAuto;
+  });
 }
 
 void ReadLogprobs(FieldReader& fields, const RequestLimits& limits, GenerationRequest& request) {
