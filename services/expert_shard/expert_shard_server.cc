@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <limits>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "common/concurrency/thread.h"
 #include "common/device/host_memory.h"
 #include "common/http/http_server.h"
+#include "common/rpc/retry.h"
 #include "common/rpc/server.h"
 #include "common/transport/data_address.h"
 #include "common/transport/transport_ucx.h"
@@ -74,6 +76,7 @@ class ExpertShardServer::House {
   absl::Status Listen();
   absl::Status Register(const ClusterSecret& secret);
   void Compute(const std::stop_token& stop);
+  void LeaveTheMap(absl::Duration give_up);
   ShardReport Report(bool with_held) const;
   // Everything ends, in the reverse order of its start.
   void Close();
@@ -86,6 +89,7 @@ class ExpertShardServer::House {
   BatchMetrics metrics_;
   ShardGauges gauges_;
   std::atomic<wire::ShardState> state_{wire::ShardState::kLoading};
+  std::atomic<bool> leaving_{false};  // told to stop
   std::atomic<bool> closing_{false};  // no call is taken any more
   absl::Notification answered_;       // and none is left
 
@@ -255,6 +259,7 @@ ShardReport ExpertShardServer::House::Report(bool with_held) const {
 }
 
 std::vector<std::string> ExpertShardServer::House::NotReadyReasons() const {
+  if (leaving_) return {"draining"};
   switch (state_.load()) {
     case wire::ShardState::kLoading:
       return {"weights are being loaded and checked"};
@@ -272,13 +277,11 @@ std::vector<std::string> ExpertShardServer::House::NotReadyReasons() const {
 void ExpertShardServer::House::Stop() {
   if (std::exchange(stopped_, true)) return;
   const absl::Duration give_up = clock_.Elapsed() + config_.drain_max;
-  state_ = wire::ShardState::kDraining;
+  leaving_ = true;
   rpc_->Drain();
+  LeaveTheMap(give_up);
+  state_ = wire::ShardState::kDraining;
   registrar_->Hurry();
-  if (registrar_->registered_count() > 0) {
-    const absl::Status left = registrar_->Drain(config_.drain_max);
-    if (!left.ok()) TESSERA_LOG(WARNING) << "the map still names this shard: " << left;
-  }
   exchange_->Drain();
   closing_ = true;
   exchange_->Interrupt();
@@ -287,6 +290,30 @@ void ExpertShardServer::House::Stop() {
     TESSERA_LOG(WARNING) << exchange_->calls_open() << " calls are not answered any more";
   }
   Close();
+}
+
+// Routers let it go when others hold what it alone has. To them it is ready until then: what a
+// heartbeat calls draining leaves the map at once. While nobody has room it stays and serves, as
+// somebody may come.
+void ExpertShardServer::House::LeaveTheMap(absl::Duration give_up) {
+  if (registrar_->registered_count() == 0) return;
+  RetryBudget budget({.retries_saved_max = std::numeric_limits<double>::max()});
+  const auto pause = [](absl::Duration duration) {
+    absl::Notification().WaitForNotificationWithTimeout(duration);
+    return true;
+  };
+  const absl::Status left = Retry(
+      {.attempts_max = std::numeric_limits<int>::max(), .pause_first = absl::Milliseconds(100)},
+      {.clock = clock_, .budget = budget, .pause = pause}, give_up - clock_.Elapsed(),
+      [this](int number, absl::Duration time_left) {
+        const absl::Status status = registrar_->Drain(time_left);
+        if (status.ok() || !absl::IsResourceExhausted(status)) {
+          return absl::IsUnavailable(status) ? absl::AbortedError(status.message()) : status;
+        }
+        if (number == 0) TESSERA_LOG(WARNING) << "this shard stays for a while: " << status;
+        return absl::UnavailableError(status.message());
+      });
+  if (!left.ok()) TESSERA_LOG(WARNING) << "the map still names this shard: " << left;
 }
 
 void ExpertShardServer::House::Close() {

@@ -53,8 +53,10 @@ class Registrar {
   // Something changed: the next heartbeat goes out now.
   void Hurry();
   // Asks the routers that accepted this shard to take it out of the map; returns when they have, or
-  // after `timeout`. The state in the reports should say draining by then. kDeadlineExceeded,
-  // kUnavailable: not all of them did.
+  // after `timeout`. The reports should go on to say ready meanwhile: what says draining leaves the
+  // map at once, whether others hold its units or not.
+  //   kResourceExhausted             no other shard has room for what it alone holds
+  //   kDeadlineExceeded, kUnavailable  not all of them did
   absl::Status Drain(absl::Duration timeout);
   // How many routers know this shard now.
   size_t registered_count() const;
