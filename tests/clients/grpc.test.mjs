@@ -120,6 +120,19 @@ test("errors have their codes", async () => {
     collect(inference.GenerateTokens({ model: "tiny", prompt_token_ids: [99999], options })), { code: grpc.status.INVALID_ARGUMENT });
 });
 
+test("an error says what REST says, and when to come back", async () => {
+  const client = new Inference(server.grpc, grpc.credentials.createInsecure());
+  const detailsOf = async (request) => {
+    const error = await collect(client.Complete(request)).then(() => assert.fail("it was answered"), (error) => error);
+    return error.metadata.get("grpc-status-details-bin")[0].toString("latin1");
+  };
+  const wrong = await detailsOf({ prompt: "a", options: { temperature: 9 } });
+  assert.match(wrong, /google\.rpc\.ErrorInfo/);
+  assert.match(wrong, /param[^]*temperature/);
+  assert.match(await detailsOf({ model: "other", prompt: "a" }), /google\.rpc\.ErrorInfo[^]*model_not_found/);
+  client.close();
+});
+
 test("a cancelled call and one past its deadline end everywhere", async () => {
   const slow = new Inference(server.grpc, grpc.credentials.createInsecure());
   await server.tell("hold 3");

@@ -7,7 +7,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
-#include "common/rpc/rpc_status.h"
+#include "services/gateway/edge/call_status.h"
 #include "services/gateway/edge/request_json.h"
 #include "services/gateway/edge/session_call.h"
 #include "services/gateway/keys/access.h"
@@ -32,7 +32,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
     // gRPC finishes behind the last write.
     if (outgoing_.empty() && !finished_) {
       finished_ = true;
-      Finish(ToGrpc(status_));
+      Finish(ToCallStatus(status_));
     }
   }
 
@@ -68,7 +68,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
       StartWrite(&outgoing_.front());
     } else if (ended_ && !finished_) {
       finished_ = true;
-      Finish(ToGrpc(status_));
+      Finish(ToCallStatus(status_));
     }
   }
   void OnCancel() override { Abort(AbortCause::kClient, absl::CancelledError("cancelled")); }
@@ -171,7 +171,7 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
   static grpc::ServerUnaryReactor* Finished(grpc::CallbackServerContext* context,
                                             const absl::Status& status) {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(ToGrpc(status));
+    reactor->Finish(ToCallStatus(status));
     return reactor;
   }
 

@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
-#include "common/rpc/rpc_status.h"
 #include "inference/grpc_service.grpc.pb.h"
+#include "services/gateway/edge/call_status.h"
 #include "services/gateway/edge/infer_tensors.h"
 #include "services/gateway/edge/session_call.h"
 
@@ -33,7 +33,7 @@ class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
   void End(const absl::Status& status) override {
     absl::MutexLock lock(&mutex_);
     if (std::exchange(ended_, true)) return;
-    Finish(ToGrpc(status));
+    Finish(ToCallStatus(status));
   }
 
   void OnStep(uint32_t choice, const ChoiceStep& step, const Usage&) override {
@@ -122,7 +122,7 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
  private:
   static Reactor* Finished(Context* context, const absl::Status& status) {
     Reactor* reactor = context->DefaultReactor();
-    reactor->Finish(ToGrpc(status));
+    reactor->Finish(ToCallStatus(status));
     return reactor;
   }
 
