@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_tokenizer.h"
+#include "tests/support/wait_until.h"
 
 namespace tessera::gateway {
 namespace {
@@ -59,12 +61,9 @@ class GatewayServerTest : public ::testing::Test {
     server_ = *std::move(server);
   }
   void AwaitReady() {
-    RawConnection probe(port());
-    for (int i = 0; i < 5000; ++i) {
-      ASSERT_TRUE(probe.Send(RawGet("/readyz")));
-      if (probe.ReadReply().status == 200) return;
-    }
-    FAIL() << "never ready";
+    ASSERT_TRUE(testing::WaitUntil([this] {
+      return Fetch(port(), RawGet("/readyz")).status == 200;
+    })) << "never ready";
   }
   int port() const { return server_->http_port(); }
   RawReply Post(std::string_view path, std::string_view body, std::string_view headers = {}) {
@@ -227,6 +226,33 @@ TEST_F(GatewayServerTest, TellsWhatIsWrong) {
   expect(Chat(R"(,"max_tokens":5000)"), 400, "context_length_exceeded");
   expect(Chat(R"(,"response_format":{"type":"json_object"})"), 400, "unsupported");
   expect(Chat(R"(,"temperature":3)"), 400, "temperature");
+  EXPECT_EQ(router.requests().size(), 0u);
+}
+
+TEST_F(GatewayServerTest, WhatTheTemplateRefusesIsTheClientsToMend) {
+  StubRouter router(Storyteller());
+  config_.text.chat_template_file = folder_.File("template.jinja");
+  std::ofstream(config_.text.chat_template_file)
+      << "{% for m in messages %}{% if m.role == 'system' %}"
+         "{{ raise_exception('no system messages, please') }}{% endif %}"
+         "{{ m.content }}{{ missing.part }}{% endfor %}";
+  Start({router.address()});
+  AwaitReady();
+  const auto expect = [this](std::string_view path, std::string_view body, std::string_view part) {
+    const RawReply reply = Post(path, body);
+    EXPECT_EQ(reply.status, 400) << reply.body;
+    EXPECT_THAT(reply.body, HasSubstr(std::string(part)));
+    EXPECT_THAT(reply.body, HasSubstr("invalid_request_error"));
+  };
+  const std::string system = R"({"messages":[{"role":"system","content":"x"}]})";
+  expect("/v1/chat/completions", system, "line 1: no system messages, please");
+  expect("/v1/chat/completions", system, R"("param":"messages")");
+  expect("/v1/chat/completions", Chat(R"(,"stream":true)"), "line 1: 'missing' is undefined");
+  expect("/v1/responses", R"({"input":"x","instructions":"y"})", R"("param":"input")");
+  expect("/v1/messages",
+         R"({"max_tokens":3,"system":"x","messages":[{"role":"user","content":"y"}]})",
+         "no system messages");
+  expect("/tokenize", system, "no system messages");
   EXPECT_EQ(router.requests().size(), 0u);
 }
 
