@@ -1,16 +1,35 @@
 #include "common/admin/admin_routes.h"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/admin/process_usage.h"
 #include "common/base/version.h"
 
 namespace tessera {
 
-std::vector<HttpRoute> AdminRoutes(const Registry& registry, ReadinessReasons reasons) {
+void AddProcessMetrics(Registry& registry, const std::string& service) {
+  registry
+      .AddGauge("tessera_build_info", "Always 1; the labels say what runs.",
+                {{"service", service}, {"version", std::string(Version())}})
+      .Set(1);
+  Counter cpu = registry.AddCounter("process_cpu_seconds_total", "CPU time of all threads.");
+  Gauge resident = registry.AddGauge("process_resident_memory_bytes", "Resident set.");
+  Gauge threads = registry.AddGauge("process_threads", "Threads that live.");
+  registry.BeforeText([cpu, resident, threads]() mutable {
+    const ProcessUsage usage = ReadProcessUsage();
+    cpu.Increment(std::max(0.0, usage.cpu_seconds - cpu.value()));
+    resident.Set(static_cast<double>(usage.resident_bytes));
+    threads.Set(static_cast<double>(usage.thread_count));
+  });
+}
+
+std::vector<HttpRoute> AdminRoutes(const Registry& registry, ReadinessReasons reasons,
+                                   MetricAliases aliases) {
   const HttpResponder ready = [reasons = std::move(reasons)](const HttpRequest&) {
     const std::vector<std::string> why = reasons();
     if (why.empty()) return HttpReply{.body = "ready\n"};
@@ -24,9 +43,8 @@ std::vector<HttpRoute> AdminRoutes(const Registry& registry, ReadinessReasons re
   };
   return {
       {"GET", "/metrics",
-       [&registry](const HttpRequest&) {
-         return HttpReply{.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                          .body = registry.Text()};
+       [&registry, aliases = std::move(aliases)](const HttpRequest&) {
+         return HttpReply{.content_type = kMetricsContentType, .body = registry.Text(aliases)};
        }},
       {"GET", "/livez", [](const HttpRequest&) { return HttpReply{.body = "alive\n"}; }},
       {"GET", "/readyz", ready},

@@ -6,6 +6,8 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+
 namespace tessera {
 
 void Counter::Increment(double by) {
@@ -47,8 +49,31 @@ Histogram Registry::AddHistogram(const std::string& name, const std::string& hel
       &prometheus::BuildHistogram().Name(name).Help(help).Register(*registry_).Add(labels, bounds));
 }
 
-std::string Registry::Text() const {
-  return prometheus::TextSerializer().Serialize(registry_->Collect());
+void Registry::BeforeText(std::function<void()> refresh) {
+  absl::MutexLock lock(&mutex_);
+  refreshes_.push_back(std::move(refresh));
+}
+
+std::string Registry::Text(const MetricAliases& aliases) const {
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const std::function<void()>& refresh : refreshes_) refresh();
+  }
+  std::vector<prometheus::MetricFamily> families = registry_->Collect();
+  const size_t own = families.size();
+  for (const auto& [here, there] : aliases.names) {
+    const auto end = families.begin() + static_cast<ptrdiff_t>(own);
+    const auto found = std::find_if(
+        families.begin(), end, [&name = here](const auto& family) { return family.name == name; });
+    if (found == end) continue;
+    prometheus::MetricFamily copy = *found;
+    copy.name = there;
+    for (prometheus::ClientMetric& metric : copy.metric) {
+      for (const auto& [name, value] : aliases.labels) metric.label.push_back({name, value});
+    }
+    families.push_back(std::move(copy));
+  }
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 }  // namespace tessera

@@ -10,10 +10,15 @@
 // Names: tessera_<place>_<what>_<unit>, counters end in _total, units are base units (seconds,
 // bytes).
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 
 namespace prometheus {
 class Counter;
@@ -63,6 +68,12 @@ class Histogram {
   prometheus::Histogram* metric_ = nullptr;
 };
 
+// Families that are written a second time under another name, for dashboards that know that one.
+struct MetricAliases {
+  std::vector<std::pair<std::string, std::string>> names;  // of a family here, and there
+  std::map<std::string, std::string> labels;               // added to every series of them
+};
+
 // Owns all metrics of a service; handles must not outlive it. Thread-safe.
 class Registry {
  public:
@@ -82,10 +93,16 @@ class Registry {
   Histogram AddHistogram(const std::string& name, const std::string& help,
                          const std::vector<double>& bounds, const Labels& labels = {});
 
+  // Called before every Text, one Text at a time: for what is cheaper to look up than to keep up to
+  // date. What it refers to must not go while somebody may ask for Text.
+  void BeforeText(std::function<void()> refresh);
+
   // Everything in Prometheus' text format, version 0.0.4.
-  std::string Text() const;
+  std::string Text(const MetricAliases& aliases = {}) const;
 
  private:
+  mutable absl::Mutex mutex_;
+  std::vector<std::function<void()>> refreshes_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<prometheus::Registry> registry_;
 };
 

@@ -109,6 +109,7 @@ std::shared_ptr<google::protobuf::Message> DefaultRouterMessage() {
   membership.set_credits(4);
   membership.set_rows_max(512);
   membership.set_copies_wanted(1);
+  message->set_expert_metrics(false);
   const UcxConfig ucx;
   message->mutable_ucx()->set_transports(ucx.transports);
   message->mutable_ucx()->set_net_devices(ucx.net_devices);
@@ -139,6 +140,7 @@ absl::StatusOr<RouterConfig> ToRouterConfig(const google::protobuf::Message& mes
     return absl::InvalidArgumentError(
         absl::StrCat("membership.transport is '", to.transport, "', expected ucx or grpc"));
   }
+  to.expert_metrics = from.expert_metrics();
   to.ucx = {from.ucx().transports(), from.ucx().net_devices(), from.ucx().ipv6()};
   to.credits = membership.credits();
   to.rows_max = membership.rows_max();

@@ -40,6 +40,7 @@ struct RouterConfig {
   absl::Duration silence_max;
   absl::Duration drain_max;
   absl::Duration experts_wait_max;
+  bool expert_metrics = false;
 };
 
 // A tessera.config.v1.Router with its defaults.

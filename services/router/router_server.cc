@@ -19,6 +19,9 @@
 #include "services/router/cluster/cluster.h"
 #include "services/router/dispatch/dispatcher.h"
 #include "services/router/edge/generation_service.h"
+#include "services/router/edge/observation_service.h"
+#include "services/router/tally/expert_metrics.h"
+#include "services/router/tally/tally_metrics.h"
 
 namespace tessera::router {
 namespace {
@@ -42,7 +45,10 @@ std::vector<LayerIndex> MoeLayers(const ModelSpec& spec) {
 // Members stand in the order of their start.
 class RouterServer::House {
  public:
-  House(const RouterConfig& config, const Clock& clock) : config_(config), clock_(clock) {}
+  House(const RouterConfig& config, const Clock& clock) : config_(config), clock_(clock) {
+    AddProcessMetrics(registry_, "router");
+    registry_.BeforeText([this] { RefreshMetrics(); });
+  }
   ~House() { Stop(); }
 
   absl::Status Build(RouterParts parts);
@@ -61,6 +67,7 @@ class RouterServer::House {
   absl::Status BuildEngine();
   absl::Status Listen();
   void WatchReadiness(const std::stop_token& stop);
+  void RefreshMetrics();
 
   const RouterConfig config_;
   const Clock& clock_;
@@ -71,6 +78,8 @@ class RouterServer::House {
   std::unique_ptr<HttpServer> admin_;
   std::unique_ptr<RouterModel> model_;
   KvPlan kv_;
+  std::unique_ptr<ExpertTally> tally_;
+  std::unique_ptr<TallyMetrics> tally_metrics_;
   std::unique_ptr<ExchangeClient> exchange_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Dispatcher> dispatcher_;
@@ -79,6 +88,7 @@ class RouterServer::House {
   std::unique_ptr<RouterRooms> rooms_;
   std::unique_ptr<EngineLoop> loop_;
   std::unique_ptr<GenerationService> generation_;
+  std::unique_ptr<ObservationService> observation_;
   std::unique_ptr<RpcServer> rpc_;
   Thread readiness_;
 };
@@ -98,9 +108,16 @@ absl::Status RouterServer::House::Build(RouterParts parts) {
 
 absl::Status RouterServer::House::StartAdmin() {
   if (config_.admin_listen.empty()) return absl::OkStatus();
-  TESSERA_ASSIGN_OR_RETURN(
-      admin_, HttpServer::Start({.listen = config_.admin_listen},
-                                AdminRoutes(registry_, [this] { return NotReadyReasons(); })));
+  std::vector<HttpRoute> routes = AdminRoutes(registry_, [this] { return NotReadyReasons(); });
+  if (config_.expert_metrics) {
+    routes.push_back({"GET", "/metrics/experts", [this](const HttpRequest&) {
+                        if (!built_) return HttpReply{.status = 503, .body = "loading\n"};
+                        return HttpReply{.content_type = kMetricsContentType,
+                                         .body = ExpertMetricsText(*tally_)};
+                      }});
+  }
+  TESSERA_ASSIGN_OR_RETURN(admin_,
+                           HttpServer::Start({.listen = config_.admin_listen}, std::move(routes)));
   return absl::OkStatus();
 }
 
@@ -110,6 +127,8 @@ absl::Status RouterServer::House::LoadModel() {
   TESSERA_ASSIGN_OR_RETURN(
       kv_, PlanKv(model_->spec(), model_->kv_type(), config_.capacity, weight_bytes));
   TESSERA_RETURN_IF_ERROR(model_->Load({}));
+  tally_ = std::make_unique<ExpertTally>(MoeLayers(model_->spec()), model_->spec().expert_count);
+  tally_metrics_ = std::make_unique<TallyMetrics>(registry_, *tally_);
   TESSERA_LOG(INFO) << "weights loaded: "
                     << absl::StrFormat("%.2f GB", static_cast<double>(weight_bytes) / 1e9)
                     << "; context of " << kv_.context_max << " tokens";
@@ -165,11 +184,11 @@ absl::Status RouterServer::House::BuildEngine() {
   ShardDirectory& directory = cluster_->directory();
   dispatcher_ = std::make_unique<Dispatcher>(
       config_.dispatch,
-      DispatchRooms{*exchange_, directory, clock_, registry_, {}, &model_->pool()});
+      DispatchRooms{*exchange_, directory, clock_, registry_, {}, &model_->pool(), tally_.get()});
   book_ = std::make_unique<RequestBook>(BookConfig{}, clock_);
-  TESSERA_ASSIGN_OR_RETURN(
-      rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,
-                                  {*dispatcher_, *book_, clock_, registry_, &directory}));
+  TESSERA_ASSIGN_OR_RETURN(rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,
+                                                       {*dispatcher_, *book_, clock_, registry_,
+                                                        &directory, tally_.get()}));
   loop_ = std::make_unique<EngineLoop>(
       EngineLoopConfig{.waiting_max = config_.capacity.waiting_max,
                        .vocab = model_->spec().vocab,
@@ -184,6 +203,9 @@ absl::Status RouterServer::House::Listen() {
   generation_ = std::make_unique<GenerationService>(*loop_, board_, clock_);
   std::vector<NamedService> services = cluster_->services();
   services.push_back(generation_->named());
+  observation_ = std::make_unique<ObservationService>(
+      [this] { return LoadOf(*tally_, cluster_->ShardActivities(), clock_.Elapsed()); });
+  services.push_back(observation_->named());
   TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start({.listen = config_.grpc_listen,
                                                    .stop_timeout = absl::Seconds(1),
                                                    .tls = config_.tls},
@@ -202,6 +224,12 @@ void RouterServer::House::WatchReadiness(const std::stop_token& stop) {
                       << grpc_address();
     return;
   }
+}
+
+void RouterServer::House::RefreshMetrics() {
+  if (!built_) return;
+  tally_metrics_->Refresh(clock_.Elapsed());
+  cluster_->RefreshMetrics();
 }
 
 std::vector<std::string> RouterServer::House::NotReadyReasons() const {

@@ -66,6 +66,7 @@ absl::StatusOr<std::unique_ptr<RouterRooms>> RouterRooms::Create(RouterModel& mo
   };
   TESSERA_RETURN_IF_ERROR(config.Validate());
   std::unique_ptr<RouterRooms> rooms(new RouterRooms(outside.registry));
+  rooms->metrics_.AddLayers(outside.registry, spec.layer_count, spec.dense_layer_count);
   rooms->context_max_ = config.context_max;
   TESSERA_ASSIGN_OR_RETURN(rooms->kv_,
                            KvCache::Create(spec, {.type = model.kv_type(),
@@ -75,9 +76,9 @@ absl::StatusOr<std::unique_ptr<RouterRooms>> RouterRooms::Create(RouterModel& mo
   rooms->sampler_ = std::make_unique<Sampler>(SamplerConfig{.vocab = spec.vocab}, model.pool());
   rooms->model_ =
       std::make_unique<Model>(spec, model.weights(), model.compute(), capacity.batch_tokens_max);
-  const EngineRooms engine_rooms{*rooms->scheduler_, *rooms->kv_,      *rooms->model_,
-                                 outside.experts,    *rooms->sampler_, outside.sink,
-                                 outside.clock,      rooms->metrics_,  outside.directory};
+  const EngineRooms engine_rooms{*rooms->scheduler_, *rooms->kv_,  *rooms->model_, outside.experts,
+                                 *rooms->sampler_,   outside.sink, outside.clock,  rooms->metrics_,
+                                 outside.directory,  outside.tally};
   rooms->engine_ = std::make_unique<Engine>(
       EngineConfig{.batch_tokens_max = capacity.batch_tokens_max,
                    .logits_rows_max = capacity.logits_rows_max},

@@ -51,6 +51,7 @@ struct RoomsOutside {
   const Clock& clock;
   Registry& registry;
   const ShardDirectory* directory = nullptr;  // null: every expert is always held
+  ExpertTally* tally = nullptr;               // null: nobody counts
 };
 
 // Owned by the engine thread.

@@ -60,6 +60,10 @@ absl::Status Cluster::Coverage() const { return impl_->Coverage(); }
 absl::Status Cluster::WaitUntilCovered(absl::Duration timeout) const {
   return impl_->WaitUntilCovered(timeout);
 }
+std::vector<wire::ShardActivity> Cluster::ShardActivities() const {
+  return impl_->ShardActivities();
+}
+void Cluster::RefreshMetrics() { impl_->RefreshMetrics(); }
 void Cluster::Stop() { impl_->Stop(); }
 
 }  // namespace tessera::router

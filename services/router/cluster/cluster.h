@@ -29,6 +29,7 @@
 #include "common/rpc/server.h"
 #include "common/rpc/tls_files.h"
 #include "common/transport/exchange_client.h"
+#include "common/wire/expert_load_wire.h"
 #include "common/wire/model_identity_wire.h"
 #include "services/router/cluster/shard_directory.h"
 
@@ -85,6 +86,13 @@ class Cluster {
   absl::Status Coverage() const;
   // Waits for it. kUnavailable as above after `timeout`, or when stopped.
   absl::Status WaitUntilCovered(absl::Duration timeout) const;
+
+  // Every shard that is there, or was lost, as it looked in the last round (100 ms). Ascending;
+  // layer_rows are empty.
+  std::vector<wire::ShardActivity> ShardActivities() const;
+
+  // Brings gauges that are about the present up to date; before the metrics are read.
+  void RefreshMetrics();
 
   // Ends streams, drains (kUnavailable), sessions and threads, within a second.
   void Stop();

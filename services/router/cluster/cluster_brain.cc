@@ -12,8 +12,14 @@ namespace tessera::router {
 namespace {
 
 constexpr absl::Duration kRound = absl::Milliseconds(50);
+// While nothing is repaired or drained: only silence has to be noticed.
+constexpr absl::Duration kQuietRound = absl::Milliseconds(100);
 constexpr size_t kWishesMax = 4096;  // a dispatcher repeats what was dropped
 constexpr absl::Duration kOverlayLife = absl::Seconds(5);
+
+double UnitsOf(const ShardOrder& order) {
+  return static_cast<double>(order.order.load.size() + order.order.drop.size());
+}
 
 ShardRegistryConfig RegistryConfig(const ClusterConfig& c, const Clock& clock) {
   return {
@@ -127,7 +133,7 @@ void ClusterBrain::Run() {
       const auto due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mutex_) {
         return woken_ || stopping_;
       };
-      inbox_mutex_.AwaitWithTimeout(absl::Condition(&due), kRound);
+      inbox_mutex_.AwaitWithTimeout(absl::Condition(&due), is_quiet_ ? kQuietRound : kRound);
       if (stopping_) return;
       woken_ = false;
     }
@@ -166,8 +172,12 @@ void ClusterBrain::Step() {
     orders = Repair(now);
     AdvanceDrains(now, answers);
     SetMetrics(now);
+    UpdateRoster(now);
+    is_quiet_ = repair_.idle() && drains_.empty() && config_.lost_after >= 10 * kQuietRound;
   }
+  round_at_ns_.store(absl::ToInt64Nanoseconds(clock_.Elapsed()));
   for (ShardOrder& order : orders) {
+    metrics_.moves_pending.Add(UnitsOf(order));
     const absl::Duration began = clock_.Elapsed();
     LoadOrder load = order.order;
     const ShardId shard = order.shard;
@@ -295,6 +305,7 @@ void ClusterBrain::OnOrderDone(const ShardOrder& order, absl::Duration began,
     PublishOverlaid();
   }
   repair_.Finished(order.shard, status, now);
+  metrics_.moves_pending.Add(-UnitsOf(order));
   if (status.ok()) {
     metrics_.loads.Increment(static_cast<double>(order.order.load.size()));
     metrics_.drops.Increment(static_cast<double>(order.order.drop.size()));

@@ -3,6 +3,7 @@
 // What stands behind Cluster: joins registry, sessions, repair, service and follower.
 // Lock order: mutex_, then inbox_mutex_, the service's or the sessions'.
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -28,6 +29,7 @@
 #include "services/router/cluster/placement_follower.h"
 #include "services/router/cluster/shard_directory.h"
 #include "services/router/cluster/shard_registry.h"
+#include "services/router/cluster/shard_roster.h"
 #include "services/router/cluster/shard_sessions.h"
 #include "services/router/cluster/unit_repair.h"
 
@@ -45,6 +47,8 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   NamedService named_service() { return service_.named(); }
   absl::Status Coverage() const;
   absl::Status WaitUntilCovered(absl::Duration timeout) const;
+  std::vector<wire::ShardActivity> ShardActivities() const;
+  void RefreshMetrics();
 
   // ShardDirectory
   std::shared_ptr<const ClusterView> View() const override { return sessions_.View(); }
@@ -105,6 +109,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   // What the inbox has for the registry.
   void TakeSuspects() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetMetrics(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void UpdateRoster(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const ClusterConfig config_;  // constant after construction
   ExchangeClient& exchange_;
@@ -116,15 +121,19 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   std::unique_ptr<PlacementFollower> follower_;
   Thread thread_;
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   ShardRegistry registry_ ABSL_GUARDED_BY(mutex_);
   UnitRepair repair_ ABSL_GUARDED_BY(mutex_);
+  ShardRoster roster_ ABSL_GUARDED_BY(mutex_);
   std::vector<Draining> drains_ ABSL_GUARDED_BY(mutex_);
   std::map<ShardId, uint64_t> connected_ ABSL_GUARDED_BY(mutex_);  // incarnations once linked
   uint64_t repaired_version_ ABSL_GUARDED_BY(mutex_) = 0;          // view that repair saw last
   uint64_t hidden_version_ ABSL_GUARDED_BY(mutex_) = 0;  // view without the last hidden copies
   std::shared_ptr<const wire::PublishedPlacement> followed_ ABSL_GUARDED_BY(mutex_);
   std::map<ShardId, Overlay> overlays_ ABSL_GUARDED_BY(mutex_);
+
+  bool is_quiet_ = false;                // the thread's
+  std::atomic<int64_t> round_at_ns_{0};  // Clock::Elapsed() at the end of the last round; 0: none
 
   // What wakes the thread; apart, so that the engine never waits for a round.
   absl::Mutex inbox_mutex_;

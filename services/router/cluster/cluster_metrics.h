@@ -11,12 +11,15 @@ struct ClusterMetrics {
       : loading(Shards(registry, "loading")),
         ready(Shards(registry, "ready")),
         draining(Shards(registry, "draining")),
+        missing(Shards(registry, "lost")),
         linked(registry.AddGauge("tessera_router_shards_linked",
                                  "Expert shards this router has a data connection to.")),
         epoch(registry.AddGauge("tessera_router_placement_epoch",
                                 "Epoch of the newest placement map.")),
         copies_min(registry.AddGauge("tessera_router_expert_copies_min",
                                      "Fewest live copies any expert has; 0: steps wait.")),
+        copies_wanted(registry.AddGauge("tessera_router_expert_copies_wanted",
+                                        "Live copies every expert is to have, by the config.")),
         units_missing(registry.AddGauge("tessera_router_experts_missing",
                                         "(layer, expert) units without a live copy.")),
         units_unplaceable(
@@ -36,6 +39,12 @@ struct ClusterMetrics {
                                   "Surplus copies let go on this router's order.")),
         load_bytes(registry.AddCounter("tessera_router_unit_load_bytes_total",
                                        "Bytes shards read for those loads.")),
+        moves_pending(registry.AddGauge("tessera_router_unit_moves_pending",
+                                        "Units that shards load or drop now on this router's "
+                                        "order.")),
+        round_age(registry.AddGauge("tessera_router_cluster_round_age_seconds",
+                                    "Since the thread that repairs the cluster looked last; high: "
+                                    "it hangs.")),
         load_failures(registry.AddCounter("tessera_router_unit_load_failures_total",
                                           "Orders to load or drop that failed.")),
         load_seconds(registry.AddHistogram("tessera_router_unit_load_seconds",
@@ -45,9 +54,11 @@ struct ClusterMetrics {
   Gauge loading;
   Gauge ready;
   Gauge draining;
+  Gauge missing;  // lost and not back
   Gauge linked;
   Gauge epoch;
   Gauge copies_min;
+  Gauge copies_wanted;
   Gauge units_missing;
   Gauge units_unplaceable;
   Gauge heartbeat_age;
@@ -57,12 +68,15 @@ struct ClusterMetrics {
   Counter loads;
   Counter drops;
   Counter load_bytes;
+  Gauge moves_pending;
+  Gauge round_age;
   Counter load_failures;
   Histogram load_seconds;
 
  private:
   static Gauge Shards(Registry& registry, const char* state) {
-    return registry.AddGauge("tessera_router_shards", "Registered expert shards by state.",
+    return registry.AddGauge("tessera_router_shards",
+                             "Expert shards by state; lost: left without draining and not back.",
                              {{"state", state}});
   }
 };

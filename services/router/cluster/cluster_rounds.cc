@@ -179,6 +179,7 @@ void ClusterBrain::SetMetrics(absl::Duration now) {
       std::count_if(view->links.begin(), view->links.end(), [](const auto& l) { return !!l; })));
   metrics_.epoch.Set(static_cast<double>(static_cast<uint64_t>(view->placement.epoch())));
   metrics_.copies_min.Set(static_cast<double>(repair_.copies_min()));
+  metrics_.copies_wanted.Set(config_.copies_wanted);
   metrics_.units_missing.Set(static_cast<double>(repair_.without_copy()));
   metrics_.units_unplaceable.Set(static_cast<double>(repair_.unplaceable()));
   if (!leads()) return;
@@ -187,6 +188,34 @@ void ClusterBrain::SetMetrics(absl::Duration now) {
   metrics_.ready.Set(static_cast<double>(counts.ready));
   metrics_.draining.Set(static_cast<double>(counts.draining));
   metrics_.heartbeat_age.Set(absl::ToDoubleSeconds(counts.heartbeat_age_max));
+}
+
+void ClusterBrain::UpdateRoster(absl::Duration now) {
+  const std::shared_ptr<const wire::PublishedPlacement> published = published_.Read();
+  const std::shared_ptr<const ClusterView> view = sessions_.View();
+  std::vector<ShardSight> sights;
+  for (const wire::ShardDescriptor& shard : published->shards) {
+    const ShardLink* link = view->LinkOf(shard.shard);
+    sights.push_back({.shard = shard.shard,
+                      .state = shard.state,
+                      .is_linked = link != nullptr && link->incarnation == shard.incarnation,
+                      .busy_ratio = leads() ? registry_.BusyRatio(shard.shard) : 0});
+  }
+  roster_.Update(sights, now);
+  const std::vector<wire::ShardActivity> activities = roster_.Activities();
+  metrics_.missing.Set(static_cast<double>(std::ranges::count(
+      activities, wire::ShardCondition::kLost, &wire::ShardActivity::condition)));
+}
+
+void ClusterBrain::RefreshMetrics() {
+  const int64_t round_at = round_at_ns_.load();
+  if (round_at == 0) return;
+  metrics_.round_age.Set(absl::ToDoubleSeconds(clock_.Elapsed() - absl::Nanoseconds(round_at)));
+}
+
+std::vector<wire::ShardActivity> ClusterBrain::ShardActivities() const {
+  absl::MutexLock lock(&mutex_);
+  return roster_.Activities();
 }
 
 absl::Status ClusterBrain::Coverage() const {

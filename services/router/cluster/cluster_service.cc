@@ -29,8 +29,9 @@ absl::StatusOr<ShardHeartbeat> ToHeartbeat(const v1::HeartbeatRequest& request) 
   described.set_slot_count(UINT32_MAX);
   *described.mutable_held() = request.held();
   TESSERA_ASSIGN_OR_RETURN(wire::ShardDescriptor shard, wire::ToShardDescriptor(described));
-  return ShardHeartbeat{shard.shard, shard.incarnation, shard.state, request.held_version(),
-                        std::move(shard.held)};
+  return ShardHeartbeat{shard.shard,           shard.incarnation,
+                        shard.state,           request.held_version(),
+                        std::move(shard.held), request.load().busy_ratio()};
 }
 
 }  // namespace

@@ -149,6 +149,7 @@ absl::StatusOr<HeartbeatAnswer> ShardRegistry::Heartbeat(ShardHeartbeat heartbea
     }
   }
   member->heard_at = now;
+  member->busy_ratio = heartbeat.busy_ratio;
   member->suspected = false;
   const auto state = member->drained ? wire::ShardState::kDraining : heartbeat.state;
   changed = changed || state != member->shard.state;
@@ -221,6 +222,11 @@ std::vector<ShardId> ShardRegistry::Tick(absl::Duration now) {
 const wire::ShardDescriptor* ShardRegistry::Find(ShardId shard) const {
   const auto it = members_.find(shard);
   return it == members_.end() ? nullptr : &it->second.shard;
+}
+
+float ShardRegistry::BusyRatio(ShardId shard) const {
+  const auto it = members_.find(shard);
+  return it == members_.end() ? 0 : it->second.busy_ratio;
 }
 
 ShardCounts ShardRegistry::Counts(absl::Duration now) const {

@@ -50,6 +50,7 @@ struct ShardHeartbeat {
   wire::ShardState state = wire::ShardState::kLoading;
   uint64_t held_version = 0;
   std::vector<wire::HeldUnit> held;
+  float busy_ratio = 0;  // 0..1
 };
 
 struct HeartbeatAnswer {
@@ -104,6 +105,8 @@ class ShardRegistry {
   // Never null. A new one, with a higher epoch, exists exactly if the map changed.
   std::shared_ptr<const wire::PublishedPlacement> Snapshot() const { return snapshot_; }
   ShardCounts Counts(absl::Duration now) const;
+  // As its last heartbeat told; 0 if none did.
+  float BusyRatio(ShardId shard) const;
   const ShardRegistryConfig& config() const { return config_; }
 
  private:
@@ -111,6 +114,7 @@ class ShardRegistry {
     wire::ShardDescriptor shard;
     std::set<Unit> hidden;
     absl::Duration heard_at;
+    float busy_ratio = 0;
     std::optional<uint64_t> held_version;  // of shard.held; nothing: not told yet
     bool held_asked = false;               // the last answer wanted `held`
     bool suspected = false;

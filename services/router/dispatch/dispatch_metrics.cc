@@ -16,6 +16,17 @@ const std::vector<double>& SecondsBounds() {
 
 }  // namespace
 
+LayerDispatchSeconds::LayerDispatchSeconds(Registry& registry, LayerIndex layer) {
+  const auto part = [&](const char* phase) {
+    return registry.AddCounter(kLayerSecondsName, kLayerSecondsHelp,
+                               {{"layer", absl::StrCat(ToIndex(layer))}, {"phase", phase}});
+  };
+  dispatch = part("dispatch");
+  wait = part("wait");
+  compute = part("compute");
+  combine = part("combine");
+}
+
 DispatchMetrics::DispatchMetrics(Registry& registry)
     : dispatch_seconds(registry.AddHistogram("tessera_router_dispatch_seconds",
                                              "Planning, writing and posting one layer's calls.",
@@ -31,7 +42,15 @@ DispatchMetrics::DispatchMetrics(Registry& registry)
           registry.AddCounter("tessera_router_homeless_failures_total",
                               "Of them, those given up because no shard came to hold it in time.")),
       retries_held(registry.AddCounter("tessera_router_retries_held_total",
-                                       "Retries that waited because the budget was spent.")) {}
+                                       "Retries that waited because the budget was spent.")),
+      registry_(registry) {}
+
+LayerDispatchSeconds& DispatchMetrics::OfLayer(LayerIndex layer) {
+  const size_t index = ToIndex(layer);
+  if (index >= layers_.size()) layers_.resize(index + 1);
+  if (!layers_[index]) layers_[index].emplace(registry_, layer);
+  return *layers_[index];
+}
 
 ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
   const Registry::Labels labels = {{"shard", absl::StrCat(ToIndex(shard))}};
@@ -40,6 +59,8 @@ ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
   };
   calls = counter("calls", "Calls posted to a shard, repetitions included.");
   rows = counter("rows", "Rows of the calls posted to a shard.");
+  pairs = counter("pairs", "(row, expert) pairs of the calls posted to a shard.");
+  experts = counter("experts", "Distinct experts of a call, summed over the calls posted.");
   retries = counter("retries", "Calls posted after an earlier attempt failed or was late.");
   hedges = counter("hedges", "Second copies of slow calls posted to a shard.");
   hedges_won = counter("hedges_won", "Second copies that were answered first.");

@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
+#include <vector>
 
 #include "common/base/ids.h"
 #include "common/metrics/metrics.h"
@@ -13,6 +15,23 @@ namespace tessera::router {
 
 inline constexpr size_t kNackReasons = static_cast<size_t>(wire::NackReason::kFailed) + 1;
 
+// One family, shared with the engine: the phases of a layer in seconds. `compute` lies within
+// `wait`; all others add up to the step, but for embedding, logits and sampling.
+inline constexpr char kLayerSecondsName[] = "tessera_router_layer_seconds_total";
+inline constexpr char kLayerSecondsHelp[] =
+    "Time steps spent in a layer, by phase: attention; dense; gate, dispatch, shared, wait, "
+    "combine; "
+    "compute, of the slowest shard, lies within wait.";
+
+// Of one layer with experts.
+struct LayerDispatchSeconds {
+  LayerDispatchSeconds(Registry& registry, LayerIndex layer);
+  Counter dispatch;  // Send: plan, write, post
+  Counter wait;      // Receive: until the last answer
+  Counter compute;   // of the shard that computed longest, as the answers say
+  Counter combine;   // Receive: adding up
+};
+
 struct DispatchMetrics {
   explicit DispatchMetrics(Registry& registry);
   Histogram dispatch_seconds;  // Send: plan, write, post
@@ -21,6 +40,13 @@ struct DispatchMetrics {
   Counter homeless_layers;     // layers that met an expert nobody held
   Counter homeless_failures;   // of them, those nobody came to hold in time
   Counter retries_held;        // retries that had to wait for the budget
+
+  // Made when a layer is met first.
+  LayerDispatchSeconds& OfLayer(LayerIndex layer);
+
+ private:
+  Registry& registry_;
+  std::vector<std::optional<LayerDispatchSeconds>> layers_;  // [layer index]
 };
 
 // Labelled shard="<id>"; nacks also by reason.
@@ -28,6 +54,8 @@ struct ShardMetrics {
   ShardMetrics(Registry& registry, ShardId shard);
   Counter calls;         // messages posted, retries and hedges included
   Counter rows;          // of those
+  Counter pairs;         // (row, expert), of those
+  Counter experts;       // distinct experts of a call, summed over calls
   Counter retries;       // posted after an earlier attempt failed or was late
   Counter hedges;        // posted beside an attempt that was slow
   Counter hedges_won;    // answered before it

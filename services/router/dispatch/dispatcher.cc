@@ -24,7 +24,9 @@ absl::StatusOr<InFlight> Dispatcher::Send(LayerIndex layer, const Routed& routed
     exchanger_.End(flight_);
     return status;
   }
-  metrics_.dispatch_seconds.Observe(absl::ToDoubleSeconds(clock_.Elapsed() - start));
+  const double seconds = absl::ToDoubleSeconds(clock_.Elapsed() - start);
+  metrics_.dispatch_seconds.Observe(seconds);
+  metrics_.OfLayer(layer).dispatch.Increment(seconds);
   return InFlight{layer, routed, last_ticket_};
 }
 
@@ -41,14 +43,19 @@ absl::Status Dispatcher::Receive(const InFlight& calls, MatrixView sum) {
     }
   }
   const absl::Duration answered = clock_.Elapsed();
+  LayerDispatchSeconds& of_layer = metrics_.OfLayer(flight_.layer);
   metrics_.wait_seconds.Observe(absl::ToDoubleSeconds(answered - start));
+  of_layer.wait.Increment(absl::ToDoubleSeconds(answered - start));
+  of_layer.compute.Increment(flight_.compute_us * 1e-6);
   if (config_.strict) {
     combiner_.SumPairs(flight_, sum);
   } else {
     combiner_.SumParts(flight_, sum);
   }
   exchanger_.End(flight_);
-  metrics_.combine_seconds.Observe(absl::ToDoubleSeconds(clock_.Elapsed() - answered));
+  const double combined = absl::ToDoubleSeconds(clock_.Elapsed() - answered);
+  metrics_.combine_seconds.Observe(combined);
+  of_layer.combine.Increment(combined);
   return absl::OkStatus();
 }
 

@@ -50,6 +50,7 @@ absl::Status Exchanger::Begin(Flight& flight) {
   flight.view = rooms_.directory.View();
   flight.deadline = now + config_.exchange_timeout;
   flight.call_count = 0;
+  flight.compute_us = 0;
   if (flight.routed.routing.experts.empty()) return absl::OkStatus();
   WeighShards(flight, now);
   PlanAll(flight);
@@ -351,6 +352,8 @@ absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const Shar
   ++call.posted;
   shard.metrics.calls.Increment();
   shard.metrics.rows.Increment(static_cast<double>(plan.rows.size()));
+  shard.metrics.pairs.Increment(static_cast<double>(plan.pair_rows.size()));
+  shard.metrics.experts.Increment(static_cast<double>(plan.segments.size()));
   if (kind == Kind::kHedge) shard.metrics.hedges.Increment();
   if (kind == Kind::kRetry) shard.metrics.retries.Increment();
   if (kind == Kind::kFirst) {

@@ -39,6 +39,7 @@
 #include "services/router/dispatch/flight.h"
 #include "services/router/dispatch/packer.h"
 #include "services/router/dispatch/shard_health.h"
+#include "services/router/tally/expert_tally.h"
 
 namespace tessera::router {
 
@@ -54,6 +55,7 @@ struct DispatchRooms {
   // The engine's, or null: its idle workers sleep while answers are awaited, as shards of the same
   // box want the cores.
   ThreadPool* pool = nullptr;
+  ExpertTally* tally = nullptr;  // null: nobody counts
 };
 
 // Owned by the engine thread.

@@ -96,6 +96,10 @@ absl::Status Exchanger::OnReply(Flight& flight, FlightCall& call, Attempt attemp
   const wire::ReplyTrailer& trailer = event.reply.trailer;
   shard.metrics.queue_seconds.Observe(trailer.queue_us * 1e-6);
   shard.metrics.compute_seconds.Observe(trailer.compute_us * 1e-6);
+  flight.compute_us = std::max(flight.compute_us, trailer.compute_us);
+  if (rooms_.tally != nullptr) {
+    rooms_.tally->CountShard(flight.layer, attempt.shard, call.plan.pair_rows.size());
+  }
   call.answer = std::move(event);
   call.rows = call.answer.reply.rows;
   call.state = FlightCall::State::kAnswered;

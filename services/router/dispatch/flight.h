@@ -86,6 +86,7 @@ struct Flight {
   // Reused from flight to flight: the first call_count belong to this one.
   std::vector<std::unique_ptr<FlightCall>> calls;
   size_t call_count = 0;
+  uint32_t compute_us = 0;  // of the shard that computed longest so far
 
   // Stays where it is.
   FlightCall& AddCall();

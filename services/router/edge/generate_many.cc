@@ -18,6 +18,7 @@ void LoadToProto(const RouterLoad& load, v1::RouterLoad& message) {
   message.set_kv_used_ratio(load.kv_used_ratio);
   message.set_draining(load.draining);
   message.set_epoch(load.epoch);
+  message.set_preemptions_total(load.preemptions_total);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "common/base/check.h"
 #include "common/base/status.h"
 #include "common/kernels/reduce.h"
+#include "services/router/dispatch/dispatch_metrics.h"
 
 namespace tessera::router {
 
@@ -18,12 +19,32 @@ EngineMetrics::EngineMetrics(Registry& registry)
                               "Steps that were given up because experts or weights failed.")),
       rows(registry.AddCounter("tessera_router_rows_total", "Rows computed in committed steps.")),
       tokens(registry.AddCounter("tessera_router_tokens_total", "Tokens sampled.")),
+      degraded_tokens(registry.AddCounter("tessera_router_degraded_tokens_total",
+                                          "Tokens of requests that did without an expert.")),
       non_finite_logits(
           registry.AddCounter("tessera_router_non_finite_logits_total",
                               "Rows with a NaN or infinite logit; each ended its request.")),
       step_seconds(registry.AddHistogram(
           "tessera_router_step_seconds", "Duration of committed steps.",
           {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10})) {}
+
+void EngineMetrics::AddLayers(Registry& registry, size_t layer_count, size_t dense_count) {
+  layers.resize(layer_count);
+  for (size_t layer = 0; layer < layer_count; ++layer) {
+    const auto part = [&](const char* phase) {
+      return registry.AddCounter(kLayerSecondsName, kLayerSecondsHelp,
+                                 {{"layer", absl::StrCat(layer)}, {"phase", phase}});
+    };
+    LayerSeconds& seconds = layers[layer];
+    seconds.attention = part("attention");
+    if (layer < dense_count) {
+      seconds.dense = part("dense");
+    } else {
+      seconds.gate = part("gate");
+      seconds.shared = part("shared");
+    }
+  }
+}
 
 Engine::Engine(const EngineConfig& config, const EngineRooms& rooms,
                std::function<absl::Status()> verify_weights)
@@ -55,6 +76,7 @@ absl::Status Engine::Step() {
   if (!hidden.ok()) {
     NoteAffected(batch);
     rooms_.scheduler.Abort(batch);
+    if (rooms_.tally != nullptr) rooms_.tally->Abort();
     rooms_.metrics.failed_steps.Increment();
     HandOutFinished();
     return hidden.status();
@@ -70,9 +92,11 @@ absl::Status Engine::Step() {
   rooms_.scheduler.Commit(batch, sampled);
   HandOutTokens(batch, sampled);
   HandOutFinished();
+  const absl::Duration end = rooms_.clock.Elapsed();
+  if (rooms_.tally != nullptr) rooms_.tally->Commit(end);
   rooms_.metrics.steps.Increment();
   rooms_.metrics.rows.Increment(static_cast<double>(batch.row_count()));
-  rooms_.metrics.step_seconds.Observe(absl::ToDoubleSeconds(rooms_.clock.Elapsed() - start));
+  rooms_.metrics.step_seconds.Observe(absl::ToDoubleSeconds(end - start));
   return absl::OkStatus();
 }
 
@@ -83,13 +107,17 @@ absl::StatusOr<MatrixView> Engine::Forward(const StepBatch& batch) {
   row_owners_.clear();
   view_ = rooms_.directory == nullptr ? nullptr : rooms_.directory->View();
   rooms_.model.Embed(batch.token_ids(), hidden);
+  absl::Duration lap = rooms_.clock.Elapsed();
   for (size_t i = 0; i < rooms_.model.layer_count(); ++i) {
     const LayerIndex layer{static_cast<uint32_t>(i)};
+    layer_ = layer;
     hidden = Attend(layer, batch, hidden);
+    Lap(lap, &LayerSeconds::attention);
     if (rooms_.model.is_dense(layer)) {
       rooms_.model.DenseMlp(layer, hidden);
+      Lap(lap, &LayerSeconds::dense);
     } else {
-      TESSERA_RETURN_IF_ERROR(MoeLayer(layer, batch, hidden));
+      TESSERA_RETURN_IF_ERROR(MoeLayer(layer, batch, hidden, lap));
     }
   }
   if (verify_weights_) TESSERA_RETURN_IF_ERROR(verify_weights_());
@@ -108,17 +136,30 @@ MatrixView Engine::Attend(LayerIndex layer, const StepBatch& batch, MatrixView h
   return rooms_.model.Attend(layer, rooms_.kv.View(layer), rows, hidden);
 }
 
-absl::Status Engine::MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden) {
-  layer_ = layer;
+void Engine::Lap(absl::Duration& start, Counter LayerSeconds::*part) {
+  if (rooms_.metrics.layers.empty()) return;
+  const absl::Duration now = rooms_.clock.Elapsed();
+  (rooms_.metrics.layers[ToIndex(layer_)].*part)
+      .Increment(absl::ToDoubleSeconds(now - std::exchange(start, now)));
+}
+
+absl::Status Engine::MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden,
+                              absl::Duration& lap) {
   const MatrixView shared = shared_sum_.view().Rows(0, hidden.rows());
   const MatrixView experts = expert_sum_.view().Rows(0, hidden.rows());
   const Routed routed = rooms_.model.Gate(layer, hidden);
   if (view_ != nullptr) LeaveOutHomeless(layer, batch, routed);
   NoteRoutedExperts(layer, batch, routed);
+  if (rooms_.tally != nullptr) rooms_.tally->CountRouting(layer, routed.routing.experts);
+  Lap(lap, &LayerSeconds::gate);
   TESSERA_ASSIGN_OR_RETURN(const InFlight calls, rooms_.experts.Send(layer, routed));
+  lap = rooms_.clock.Elapsed();
   rooms_.model.SharedExpert(layer, routed, shared);  // while the calls are away
+  Lap(lap, &LayerSeconds::shared);
   TESSERA_RETURN_IF_ERROR(rooms_.experts.Receive(calls, experts));
+  lap = rooms_.clock.Elapsed();
   rooms_.model.AddMoe(layer, shared, experts, hidden);
+  Lap(lap, &LayerSeconds::shared);
   return absl::OkStatus();
 }
 
@@ -207,6 +248,7 @@ void Engine::HandOutTokens(const StepBatch& batch, std::span<const SampledToken>
   for (size_t i = 0; i < sampled.size(); ++i) {
     if (sampled[i].status.ok()) {
       rooms_.metrics.tokens.Increment();
+      if (batch.samples()[i].sequence->degraded()) rooms_.metrics.degraded_tokens.Increment();
       rooms_.sink.OnToken(*batch.samples()[i].sequence, sampled[i]);
     } else if (sampled[i].status.code() == absl::StatusCode::kInternal) {
       rooms_.metrics.non_finite_logits.Increment();

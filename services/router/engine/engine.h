@@ -23,6 +23,7 @@
 #include "services/router/model/model.h"
 #include "services/router/sampling/sampler.h"
 #include "services/router/scheduler/scheduler.h"
+#include "services/router/tally/expert_tally.h"
 
 namespace tessera::router {
 
@@ -31,15 +32,28 @@ struct EngineConfig {
   size_t logits_rows_max = 256;    // rows projected to logits in a step, as the scheduler's; > 0
 };
 
+// Where the time of a layer goes, in committed steps and given up ones. What the dispatcher does is
+// counted by the dispatcher, in the same family.
+struct LayerSeconds {
+  Counter attention;  // norm, attention over the cache, residual
+  Counter dense;      // the MLP of a dense layer
+  Counter gate;       // norm, choice of experts
+  Counter shared;     // the shared expert, while the calls are away; the final sum and residual
+};
+
 // What a step tells Prometheus. Made once from the service's registry.
 struct EngineMetrics {
   explicit EngineMetrics(Registry& registry);
-  Counter steps;              // committed
-  Counter failed_steps;       // aborted, to be run again or not
-  Counter rows;               // computed in committed steps
-  Counter tokens;             // sampled
-  Counter non_finite_logits;  // rows with a NaN or infinite logit; each ended its request
-  Histogram step_seconds;     // of committed steps
+  // Adds the series of so many layers, of which the first ones are dense.
+  void AddLayers(Registry& registry, size_t layer_count, size_t dense_count);
+  Counter steps;                     // committed
+  Counter failed_steps;              // aborted, to be run again or not
+  Counter rows;                      // computed in committed steps
+  Counter tokens;                    // sampled
+  Counter degraded_tokens;           // of them, of sequences that did without an expert
+  Counter non_finite_logits;         // rows with a NaN or infinite logit; each ended its request
+  Histogram step_seconds;            // of committed steps
+  std::vector<LayerSeconds> layers;  // [layers]; empty: nobody measures
 };
 
 // The rooms of the corridor; all borrowed.
@@ -53,6 +67,7 @@ struct EngineRooms {
   const Clock& clock;
   EngineMetrics& metrics;
   const ShardDirectory* directory = nullptr;  // null: every expert is always held
+  ExpertTally* tally = nullptr;               // null: nobody counts
 };
 
 // Owned by the engine thread, the only one that touches its rooms.
@@ -79,7 +94,10 @@ class Engine {
   // All layers; returns the hidden rows that are projected, [batch.logits_rows()].
   absl::StatusOr<MatrixView> Forward(const StepBatch& batch);
   MatrixView Attend(LayerIndex layer, const StepBatch& batch, MatrixView hidden);
-  absl::Status MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden);
+  // Adds what passed since `start` to a counter, and starts anew.
+  void Lap(absl::Duration& start, Counter LayerSeconds::*part);
+  absl::Status MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden,
+                        absl::Duration& lap);
   // Chooses again for rows that may do without experts nobody holds, where their choice met one.
   void LeaveOutHomeless(LayerIndex layer, const StepBatch& batch, const Routed& routed);
   // Ids into missing_experts_, ascending.

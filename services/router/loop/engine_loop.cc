@@ -38,7 +38,13 @@ EngineLoop::Metrics::Metrics(Registry& registry)
       preemptions(registry.AddCounter("tessera_router_preemptions_total",
                                       "Sequences that gave up their blocks for others.")),
       prompt_tokens_cached(registry.AddCounter("tessera_router_prefix_cache_hits_total",
-                                               "Prompt tokens found in the prefix cache.")) {}
+                                               "Prompt tokens found in the prefix cache.")),
+      prompt_tokens_looked_up(registry.AddCounter("tessera_router_prefix_cache_queries_total",
+                                                  "Prompt tokens looked up in the prefix cache.")),
+      kv_evictions(registry.AddCounter("tessera_router_kv_evictions_total",
+                                       "Blocks of the prefix cache that made room.")),
+      tokens_recomputed(registry.AddCounter("tessera_router_tokens_recomputed_total",
+                                            "Tokens computed again after a preemption.")) {}
 
 EngineLoop::EngineLoop(const EngineLoopConfig& config, const EngineLoopRooms& rooms)
     : config_(config), rooms_(rooms), inbox_(config.inbox_max), metrics_(rooms.registry) {}
@@ -226,6 +232,7 @@ void EngineLoop::ShowLoad() {
                ? 0.0f
                : static_cast<float>(group.used_count) / static_cast<float>(group.block_count);
   };
+  load.preemptions_total = stats.preemptions;
   load.kv_used_ratio = std::max(ratio(stats.kv.full), ratio(stats.kv.sliding));
   if (rooms_.directory != nullptr) {
     load.epoch = static_cast<uint64_t>(rooms_.directory->View()->placement.epoch());
@@ -235,11 +242,16 @@ void EngineLoop::ShowLoad() {
   metrics_.waiting.Set(static_cast<double>(stats.waiting));
   metrics_.parked.Set(static_cast<double>(stats.parked));
   metrics_.kv_used_ratio.Set(load.kv_used_ratio);
-  metrics_.preemptions.Increment(static_cast<double>(stats.preemptions - preemptions_shown_));
-  preemptions_shown_ = stats.preemptions;
-  metrics_.prompt_tokens_cached.Increment(
-      static_cast<double>(stats.kv.prefix_hit_tokens - cached_shown_));
-  cached_shown_ = stats.kv.prefix_hit_tokens;
+  const auto count = [](Counter& counter, uint64_t now, uint64_t before) {
+    if (now > before) counter.Increment(static_cast<double>(now - before));
+  };
+  count(metrics_.preemptions, stats.preemptions, shown_.preemptions);
+  count(metrics_.tokens_recomputed, stats.recomputed_tokens, shown_.recomputed_tokens);
+  count(metrics_.prompt_tokens_cached, stats.kv.prefix_hit_tokens, shown_.kv.prefix_hit_tokens);
+  count(metrics_.prompt_tokens_looked_up, stats.kv.prefix_query_tokens,
+        shown_.kv.prefix_query_tokens);
+  count(metrics_.kv_evictions, stats.kv.evictions, shown_.kv.evictions);
+  shown_ = stats;
 }
 
 }  // namespace tessera::router

@@ -117,6 +117,9 @@ class EngineLoop {
     Gauge kv_used_ratio;
     Counter preemptions;
     Counter prompt_tokens_cached;
+    Counter prompt_tokens_looked_up;
+    Counter kv_evictions;
+    Counter tokens_recomputed;
   };
 
   void Run(const std::stop_token& stop);
@@ -143,8 +146,7 @@ class EngineLoop {
   std::vector<Parked> parked_;
   uint64_t parked_version_ = 0;  // of the cluster when the first was parked
   absl::Duration unpark_at_;
-  uint64_t preemptions_shown_ = 0;
-  uint64_t cached_shown_ = 0;
+  SchedulerStats shown_;  // what the counters have
 
   mutable absl::Mutex mutex_;
   absl::Status health_ ABSL_GUARDED_BY(mutex_);

@@ -19,6 +19,7 @@ struct RouterLoad {
   float kv_used_ratio = 0;
   bool draining = false;
   uint64_t epoch = 0;
+  uint64_t preemptions_total = 0;
 };
 
 // Thread-safe.

@@ -7,6 +7,7 @@ namespace tessera {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(MetricsTest, TextShowsEverySeries) {
   Registry registry;
@@ -30,6 +31,31 @@ TEST(MetricsTest, TheSameSeriesIsTheSameMetric) {
   first.Increment();
   second.Increment();
   EXPECT_EQ(first.value(), 2);
+}
+
+TEST(MetricsTest, WhatIsLookedUpIsFreshInEveryText) {
+  Registry registry;
+  Gauge asked = registry.AddGauge("tessera_test_asked", "How often.");
+  registry.BeforeText([asked]() mutable { asked.Add(1); });
+  EXPECT_THAT(registry.Text(), HasSubstr("tessera_test_asked 1\n"));
+  EXPECT_THAT(registry.Text(), HasSubstr("tessera_test_asked 2\n"));
+}
+
+TEST(MetricsTest, AliasesAreASecondNameWithMoreLabels) {
+  Registry registry;
+  registry.AddCounter("tessera_test_total", "Things.", {{"model_name", "m"}}).Increment(3);
+  registry.AddHistogram("tessera_test_seconds", "Time.", {1.0}).Observe(0.5);
+  const MetricAliases aliases = {.names = {{"tessera_test_total", "vllm:test_total"},
+                                           {"tessera_test_seconds", "vllm:test_seconds"},
+                                           {"tessera_unknown", "vllm:unknown"}},
+                                 .labels = {{"engine", "0"}}};
+  const std::string text = registry.Text(aliases);
+  EXPECT_THAT(text, HasSubstr("# TYPE vllm:test_total counter"));
+  EXPECT_THAT(text, HasSubstr("\nvllm:test_total{model_name=\"m\",engine=\"0\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("\nvllm:test_seconds_count{engine=\"0\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("\ntessera_test_total{model_name=\"m\"} 3\n"));
+  EXPECT_THAT(text, Not(HasSubstr("unknown")));
+  EXPECT_THAT(registry.Text(), Not(HasSubstr("vllm")));
 }
 
 TEST(MetricsTest, AHandleWithoutMetricDoesNothing) {

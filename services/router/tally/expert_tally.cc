@@ -1,0 +1,119 @@
+#include "services/router/tally/expert_tally.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace tessera::router {
+namespace {
+
+constexpr size_t kLayersMax = 65536;
+
+int64_t SecondOf(absl::Duration now) { return absl::ToInt64Seconds(now); }
+
+}  // namespace
+
+ExpertTally::ExpertTally(std::vector<LayerIndex> layers, size_t expert_count)
+    : layers_(std::move(layers)),
+      expert_count_(expert_count),
+      pending_(layers_.size() * expert_count),
+      counts_(layers_.size() * expert_count) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const size_t layer = ToIndex(layers_[i]);
+    TESSERA_CHECK(layer < kLayersMax);
+    if (layer >= place_of_layer_.size()) place_of_layer_.resize(layer + 1);
+    place_of_layer_[layer] = i;
+  }
+}
+
+void ExpertTally::CountRouting(LayerIndex layer, std::span<const uint32_t> experts) {
+  has_pending_ = true;
+  const auto first =
+      pending_.begin() + static_cast<ptrdiff_t>(place_of_layer_[ToIndex(layer)] * expert_count_);
+  std::fill_n(first, expert_count_, 0u);
+  for (const uint32_t expert : experts) ++first[expert];
+}
+
+ExpertTally::ShardRow& ExpertTally::RowOf(ShardId shard) {
+  const size_t index = ToIndex(shard);
+  if (index >= rows_by_shard_.size()) rows_by_shard_.resize(index + 1);
+  if (rows_by_shard_[index] == nullptr) {
+    auto row = std::make_unique<ShardRow>(shard, layers_.size());
+    rows_by_shard_[index] = row.get();
+    absl::MutexLock lock(&mutex_);
+    const auto place = std::find_if(shards_.begin(), shards_.end(),
+                                    [&](const auto& other) { return other->shard > shard; });
+    shards_.insert(place, std::move(row));
+  }
+  return *rows_by_shard_[index];
+}
+
+void ExpertTally::CountShard(LayerIndex layer, ShardId shard, size_t pairs) {
+  has_pending_ = true;
+  ShardRow& row = RowOf(shard);
+  row.has_pending = true;
+  row.pending[place_of_layer_[ToIndex(layer)]] += static_cast<uint32_t>(pairs);
+}
+
+void ExpertTally::Commit(absl::Duration now) {
+  const auto move_over = [](std::vector<uint32_t>& pending, RollingCounts& counts) {
+    for (size_t i = 0; i < pending.size(); ++i) {
+      if (pending[i] != 0) counts.Add(i, std::exchange(pending[i], 0));
+    }
+  };
+  if (!std::exchange(has_pending_, false)) return;
+  const int64_t second = SecondOf(now);
+  counts_.Begin(second);
+  move_over(pending_, counts_);
+  for (ShardRow* row : rows_by_shard_) {
+    if (row == nullptr || !std::exchange(row->has_pending, false)) continue;
+    row->counts.Begin(second);
+    move_over(row->pending, row->counts);
+  }
+}
+
+void ExpertTally::Abort() {
+  if (!std::exchange(has_pending_, false)) return;
+  std::fill(pending_.begin(), pending_.end(), 0u);
+  for (ShardRow* row : rows_by_shard_) {
+    if (row == nullptr || !std::exchange(row->has_pending, false)) continue;
+    std::fill(row->pending.begin(), row->pending.end(), 0u);
+  }
+}
+
+template <typename Read>
+ExpertTally::Counts ExpertTally::ReadAll(const Read& read) const {
+  Counts all;
+  all.rows = read(counts_);
+  absl::MutexLock lock(&mutex_);
+  for (const auto& row : shards_) all.shards.push_back({row->shard, read(row->counts)});
+  return all;
+}
+
+ExpertTally::Counts ExpertTally::Window(absl::Duration now) const {
+  return ReadAll([now](const RollingCounts& counts) { return counts.Window(SecondOf(now)); });
+}
+
+ExpertTally::Counts ExpertTally::Totals() const {
+  return ReadAll([](const RollingCounts& counts) { return counts.Totals(); });
+}
+
+Balance BalanceOf(std::span<const uint64_t> work) {
+  double sum = 0;
+  double squares = 0;
+  double most = 0;
+  for (const uint64_t count : work) {
+    const auto value = static_cast<double>(count);
+    sum += value;
+    squares += value * value;
+    most = std::max(most, value);
+  }
+  if (sum == 0) return {};
+  const auto size = static_cast<double>(work.size());
+  return {.mean_to_max = sum / size / most,
+          .max_to_mean = most / (sum / size),
+          .jain_index = sum * sum / (size * squares)};
+}
+
+}  // namespace tessera::router

@@ -1,0 +1,85 @@
+#include "services/router/tally/tally_metrics.h"
+
+#include <algorithm>
+#include <span>
+
+#include "absl/strings/str_cat.h"
+
+namespace tessera::router {
+
+void TallyMetrics::Spread::Set(const Balance& balance) {
+  mean_to_max.Set(balance.mean_to_max);
+  max_to_mean.Set(balance.max_to_mean);
+  jain_index.Set(balance.jain_index);
+}
+
+TallyMetrics::Spread TallyMetrics::AddSpread(size_t layer, const char* over) {
+  const Registry::Labels labels = {{"layer", absl::StrCat(layer)}, {"over", over}};
+  Spread spread;
+  spread.mean_to_max = registry_.AddGauge(
+      "tessera_router_layer_balance_ratio",
+      "Rows of the last ten seconds, mean over largest: 1 is even, 0 is one for all.", labels);
+  spread.max_to_mean =
+      registry_.AddGauge("tessera_router_layer_imbalance_ratio",
+                         "Rows of the last ten seconds, largest over mean: 1 is even.", labels);
+  spread.jain_index = registry_.AddGauge("tessera_router_layer_jain_index_ratio",
+                                         "Rows of the last ten seconds, Jain's index: the share of "
+                                         "members that would do if all worked "
+                                         "alike.",
+                                         labels);
+  return spread;
+}
+
+TallyMetrics::TallyMetrics(Registry& registry, const ExpertTally& tally)
+    : registry_(registry),
+      tally_(tally),
+      experts_idle_(registry.AddGauge("tessera_router_experts_idle",
+                                      "(layer, expert) units without a row in the last ten "
+                                      "seconds.")) {
+  for (const LayerIndex layer : tally.layers()) {
+    over_experts_.push_back(AddSpread(ToIndex(layer), "expert"));
+    over_shards_.push_back(AddSpread(ToIndex(layer), "shard"));
+  }
+}
+
+void TallyMetrics::Refresh(absl::Duration now) {
+  CountShards(tally_.Totals());
+  const ExpertTally::Counts window = tally_.Window(now);
+  experts_idle_.Set(static_cast<double>(std::ranges::count(window.rows, 0u)));
+  const std::span<const uint64_t> rows = window.rows;
+  std::vector<uint64_t> of_shards(window.shards.size());
+  for (size_t layer = 0; layer < over_experts_.size(); ++layer) {
+    const size_t experts = tally_.expert_count();
+    over_experts_[layer].Set(BalanceOf(rows.subspan(layer * experts, experts)));
+    for (size_t shard = 0; shard < of_shards.size(); ++shard) {
+      of_shards[shard] = window.shards[shard].layer_rows[layer];
+    }
+    over_shards_[layer].Set(BalanceOf(of_shards));
+  }
+}
+
+void TallyMetrics::CountShards(const ExpertTally::Counts& totals) {
+  for (const ExpertTally::ShardCounts& counts : totals.shards) {
+    auto series = std::ranges::find(shards_, counts.shard, &ShardSeries::shard);
+    if (series == shards_.end()) {
+      const std::string label =
+          shards_.size() < kShardsMax ? absl::StrCat(ToIndex(counts.shard)) : "other";
+      ShardSeries made{.shard = counts.shard, .pairs = {}, .shown = {}};
+      for (const LayerIndex layer : tally_.layers()) {
+        made.pairs.push_back(registry_.AddCounter(
+            "tessera_router_layer_shard_pairs_total",
+            "(row, expert) pairs a shard answered, by layer, in committed steps.",
+            {{"layer", absl::StrCat(ToIndex(layer))}, {"shard", label}}));
+      }
+      made.shown.resize(made.pairs.size());
+      series = shards_.insert(shards_.end(), std::move(made));
+    }
+    for (size_t layer = 0; layer < counts.layer_rows.size(); ++layer) {
+      const uint64_t now = counts.layer_rows[layer];
+      series->pairs[layer].Increment(static_cast<double>(now - series->shown[layer]));
+      series->shown[layer] = now;
+    }
+  }
+}
+
+}  // namespace tessera::router
