@@ -186,8 +186,8 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
       return call.get();
     }
     const std::string id = gate_.RequestIdOf(*context);
-    call->StartSession(gate_.rooms().sessions, *std::move(prepared), key, id);
     running_.Add(call, id, NameOf(key.get()));
+    call->StartSession(gate_.rooms().sessions, *std::move(prepared), std::move(key), id);
     return call.get();
   }
 

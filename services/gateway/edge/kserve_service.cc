@@ -151,8 +151,8 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
     reply.set_id(request.id());
     const std::string id = gate_.RequestIdOf(context, request.id());
     call->Expect(std::move(asked), prepared.choice_count());
-    call->StartSession(gate_.rooms().sessions, std::move(prepared), std::move(key), id);
     running_.Add(call, id, "");
+    call->StartSession(gate_.rooms().sessions, std::move(prepared), std::move(key), id);
     return absl::OkStatus();
   }
 

@@ -7,13 +7,16 @@ namespace tessera::gateway {
 
 void SessionCall::StartSession(const SessionRooms& rooms, PreparedRequest prepared,
                                std::shared_ptr<const ApiKey> key, const std::string& request_id) {
-  session_ = std::make_shared<GenerationSession>(
-      rooms, std::move(prepared), std::move(key), request_id, rooms.clock.Elapsed(),
-      [&tasks = tasks_](std::function<void()> task) { tasks.Post(std::move(task)); }, *this);
-  tasks_.Post([self = shared_from_this()] {
-    const absl::Status started =
-        self->has_ended() ? absl::CancelledError("the client left") : self->session_->Start();
-    if (!started.ok()) self->End(started);
+  // Made where it lives: whoever aborts the call meanwhile finds none, and then none is made.
+  tasks_.Post([self = shared_from_this(), &rooms, key = std::move(key), request_id,
+               received = rooms.clock.Elapsed(),
+               shared = std::make_shared<PreparedRequest>(std::move(prepared))] {
+    if (self->has_ended()) return;
+    self->session_ = std::make_shared<GenerationSession>(
+        rooms, std::move(*shared), key, request_id, received,
+        [&tasks = self->tasks_](std::function<void()> task) { tasks.Post(std::move(task)); },
+        *self);
+    if (const absl::Status started = self->session_->Start(); !started.ok()) self->End(started);
   });
 }
 

@@ -22,7 +22,7 @@ class SessionCall : public SessionSink, public std::enable_shared_from_this<Sess
 
   // The call keeps itself alive until Release: gRPC is done with it then.
   void Hold() { self_ = shared_from_this(); }
-  // Once, before others know the call.
+  // Once. `rooms` is borrowed and outlives the call. Nothing starts if the call has ended.
   void StartSession(const SessionRooms& rooms, PreparedRequest prepared,
                     std::shared_ptr<const ApiKey> key, const std::string& request_id);
   // From any thread: ends the session, then the call.
@@ -42,7 +42,7 @@ class SessionCall : public SessionSink, public std::enable_shared_from_this<Sess
 
   TaskThread& tasks_;
   std::shared_ptr<SessionCall> self_;
-  std::shared_ptr<GenerationSession> session_;  // the task thread's, once it is started
+  std::shared_ptr<GenerationSession> session_;  // the task thread's
 };
 
 // The calls under way, to be ended from outside. Thread-safe.
