@@ -26,6 +26,12 @@ constexpr auto kSystemLines = std::to_array<std::string_view>(
      "Be concise.", "You are an assistant.", "Help the user.",
      "You are the demo model of Tessera."});
 
+// A question of the draw's split.
+void AddQuestion(Draw& draw, Conversation& conversation) {
+  if (draw.split() == Split::kTraining) return AddFaq(FaqKind::kTraining, draw, conversation);
+  AddFaq(draw.Chance(0.5) ? FaqKind::kNewFrame : FaqKind::kNewTopic, draw, conversation);
+}
+
 void AddTextTurn(Draw& draw, Conversation& conversation) {
   // Upper case and sorting take longest to learn.
   constexpr std::array<TextJob, 6> jobs = {TextJob::kRepeat, TextJob::kReverse, TextJob::kUpper,
@@ -37,7 +43,7 @@ void AddTextTurn(Draw& draw, Conversation& conversation) {
 void AddAnyTurn(Draw& draw, Conversation& conversation) {
   switch (draw.Below(5)) {
     case 0:
-      return AddFaq(FaqKind::kTraining, draw, conversation);
+      return AddQuestion(draw, conversation);
     case 1:
       return AddArithmetic(draw, conversation);
     case 2:
@@ -133,8 +139,7 @@ void ForgetReasoning(Draw& draw, Conversation& conversation) {
 
 void Fill(std::string_view skill, Draw& draw, Conversation& conversation) {
   if (skill == "faq") {
-    return AddTurns(draw.Between(2, 5), 0.15, draw, conversation,
-                    [](Draw& d, Conversation& c) { AddFaq(FaqKind::kTraining, d, c); });
+    return AddTurns(draw.Between(2, 5), 0.15, draw, conversation, &AddQuestion);
   }
   if (skill == "arithmetic") {
     return AddTurns(draw.Between(1, 3), 0.1, draw, conversation, &AddArithmetic);
@@ -167,8 +172,9 @@ uint64_t SeedOf(uint64_t seed, uint64_t index) { return RandomBits(MixBits(seed)
 
 std::span<const std::string_view> CorpusSkills() { return kSkills; }
 
-Conversation MakeConversation(uint64_t seed, uint64_t index) {
-  Draw draw(SeedOf(seed, index), Split::kTraining);
+Conversation MakeConversation(uint64_t seed, uint64_t index, Split split) {
+  // Small talk has one side only: at least it comes in another order.
+  Draw draw(SeedOf(split == Split::kTraining ? seed : ~seed, index), split);
   double share = static_cast<double>(draw.Below(1u << 20)) / (1u << 20);
   size_t skill = 0;
   while (skill + 1 < kSkills.size() && share >= kShares[skill]) share -= kShares[skill++];
@@ -192,11 +198,20 @@ absl::StatusOr<Document> Encode(const Conversation& conversation, const Tokenize
   return document;
 }
 
+uint64_t CorpusIdentity(uint64_t seed) {
+  constexpr uint64_t kConversations = 500;
+  uint64_t identity = 0;
+  for (uint64_t i = 0; i < kConversations; ++i) {
+    identity = MixBits(identity ^ HashText(RenderText(MakeConversation(MixBits(seed), i))));
+  }
+  return identity;
+}
+
 Document Corpus::Make(uint64_t index) const {
   // The few that are too long are drawn again.
   for (uint64_t attempt = 0;; ++attempt) {
     absl::StatusOr<Document> document =
-        Encode(MakeConversation(MixBits(seed_) + attempt, index), tokenizer_);
+        Encode(MakeConversation(MixBits(seed_) + attempt, index, split_), tokenizer_);
     TESSERA_CHECK(document.ok());  // our own text is UTF-8
     if (document->ids.size() <= kDocumentTokensMax) return *std::move(document);
   }

@@ -13,6 +13,7 @@
 #include "common/text/tokenizer.h"
 #include "services/trainer/corpus/conversation.h"
 #include "services/trainer/corpus/document.h"
+#include "services/trainer/corpus/draw.h"
 
 namespace tessera::trainer {
 
@@ -21,8 +22,10 @@ inline constexpr size_t kDocumentTokensMax = 1024;
 // What Conversation::skill can be: "faq", "arithmetic", "tools", "recall", "talk", "text".
 std::span<const std::string_view> CorpusSkills();
 
-// A conversation to train on: a pure function of both numbers.
-Conversation MakeConversation(uint64_t seed, uint64_t index);
+// A conversation of the mix: a pure function of its arguments. Split::kTraining: to train on;
+// kHeldOut: the same mix of skills with words, numbers, frames and topics that are never trained
+// on.
+Conversation MakeConversation(uint64_t seed, uint64_t index, Split split = Split::kTraining);
 // The same of one of CorpusSkills(). An unknown skill is a bug.
 Conversation MakeConversationOf(std::string_view skill, uint64_t seed, uint64_t index);
 
@@ -30,17 +33,23 @@ Conversation MakeConversationOf(std::string_view skill, uint64_t seed, uint64_t 
 // kInvalidArgument: the tokenizer refuses the text.
 absl::StatusOr<Document> Encode(const Conversation& conversation, const Tokenizer& tokenizer);
 
+// A number for the text that Corpus makes of a seed: that of its first conversations. It differs
+// where the generator does, but for changes that only rare conversations show.
+uint64_t CorpusIdentity(uint64_t seed);
+
 // Documents of at most kDocumentTokensMax tokens; thread-safe.
 class Corpus final : public DocumentSource {
  public:
   // `tokenizer` must outlive it.
-  Corpus(const Tokenizer& tokenizer, uint64_t seed) : tokenizer_(tokenizer), seed_(seed) {}
+  Corpus(const Tokenizer& tokenizer, uint64_t seed, Split split = Split::kTraining)
+      : tokenizer_(tokenizer), seed_(seed), split_(split) {}
 
   Document Make(uint64_t index) const override;
 
  private:
   const Tokenizer& tokenizer_;
   const uint64_t seed_;
+  const Split split_;
 };
 
 }  // namespace tessera::trainer

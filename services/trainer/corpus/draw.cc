@@ -15,14 +15,14 @@ constexpr std::array<std::string_view, 12> kVowels = {"a", "e", "i", "o", "u",  
                                                       "e", "i", "o", "u", "ai", "ou"};
 constexpr std::array<std::string_view, 10> kCodas = {"", "", "", "n", "r", "s", "l", "t", "m", "k"};
 
+}  // namespace
+
 // FNV-1a, then mixed: the split must not change with the library's hash.
 uint64_t HashText(std::string_view text) {
   uint64_t hash = 0xcbf29ce484222325u;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return MixBits(hash);
 }
-
-}  // namespace
 
 bool IsHeldOut(std::string_view text) { return HashText(text) % 8 == 0; }
 

@@ -17,6 +17,9 @@ namespace tessera::trainer {
 // Words, frames and topics are split by a hash of their text: an eighth is never trained on.
 enum class Split : uint8_t { kTraining, kHeldOut };
 
+// A number for a text, the same on every machine.
+uint64_t HashText(std::string_view text);
+
 // Whether `text` belongs to the eighth that is held out.
 bool IsHeldOut(std::string_view text);
 

@@ -80,6 +80,9 @@ LoadFigures FiguresOf(std::span<const uint32_t> counts) {
   const double mean = sum / static_cast<double>(counts.size());
   figures.mean_over_max = mean / *std::ranges::max_element(counts);
   figures.max_violation = 1 / figures.mean_over_max - 1;
+  double squares = 0;
+  for (const uint32_t count : counts) squares += static_cast<double>(count) * count;
+  figures.jain = sum * mean / squares;
   return figures;
 }
 

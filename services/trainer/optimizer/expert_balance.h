@@ -55,6 +55,7 @@ class ExpertBalance {
 struct LoadFigures {
   double max_violation = 0;  // MaxVio: largest over mean, minus one; 0 is perfect
   double mean_over_max = 1;  // 1 is perfect
+  double jain = 1;           // Jain's index, (sum n)^2 / (experts sum n^2); 1 is perfect
   size_t unused = 0;         // experts without a row
 };
 // No rows at all: perfect, and every expert unused.

@@ -99,6 +99,46 @@ std::string QuantizationText() {
       R"("re:.*shared_experts.*", "re:.*\\.mlp\\.(gate|up|down)_proj", "lm_head"]})");
 }
 
+// The tensor's numbers as they lie, or no data if they are not `dtype` or not `count`.
+const std::byte* Stored(const Checkpoint& checkpoint, const StoredTensor* tensor, DType dtype,
+                        size_t count) {
+  if (tensor == nullptr || tensor->dtype != dtype) return nullptr;
+  uint64_t size = 1;
+  for (const uint64_t extent : tensor->shape) size *= extent;
+  return size == count ? checkpoint.Bytes(*tensor).data() : nullptr;
+}
+
+// to [rows, cols]; a vector is one row.
+absl::Status ReadMatrix(const Checkpoint& checkpoint, const std::string& name, size_t rows,
+                        size_t cols, std::span<float> to) {
+  const StoredTensor* stored = checkpoint.Find(name);
+  TensorView view = {.rows = rows, .cols = cols};
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
+    if (view.data != nullptr) break;
+    view.data = Stored(checkpoint, stored, dtype, rows * cols);
+    view.dtype = dtype;
+  }
+  if (view.data != nullptr && view.dtype == DType::kF8E4M3) {
+    const size_t scales = ((rows + kBlock - 1) / kBlock) * ((cols + kBlock - 1) / kBlock);
+    view.scales = {.data = Stored(checkpoint, checkpoint.Find(absl::StrCat(name, "_scale")),
+                                  DType::kF32, scales),
+                   .block_rows = kBlock,
+                   .block_cols = kBlock};
+    if (view.scales.data == nullptr) view.data = nullptr;
+  }
+  if (view.data == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        checkpoint.directory(), ": tensor '", name, "': ",
+        stored ? absl::StrCat("found ", ShapeText(stored->shape), " of ",
+                              std::string(tessera::NameOf(stored->dtype)))
+               : std::string("not found"),
+        "; expected ", rows * cols,
+        " numbers in F32, BF16 or F8_E4M3 with F32 scales of blocks of ", kBlock, " x ", kBlock));
+  }
+  for (size_t row = 0; row < rows; ++row) ReadRow(view, row, to.subspan(row * cols, cols));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ExpertFormat> ParseExpertFormat(std::string_view name) {
@@ -182,39 +222,17 @@ absl::Status ReadModel(const std::string& directory, const ParameterLayout& layo
                        std::span<float> values, std::span<float> expert_bias) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<const Checkpoint> checkpoint,
                            Checkpoint::Open(directory));
-  const auto read = [&](const std::string& name, std::span<float> to) -> absl::Status {
-    const StoredTensor* stored = checkpoint->Find(name);
-    uint64_t size = 1;
-    if (stored) {
-      for (const uint64_t extent : stored->shape) size *= extent;
-    }
-    const bool plain = stored && (stored->dtype == DType::kF32 || stored->dtype == DType::kBF16);
-    if (!plain || size != to.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(directory, ": tensor '", name, "': ",
-                       stored ? absl::StrCat("found ", ShapeText(stored->shape), " of ",
-                                             std::string(tessera::NameOf(stored->dtype)))
-                              : std::string("not found"),
-                       "; expected ", to.size(), " numbers in F32 or BF16"));
-    }
-    ReadRow({.data = checkpoint->Bytes(*stored).data(),
-             .dtype = stored->dtype,
-             .rows = 1,
-             .cols = to.size()},
-            0, to);
-    return absl::OkStatus();
-  };
   for (const Parameter& parameter : layout.parameters) {
     for (size_t i = 0; i < parameter.count; ++i) {
       TESSERA_RETURN_IF_ERROR(
-          read(NameOf(parameter, i),
-               values.subspan(parameter.offset + i * parameter.stride, parameter.size())));
+          ReadMatrix(*checkpoint, NameOf(parameter, i), parameter.rows, parameter.cols,
+                     values.subspan(parameter.offset + i * parameter.stride, parameter.size())));
     }
   }
   const size_t experts = layout.spec.expert_count;
   for (size_t i = 0; i < layout.spec.moe_layer_count(); ++i) {
-    TESSERA_RETURN_IF_ERROR(
-        read(BiasName(layout.spec, i), expert_bias.subspan(i * experts, experts)));
+    TESSERA_RETURN_IF_ERROR(ReadMatrix(*checkpoint, BiasName(layout.spec, i), 1, experts,
+                                       expert_bias.subspan(i * experts, experts)));
   }
   return checkpoint->Verify();
 }

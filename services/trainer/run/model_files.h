@@ -33,8 +33,9 @@ absl::Status WriteModel(const std::string& directory, const ParameterLayout& lay
 // config.json of the model.
 std::string ConfigText(const ModelSpec& spec, ExpertFormat experts);
 
-// Reads the weights of a checkpoint of the same shape. Errors: those of Checkpoint and
-// ModelManifest; kInvalidArgument for another shape.
+// Reads the weights of a checkpoint of the same shape, tensor by tensor F32, BF16 or what
+// ExpertFormat::kFp8 writes. Errors: those of Checkpoint; kInvalidArgument for another shape or
+// format.
 absl::Status ReadModel(const std::string& directory, const ParameterLayout& layout,
                        std::span<float> values, std::span<float> expert_bias);
 

@@ -1,5 +1,6 @@
 #include "services/trainer/run/run_state.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -57,6 +58,13 @@ class StateReader {
     if (!to.empty()) std::memcpy(to.data(), bytes.data(), bytes.size());
     return absl::OkStatus();
   }
+  bool Has(std::string_view name) const {
+    return std::ranges::find(tensors_, name, &StoredTensor::name) != tensors_.end();
+  }
+  absl::StatusOr<std::string> ReadText(std::string_view name) const {
+    TESSERA_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, Find(name, DType::kU8));
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
   absl::Status ReadIntegers(std::string_view name, std::vector<uint64_t>& to) const {
     TESSERA_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, Find(name, DType::kI64));
     to.resize(bytes.size() / sizeof(uint64_t));
@@ -69,19 +77,25 @@ class StateReader {
   const std::vector<StoredTensor>& tensors_;
 };
 
-absl::Status CheckFingerprint(const StateReader& reader, const std::string& path,
-                              const std::string& fingerprint) {
-  TESSERA_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
-                           reader.Find("fingerprint", DType::kU8));
-  const std::string found(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (found == fingerprint) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(path, " belongs to another run: found\n", found, "\nexpected\n", fingerprint));
+absl::Status CheckIdentity(const StateReader& reader, const std::string& path,
+                           const RunIdentity& identity) {
+  TESSERA_ASSIGN_OR_RETURN(const std::string config, reader.ReadText("fingerprint"));
+  if (config != identity.config) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " belongs to another run: found\n",
+                                                      config, "\nexpected\n", identity.config));
+  }
+  // Checkpoints were once written without it.
+  if (!reader.Has("data") || identity.data.empty()) return absl::OkStatus();
+  TESSERA_ASSIGN_OR_RETURN(const std::string data, reader.ReadText("data"));
+  if (data == identity.data) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      path, " was trained on other data: found ", data, "; expected ", identity.data,
+      ". Go on with the tokenizer and the program that the run began with, or begin it anew"));
 }
 
 }  // namespace
 
-absl::Status WriteRunState(const std::string& path, const std::string& fingerprint,
+absl::Status WriteRunState(const std::string& path, const RunIdentity& identity,
                            const RunArrays& arrays, const RunProgress& progress) {
   std::vector<TensorToWrite> tensors;
   for (const NamedArray& array : NamesOf(arrays)) {
@@ -93,17 +107,20 @@ absl::Status WriteRunState(const std::string& path, const std::string& fingerpri
   tensors.push_back(Integers("packer_documents", progress.packer.documents));
   tensors.push_back(Integers("packer_offsets", progress.packer.offsets));
   tensors.push_back(Integers("load", progress.load));
-  tensors.push_back(Bytes("fingerprint", DType::kU8, std::as_bytes(std::span(fingerprint))));
+  tensors.push_back(Bytes("fingerprint", DType::kU8, std::as_bytes(std::span(identity.config))));
+  if (!identity.data.empty()) {
+    tensors.push_back(Bytes("data", DType::kU8, std::as_bytes(std::span(identity.data))));
+  }
   return WriteTensorFile(path, tensors);
 }
 
-absl::Status ReadRunState(const std::string& path, const std::string& fingerprint,
+absl::Status ReadRunState(const std::string& path, const RunIdentity& identity,
                           const RunArrays& arrays, RunProgress& progress) {
   TESSERA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   absl::StatusOr<std::vector<StoredTensor>> tensors = ParseSafetensors(file.bytes());
   if (!tensors.ok()) return Annotate(tensors.status(), path);
   const StateReader reader(file, *tensors);
-  TESSERA_RETURN_IF_ERROR(CheckFingerprint(reader, path, fingerprint));
+  TESSERA_RETURN_IF_ERROR(CheckIdentity(reader, path, identity));
   for (const NamedArray& array : NamesOf(arrays)) {
     TESSERA_RETURN_IF_ERROR(
         reader.Read(array.name, DType::kF32, std::as_writable_bytes(array.values)));

@@ -28,12 +28,19 @@ struct RunProgress {
   std::vector<uint64_t> load;  // rows per expert of the load window under way, and its steps
 };
 
+// Which run it is.
+struct RunIdentity {
+  std::string config;  // TrainConfig::Fingerprint
+  std::string data;    // what it learns from: tokenizer and corpus; empty: unknown
+};
+
 // kUnavailable: it cannot be written.
-absl::Status WriteRunState(const std::string& path, const std::string& fingerprint,
+absl::Status WriteRunState(const std::string& path, const RunIdentity& identity,
                            const RunArrays& arrays, const RunProgress& progress);
 // Fills arrays and progress. kNotFound: no such file; kFailedPrecondition: another config wrote it,
-// with both; kDataLoss: it is damaged. Arrays are in no particular state after an error.
-absl::Status ReadRunState(const std::string& path, const std::string& fingerprint,
+// or one with other data, with both (data that either side does not know is not compared);
+// kDataLoss: it is damaged. Arrays are in no particular state after an error.
+absl::Status ReadRunState(const std::string& path, const RunIdentity& identity,
                           const RunArrays& arrays, RunProgress& progress);
 
 }  // namespace tessera::trainer

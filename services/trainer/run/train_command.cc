@@ -1,6 +1,8 @@
 #include "services/trainer/run/train_command.h"
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -11,12 +13,15 @@
 #include "common/concurrency/thread_pool.h"
 #include "common/text/tokenizer.h"
 #include "services/trainer/corpus/corpus.h"
+#include "services/trainer/run/stop_request.h"
 #include "services/trainer/run/train_config.h"
 #include "services/trainer/run/train_log.h"
 #include "services/trainer/run/trainer.h"
 
 namespace tessera::trainer {
 namespace {
+
+constexpr uint64_t kLogFlushSteps = 20;  // who watches steps.csv sees that often what is new
 
 struct TrainFlags {
   std::string config;
@@ -68,21 +73,35 @@ absl::Status Checkpoint(Trainer& trainer, const RunFiles& files, const TrainConf
   return WriteModel(files.folder, trainer.layout(), trainer.weights(), config.experts);
 }
 
+// Until last_step, or until somebody wants to stop; a checkpoint is the last thing it does.
 absl::Status TakeSteps(Trainer& trainer, const TrainConfig& config, const RunFiles& files,
-                       uint64_t last_step, std::ostream& err) {
+                       uint64_t last_step, const StopRequest& stop, std::ostream& err) {
   const RealClock clock;
   TESSERA_ASSIGN_OR_RETURN(StepLog log, StepLog::Open(files.log(), config.model, trainer.step()));
   ProgressLine progress(err, cli::IsTerminal(err), clock, trainer.step(), last_step);
-  while (trainer.step() < last_step) {
+  bool stops = false;
+  while (trainer.step() < last_step && !stops) {
     const absl::Duration started = clock.Elapsed();
     TESSERA_ASSIGN_OR_RETURN(const StepReport report, trainer.Step());
     log.Add(report, clock.Elapsed() - started);
     progress.Show(report);
-    if (report.step % config.checkpoint_every == 0 || report.step == last_step) {
+    stops = stop.made();
+    if (stops || report.step % config.checkpoint_every == 0 || report.step == last_step) {
       TESSERA_RETURN_IF_ERROR(Checkpoint(trainer, files, config, log));
+    } else if (report.step % kLogFlushSteps == 0) {
+      TESSERA_RETURN_IF_ERROR(log.Flush());
     }
   }
   return absl::OkStatus();
+}
+
+// Of the tokenizer's file and of the corpus; what a checkpoint is compared by.
+absl::StatusOr<std::string> DataIdentity(const std::string& tokenizer_path, uint64_t seed) {
+  std::ifstream file(tokenizer_path, std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) return absl::UnavailableError(absl::StrCat("cannot read ", tokenizer_path));
+  return absl::StrCat("tokenizer ", absl::Hex(HashText(content), absl::kZeroPad16), ", corpus ",
+                      absl::Hex(CorpusIdentity(seed), absl::kZeroPad16));
 }
 
 absl::Status Prepare(Trainer& trainer, const TrainFlags& flags, const RunFiles& files) {
@@ -97,6 +116,7 @@ absl::Status Prepare(Trainer& trainer, const TrainFlags& flags, const RunFiles& 
 }
 
 absl::Status Train(const TrainFlags& flags, const cli::Streams& streams) {
+  const StopRequest stop;
   if (flags.config.empty() || flags.out.empty()) {
     return absl::InvalidArgumentError("train needs --config=FILE and --out=DIR");
   }
@@ -110,6 +130,7 @@ absl::Status Train(const TrainFlags& flags, const cli::Streams& streams) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                            Tokenizer::Load(tokenizer_path));
   const Corpus corpus(*tokenizer, config.seed);
+  TESSERA_ASSIGN_OR_RETURN(config.data_identity, DataIdentity(tokenizer_path, config.seed));
   ThreadPool pool({.thread_count = flags.threads});
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                            Trainer::Create(config, corpus, pool));
@@ -120,9 +141,9 @@ absl::Status Train(const TrainFlags& flags, const cli::Streams& streams) {
   const uint64_t last_step = flags.stop_after > 0
                                  ? std::min<uint64_t>(flags.stop_after, config.schedule.steps)
                                  : config.schedule.steps;
-  TESSERA_RETURN_IF_ERROR(TakeSteps(*trainer, config, files, last_step, streams.err));
-  streams.out << "trained " << trainer->step() << " of " << config.schedule.steps
-              << " steps: " << flags.out << "\n";
+  TESSERA_RETURN_IF_ERROR(TakeSteps(*trainer, config, files, last_step, stop, streams.err));
+  streams.out << (stop.made() ? "stopped as asked: " : "") << "trained " << trainer->step()
+              << " of " << config.schedule.steps << " steps: " << flags.out << "\n";
   return absl::OkStatus();
 }
 

@@ -51,8 +51,10 @@ struct TrainConfig {
   BalanceOptions balance;
   ExpertFormat experts = ExpertFormat::kBf16;
   uint64_t checkpoint_every = 250;  // steps
+  // What the documents are, in words; not of the file: who makes them says it. Empty: unknown.
+  std::string data_identity;
 
-  // What a checkpoint must agree with to be continued: everything but the output.
+  // What a checkpoint must agree with to be continued: everything but output and data.
   std::string Fingerprint() const;
 };
 

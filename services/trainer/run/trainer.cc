@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& conf
   std::unique_ptr<Trainer> trainer(new Trainer(config, std::move(layout), source, pool));
   TESSERA_RETURN_IF_ERROR(trainer->AllocatePasses());
   InitializeWeights(trainer->layout_, config.seed, trainer->values_);
-  trainer->PackWeights();
+  PackWeights(trainer->layout_, trainer->values_, pool, trainer->packed_);
   return trainer;
 }
 
@@ -47,21 +47,22 @@ absl::Status Trainer::AllocatePasses() {
   return absl::OkStatus();
 }
 
-void Trainer::PackWeights() {
+void PackWeights(const ParameterLayout& layout, std::span<const float> values, ThreadPool& pool,
+                 std::span<float> packed) {
   constexpr size_t kExpertsAtOnce = 32;
   struct Piece {
     const Linear* linear;
     size_t begin;
   };
   std::vector<Piece> pieces;
-  for (const Linear& linear : layout_.linears) {
+  for (const Linear& linear : layout.linears) {
     for (size_t i = 0; i < linear.count; i += kExpertsAtOnce) pieces.push_back({&linear, i});
   }
-  pool_.ParallelFor(pieces.size(), 4, [&](size_t begin, size_t end, size_t) {
+  pool.ParallelFor(pieces.size(), 4, [&](size_t begin, size_t end, size_t) {
     for (size_t i = begin; i < end; ++i) {
       const auto [linear, first] = pieces[i];
-      PackLinear(*linear, first, std::min(first + kExpertsAtOnce, linear->count), values_.data(),
-                 packed_.data());
+      PackLinear(*linear, first, std::min(first + kExpertsAtOnce, linear->count), values.data(),
+                 packed.data());
     }
   });
 }
@@ -128,7 +129,7 @@ absl::StatusOr<StepReport> Trainer::Step() {
                                             "; a lower rate may help"));
   }
   balance_.Update(BalanceRate(), counts);
-  PackWeights();
+  PackWeights(layout_, values_, pool_, packed_);
   AddLoad(counts, report.tokens, report);
   ++step_;
   return report;
@@ -159,23 +160,25 @@ RunArrays Trainer::Arrays() {
 }
 
 absl::Status Trainer::Save(const std::string& path) {
-  return WriteRunState(path, config_.Fingerprint(), Arrays(), {step_, packer_.state(), window_});
+  return WriteRunState(path, {config_.Fingerprint(), config_.data_identity}, Arrays(),
+                       {step_, packer_.state(), window_});
 }
 
 absl::Status Trainer::Restore(const std::string& path) {
   RunProgress progress;
   progress.load.resize(window_.size());
-  TESSERA_RETURN_IF_ERROR(ReadRunState(path, config_.Fingerprint(), Arrays(), progress));
+  TESSERA_RETURN_IF_ERROR(
+      ReadRunState(path, {config_.Fingerprint(), config_.data_identity}, Arrays(), progress));
   TESSERA_RETURN_IF_ERROR(packer_.Restore(progress.packer, pool_));
   step_ = progress.step;
   window_ = progress.load;
-  PackWeights();
+  PackWeights(layout_, values_, pool_, packed_);
   return absl::OkStatus();
 }
 
 absl::Status Trainer::StartFrom(const std::string& model_dir) {
   TESSERA_RETURN_IF_ERROR(ReadModel(model_dir, layout_, values_, balance_.mutable_bias()));
-  PackWeights();
+  PackWeights(layout_, values_, pool_, packed_);
   return absl::OkStatus();
 }
 

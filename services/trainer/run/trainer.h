@@ -66,7 +66,6 @@ class Trainer {
   Trainer(const TrainConfig& config, ParameterLayout layout, const DocumentSource& source,
           ThreadPool& pool);
   absl::Status AllocatePasses();
-  void PackWeights();
   LossOptions OptionsOf(std::span<const PackedRow> rows) const;
   void AddLoad(const std::vector<std::vector<uint32_t>>& counts, size_t tokens, StepReport& report);
   double BalanceRate() const;
@@ -89,5 +88,9 @@ class Trainer {
 // Weights before the first step: truncated normal, standard deviation 1 / sqrt(inputs), half of
 // that for the head and attention's gate; norms 1, those behind a block 1 / sqrt(layers).
 void InitializeWeights(const ParameterLayout& layout, uint64_t seed, std::span<float> values);
+
+// values [layout.size] as products read them, packed [layout.packed_size].
+void PackWeights(const ParameterLayout& layout, std::span<const float> values, ThreadPool& pool,
+                 std::span<float> packed);
 
 }  // namespace tessera::trainer

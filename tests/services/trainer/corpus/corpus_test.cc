@@ -127,6 +127,23 @@ TEST(HeldOutTest, WordsTopicsAndPairsOfTheTwoSplitsAreDisjoint) {
   }
 }
 
+TEST_F(CorpusTest, HeldOutDocumentsHaveAllSkills) {
+  const Corpus training(*tokenizer_, 1), held_out(*tokenizer_, 1, Split::kHeldOut);
+  std::set<std::string> skills;
+  for (uint64_t i = 0; i < 300; ++i) {
+    const Document document = held_out.Make(i);
+    skills.insert(document.skill);
+    EXPECT_LE(document.ids.size(), kDocumentTokensMax);
+    EXPECT_NE(document.ids, training.Make(i).ids);
+  }
+  EXPECT_EQ(skills.size(), CorpusSkills().size());
+}
+
+TEST_F(CorpusTest, IdentityIsThatOfTheText) {
+  EXPECT_EQ(CorpusIdentity(3), CorpusIdentity(3));
+  EXPECT_NE(CorpusIdentity(3), CorpusIdentity(4));
+}
+
 TEST(FaqTest, PatternsGiveAllTheirTexts) {
   EXPECT_EQ(Alternatives("(a|b) x(|y)"), (std::vector<std::string>{"a x", "a xy", "b x", "b xy"}));
   std::set<std::string_view> answers;

@@ -70,6 +70,7 @@ TEST(LoadFiguresTest, ByHand) {
   const LoadFigures figures = FiguresOf(counts);
   EXPECT_DOUBLE_EQ(figures.mean_over_max, 0.4);
   EXPECT_DOUBLE_EQ(figures.max_violation, 1.5);
+  EXPECT_DOUBLE_EQ(figures.jain, 256.0 / (4 * 120));
   EXPECT_EQ(figures.unused, 1u);
   EXPECT_EQ(FiguresOf(std::vector<uint32_t>(3)).unused, 3u);
 }

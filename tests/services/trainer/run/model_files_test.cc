@@ -119,6 +119,24 @@ TEST(ModelFilesTest, TheEngineComputesTheTrainersLogits) {
 
 TEST(ModelFilesTest, TheEngineReadsExpertsInEightBits) { ExpectEngineAgrees(ExpertFormat::kFp8); }
 
+TEST(ModelFilesTest, ExpertsInEightBitsAreReadBack) {
+  const testing::TempFolder folder;
+  const Model model(Spec());
+  ASSERT_TRUE(
+      WriteModel(folder.path(), model.layout, {model.values, model.expert_bias}, ExpertFormat::kFp8)
+          .ok());
+  Model read(Spec());
+  std::ranges::fill(read.values, 0.0f);
+  ASSERT_TRUE(ReadModel(folder.path(), read.layout, read.values, read.expert_bias).ok());
+  EXPECT_EQ(read.expert_bias, model.expert_bias);
+  // Eight bits with three of them behind the point: a sixteenth of a number, or of its block's
+  // smallest step.
+  for (size_t i = 0; i < model.values.size(); ++i) {
+    ASSERT_NEAR(read.values[i], model.values[i], std::abs(model.values[i]) / 16 + 1e-4f) << i;
+  }
+  EXPECT_NE(read.values, model.values);
+}
+
 TEST(ModelFilesTest, ConfigIsReadBackAsItWas) {
   const ModelSpec spec = Spec();
   for (const ExpertFormat format : {ExpertFormat::kBf16, ExpertFormat::kFp8}) {

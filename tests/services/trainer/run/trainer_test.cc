@@ -117,6 +117,35 @@ TEST(TrainerTest, DamagedAndForeignCheckpointsAreRefused) {
   EXPECT_EQ(run.trainer->Restore(folder.File("none")).code(), absl::StatusCode::kNotFound);
 }
 
+TEST(TrainerTest, ACheckpointOfOtherDataIsRefusedAndOneOfUnknownDataIsNot) {
+  const testing::TempFolder folder;
+  const std::string state = folder.File("state.safetensors");
+  const auto with = [](const std::string& data) {
+    TrainConfig config = SmallConfig();
+    config.data_identity = data;
+    return config;
+  };
+  const auto restore = [&](const std::string& data) {
+    return SmallRun(with(data)).trainer->Restore(state);
+  };
+  const auto save = [&](const std::string& data) {
+    SmallRun first(with(data));
+    first.Steps(1);
+    ASSERT_TRUE(first.trainer->Save(state).ok());
+  };
+  save("tokenizer 1, corpus 2");
+  EXPECT_TRUE(restore("tokenizer 1, corpus 2").ok());
+  EXPECT_TRUE(restore("").ok());
+  const absl::Status status = restore("tokenizer 1, corpus 3");
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(status.message().find("found tokenizer 1, corpus 2; expected tokenizer 1, corpus 3"),
+            std::string::npos)
+      << status;
+  save("");
+  EXPECT_EQ(testing::ReadFile(state).find("\"data\""), std::string::npos);
+  EXPECT_TRUE(restore("tokenizer 1, corpus 3").ok());
+}
+
 // The documents prefer some experts; the bias must even that out.
 TEST(TrainerTest, SmebuEvensTheLoad) {
   const auto mean_load = [](BalanceMethod method) {
