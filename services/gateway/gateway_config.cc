@@ -6,6 +6,7 @@
 #include "common/base/check.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
+#include "services/gateway/session/metric_names.h"
 #include "tessera/config/v1/gateway.pb.h"
 
 namespace tessera::gateway {
@@ -139,6 +140,7 @@ std::shared_ptr<google::protobuf::Message> GatewayDefaults() {
   message->set_admin_listen(defaults.admin_listen);
   message->set_endpoints_file("");
   message->set_keys_file("");
+  message->set_metrics_compat("none");
   message->set_drain_seconds(absl::ToDoubleSeconds(defaults.drain));
   SetHttpDefaults(defaults.http, *message->mutable_http());
   config::v1::Limits& limits = *message->mutable_limits();
@@ -190,6 +192,7 @@ absl::StatusOr<GatewayConfig> ToGatewayConfig(const google::protobuf::Message& m
   config.rest.system_fingerprint = absl::StrCat("tessera-", config.rest.version);
   TESSERA_ASSIGN_OR_RETURN(config.rest.reasoning_field,
                            ReasoningFieldFromName(m->text().reasoning_field()));
+  TESSERA_ASSIGN_OR_RETURN(config.rest.metric_aliases, AliasesFor(m->metrics_compat()));
   config.rest.limits.json.bytes_max = m->http().body_bytes_max();
   config.rest.limits.n_max = m->limits().choices_max();
   config.rest.limits.sequences_max = m->limits().sequences_max();

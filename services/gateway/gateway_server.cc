@@ -13,11 +13,14 @@
 #include "common/rpc/server.h"
 #include "services/gateway/edge/inference_service.h"
 #include "services/gateway/edge/kserve_service.h"
+#include "services/gateway/session/router_metrics.h"
 
 namespace tessera::gateway {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(20);
+// While no request is under way and every router is up.
+constexpr absl::Duration kIdleTick = absl::Milliseconds(100);
 constexpr absl::Duration kSlowTick = absl::Seconds(1);
 
 // When the two files were last written; nothing if one cannot be told.
@@ -33,6 +36,14 @@ int64_t StampOf(const std::string& certificate_file, const std::string& key_file
   return stamp;
 }
 
+// The admin listener has one thread, which probes wait for: routers that do not answer at once are
+// asked for again by the next request.
+tessera::HttpReply AdminExpertLoad(ExpertLoadSource& source) {
+  const absl::StatusOr<std::string> json = source.Await(absl::Milliseconds(300));
+  if (json.ok()) return tessera::HttpReply::Json(200, *json);
+  return {.status = 503, .body = absl::StrCat(json.status().message(), "\n")};
+}
+
 }  // namespace
 
 // Members stand in the order in which they are built, and end in the reverse.
@@ -41,14 +52,18 @@ class GatewayServer::House {
   House(GatewayConfig config, const Clock& clock)
       : config_(std::move(config)),
         clock_(clock),
-        admission_(config_.admission, clock_, registry_),
+        admission_(config_.admission, clock_, registry_,
+                   {{"model_name", config_.rest.model_names[0]}}),
         limiter_(clock_),
         metrics_(registry_, config_.rest.model_names[0]),
+        router_metrics_(registry_, config_.rest.model_names[0]),
         connections_gauge_(
             registry_.AddGauge("tessera_gateway_connections_open", "Connections of clients.")),
         slow_readers_(registry_.AddCounter("tessera_gateway_slow_readers_total",
                                            "Connections cut because the client did not read.")),
-        id_seed_(static_cast<uint64_t>(absl::ToUnixNanos(clock.Now()))) {}
+        id_seed_(static_cast<uint64_t>(absl::ToUnixNanos(clock.Now()))) {
+    AddProcessMetrics(registry_, "gateway");
+  }
   ~House() { Stop(absl::ZeroDuration()); }
 
   absl::Status Build();
@@ -67,6 +82,7 @@ class GatewayServer::House {
   void RunTicks();
   void ShowReadiness();
   void SlowTick();
+  void RefreshMetrics();
 
   GatewayConfig config_;
   const Clock& clock_;
@@ -74,8 +90,10 @@ class GatewayServer::House {
   Admission admission_;
   RateLimiter limiter_;
   GatewayMetrics metrics_;
+  RouterMetrics router_metrics_;
   Gauge connections_gauge_;
   Counter slow_readers_;
+  uint64_t slow_readers_seen_ = 0;  // RefreshMetrics'
   const uint64_t id_seed_;
   std::atomic<uint64_t> id_counter_{0};
   std::unique_ptr<const TextModel> model_;
@@ -84,6 +102,7 @@ class GatewayServer::House {
   std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<KserveService> kserve_;
   std::unique_ptr<RouterPool> pool_;  // ends before the queue it pumps
+  std::unique_ptr<ExpertLoadSource> expert_load_;
   std::unique_ptr<TextWorkers> workers_;
   std::unique_ptr<RestApi> rest_;
   std::unique_ptr<RpcServer> rpc_;
@@ -91,9 +110,8 @@ class GatewayServer::House {
   std::unique_ptr<HttpServer> http_;
   BoundedQueue<int> ticks_{1};  // never filled; closed to end the ticker
   Thread ticker_;
-  int64_t tls_stamp_ = 0;           // the ticker's
-  uint64_t slow_readers_seen_ = 0;  // the same
-  bool shown_ready_ = false;        // the same
+  int64_t tls_stamp_ = 0;     // the ticker's
+  bool shown_ready_ = false;  // the same
 };
 
 absl::Status GatewayServer::House::Build() {
@@ -126,6 +144,8 @@ absl::Status GatewayServer::House::BuildRest() {
   config_.pool.eos_tokens = model_->eos_tokens();
   TESSERA_ASSIGN_OR_RETURN(pool_, RouterPool::Open(config_.pool, clock_, registry_));
   pool_->OnRoom([this] { admission_.Pump(); });
+  expert_load_ = std::make_unique<ExpertLoadSource>(
+      [this](ExpertLoadDone done) { pool_->CollectExpertLoad(std::move(done)); }, clock_);
   workers_ = std::make_unique<TextWorkers>(config_.text_threads, /*waiting_max=*/256);
   const auto next_call_id = [this] {
     const uint64_t number = id_counter_++;
@@ -139,10 +159,11 @@ absl::Status GatewayServer::House::BuildRest() {
                                  .metrics = metrics_,
                                  .clock = clock_,
                                  .next_call_id = next_call_id};
-  rest_ = std::make_unique<RestApi>(
-      config_.rest,
-      RestApi::Rooms{
-          .sessions = sessions, .workers = *workers_, .keys = keys_.get(), .registry = registry_});
+  rest_ = std::make_unique<RestApi>(config_.rest, RestApi::Rooms{.sessions = sessions,
+                                                                 .workers = *workers_,
+                                                                 .keys = keys_.get(),
+                                                                 .registry = registry_,
+                                                                 .expert_load = *expert_load_});
   const InferenceRooms calls = {.sessions = sessions,
                                 .keys = keys_.get(),
                                 .model_names = config_.rest.model_names,
@@ -166,9 +187,12 @@ absl::Status GatewayServer::House::BuildListeners() {
   if (!config_.admin_listen.empty()) {
     tessera::HttpServerConfig admin;
     admin.listen = config_.admin_listen;
-    TESSERA_ASSIGN_OR_RETURN(
-        admin_, tessera::HttpServer::Start(
-                    admin, AdminRoutes(registry_, [this] { return rest_->ReadinessReasons(); })));
+    std::vector<HttpRoute> routes = AdminRoutes(
+        registry_, [this] { return rest_->ReadinessReasons(); }, config_.rest.metric_aliases);
+    routes.push_back({"GET", "/v1/experts/load", [this](const tessera::HttpRequest&) {
+                        return AdminExpertLoad(*expert_load_);
+                      }});
+    TESSERA_ASSIGN_OR_RETURN(admin_, tessera::HttpServer::Start(admin, std::move(routes)));
   }
   tls_stamp_ = StampOf(config_.http.certificate_file, config_.http.key_file);
   TESSERA_ASSIGN_OR_RETURN(http_,
@@ -178,6 +202,7 @@ absl::Status GatewayServer::House::BuildListeners() {
                                  rest_->Serve(std::move(request), std::move(reply));
                                },
                                &RestApi::ErrorText, clock_));
+  registry_.BeforeText([this] { RefreshMetrics(); });
   ticker_ = Thread("ticker", [this](std::stop_token) { RunTicks(); });
   return absl::OkStatus();
 }
@@ -192,7 +217,8 @@ void GatewayServer::House::RunTicks() {
       slow_at = clock_.Elapsed() + kSlowTick;
       SlowTick();
     }
-    ticks_.PopFor(kTick);
+    const bool idle = pool_->is_settled() && admission_.waiting_count() == 0;
+    ticks_.PopFor(idle ? kIdleTick : kTick);
   }
 }
 
@@ -204,12 +230,16 @@ void GatewayServer::House::ShowReadiness() {
   rpc_->SetServing(ready);
 }
 
-void GatewayServer::House::SlowTick() {
-  rest_->Tick();
+void GatewayServer::House::RefreshMetrics() {
+  router_metrics_.Refresh(pool_->Snapshot());
   const HttpServerStats stats = http_->stats();
   connections_gauge_.Set(static_cast<double>(stats.connections_open));
   slow_readers_.Increment(static_cast<double>(stats.slow_readers_total - slow_readers_seen_));
   slow_readers_seen_ = stats.slow_readers_total;
+}
+
+void GatewayServer::House::SlowTick() {
+  rest_->Tick();
   if (config_.http.certificate_file.empty()) return;
   const int64_t stamp = StampOf(config_.http.certificate_file, config_.http.key_file);
   if (stamp == 0 || stamp == tls_stamp_) return;
@@ -237,6 +267,7 @@ void GatewayServer::House::Stop(absl::Duration timeout) {
   if (rpc_ != nullptr) {
     rpc_stop = Thread("rpc-stop", [this](std::stop_token) { rpc_->Stop(); });
   }
+  if (expert_load_ != nullptr) expert_load_->Stop();
   if (http_ != nullptr) {
     http_->Drain();
     http_->Stop(timeout);

@@ -16,14 +16,17 @@ constexpr size_t kIdleLinesMax = 4096;
 
 }  // namespace
 
-Admission::Admission(const AdmissionConfig& config, const Clock& clock, Registry& registry)
+Admission::Admission(const AdmissionConfig& config, const Clock& clock, Registry& registry,
+                     const Registry::Labels& labels)
     : config_(config),
       clock_(clock),
       waiting_gauge_(registry.AddGauge("tessera_num_requests_waiting",
-                                       "Requests that wait for a router with room.")),
+                                       "Requests that wait for a router with room.", labels)),
       wait_histogram_(registry.AddHistogram(
-          "tessera_request_queue_time_seconds", "Time a request waited before it was sent.",
-          {0.001, 0.005, 0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 5, 10, 20, 40, 60, 120, 240})),
+          "tessera_gateway_admission_wait_seconds",
+          "From a request's arrival in the queue until it was sent to a router.",
+          {0.001, 0.005, 0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 5, 10, 20, 40, 60, 120, 240},
+          labels)),
       rate_at_(clock.Elapsed()) {}
 
 absl::Status Admission::Refusal(const AdmissionRequest& request) {

@@ -56,8 +56,9 @@ struct AdmissionRequest {
 // Thread-safe.
 class Admission {
  public:
-  // `clock` and `registry` are borrowed.
-  Admission(const AdmissionConfig& config, const Clock& clock, Registry& registry);
+  // `clock` and `registry` are borrowed; `labels` are those of its series.
+  Admission(const AdmissionConfig& config, const Clock& clock, Registry& registry,
+            const Registry::Labels& labels = {});
 
   // Started at once, or waits: then the number names it for Cancel (0: it has been started).
   //   kResourceExhausted  the queue is full; the status says when to come back

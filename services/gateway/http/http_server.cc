@@ -23,6 +23,8 @@ namespace {
 using tcp = net::ip::tcp;
 
 constexpr auto kSweepInterval = std::chrono::milliseconds(50);
+// While there is no connection.
+constexpr auto kIdleSweepInterval = std::chrono::milliseconds(250);
 
 // host:port or [v6]:port.
 absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
@@ -169,7 +171,8 @@ void HttpServer::Impl::Admit(size_t index, tcp::socket socket) {
 net::awaitable<void> HttpServer::Impl::SweepLoop(size_t index) {
   Lane& lane = lanes_[index];
   while (!lane.stopping || !lane.connections.empty()) {
-    lane.sweep_timer->expires_after(kSweepInterval);
+    const bool idle = lane.connections.empty() && !lane.stopping;
+    lane.sweep_timer->expires_after(idle ? kIdleSweepInterval : kSweepInterval);
     ErrorCode woken;
     co_await lane.sweep_timer->async_wait(net::redirect_error(net::use_awaitable, woken));
     const absl::Duration now = state_->clock.Elapsed();

@@ -46,6 +46,7 @@ const std::vector<RestApi::Route>& RestApi::Routes() {
       {"GET", "/health", &RestApi::Ready},
       {"GET", "/version", &RestApi::Version},
       {"GET", "/metrics", &RestApi::Metrics},
+      {"GET", "/v1/experts/load", &RestApi::ExpertLoad},
   };
   return routes;
 }
@@ -341,7 +342,20 @@ void RestApi::Version(const VisitPtr& visit) {
 }
 
 void RestApi::Metrics(const VisitPtr& visit) {
-  Answer(*visit, rooms_.registry.Text(), 200, "text/plain; version=0.0.4; charset=utf-8");
+  Answer(*visit, rooms_.registry.Text(config_.metric_aliases), 200,
+         "text/plain; version=0.0.4; charset=utf-8");
+}
+
+void RestApi::ExpertLoad(const VisitPtr& visit) {
+  // The source stops before this object does.
+  rooms_.expert_load.Ask([this, visit](const absl::StatusOr<std::string>& json) {
+    if (json.ok()) {
+      Answer(*visit, *json);
+    } else {
+      Fail(*visit,
+           WithRetryAfter(absl::UnavailableError(json.status().message()), absl::Seconds(2)));
+    }
+  });
 }
 
 }  // namespace tessera::gateway

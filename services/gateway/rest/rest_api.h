@@ -18,6 +18,7 @@
 #include "services/gateway/api/request_reader.h"
 #include "services/gateway/http/http_server.h"
 #include "services/gateway/keys/key_store.h"
+#include "services/gateway/rest/expert_load_source.h"
 #include "services/gateway/rest/text_workers.h"
 #include "services/gateway/session/generation_session.h"
 #include "services/gateway/session/http_generation.h"
@@ -32,6 +33,7 @@ struct RestConfig {
   RequestLimits limits;
   size_t inline_bytes_max = 16 << 10;  // larger bodies are read by the text workers
   absl::Duration ping_interval = absl::Seconds(15);
+  MetricAliases metric_aliases;  // of /metrics
 };
 
 // Thread-safe. Requests come on their connections' threads.
@@ -43,6 +45,7 @@ class RestApi {
     TextWorkers& workers;
     KeyStore* keys = nullptr;
     const Registry& registry;
+    ExpertLoadSource& expert_load;
   };
   RestApi(RestConfig config, const Rooms& rooms);
 
@@ -106,6 +109,7 @@ class RestApi {
   void Started(const VisitPtr& visit);
   void Version(const VisitPtr& visit);
   void Metrics(const VisitPtr& visit);
+  void ExpertLoad(const VisitPtr& visit);
   ModelInfo InfoOf(const std::string& name) const;
   std::string RandomId(ApiDialect dialect);
 

@@ -27,6 +27,11 @@ GatewayMetrics::GatewayMetrics(Registry& registry, const std::string& model_name
   prompt_tokens = registry.AddCounter("tessera_prompt_tokens_total", "Tokens of prompts.", labels);
   cached_tokens = registry.AddCounter("tessera_prompt_tokens_cached_total",
                                       "Tokens of prompts found in a prefix cache.", labels);
+  prefix_queries = registry.AddCounter(
+      "tessera_prefix_cache_queries_total",
+      "Tokens of prompts whose computing began: those looked up in a prefix cache.", labels);
+  prefix_hits = registry.AddCounter("tessera_prefix_cache_hits_total",
+                                    "Of them, those that were found.", labels);
   generation_tokens = registry.AddCounter("tessera_generation_tokens_total",
                                           "Tokens produced, for aborted requests too.", labels);
   reasoning_tokens = registry.AddCounter("tessera_reasoning_tokens_total",
@@ -39,6 +44,10 @@ GatewayMetrics::GatewayMetrics(Registry& registry, const std::string& model_name
   inter_token_latency =
       registry.AddHistogram("tessera_inter_token_latency_seconds",
                             "Between the tokens of a choice.", kInterTokenBounds, labels);
+  time_per_output_token = registry.AddHistogram(
+      "tessera_request_time_per_output_token_seconds",
+      "Of a choice with at least two tokens: the mean time of those behind the first.",
+      kInterTokenBounds, labels);
   request_latency =
       registry.AddHistogram("tessera_e2e_request_latency_seconds",
                             "From a request's arrival to its end.", kLatencyBounds, labels);

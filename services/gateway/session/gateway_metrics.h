@@ -21,11 +21,14 @@ struct GatewayMetrics {
   Gauge running;                                 // num_requests_running
   Counter prompt_tokens;                         // prompt_tokens_total
   Counter cached_tokens;                         // prompt_tokens_cached_total
+  Counter prefix_queries;                        // prefix_cache_queries_total, tokens
+  Counter prefix_hits;                           // prefix_cache_hits_total, tokens
   Counter generation_tokens;                     // generation_tokens_total, of aborted requests too
   Counter reasoning_tokens;                      // reasoning_tokens_total
   Counter parse_failures;                        // tool_parse_failures_total
   Histogram time_to_first_token;                 // from the request's arrival
   Histogram inter_token_latency;                 // between tokens of a choice
+  Histogram time_per_output_token;               // request_time_per_output_token_seconds
   Histogram request_latency;                     // e2e_request_latency_seconds
   Histogram queue_time;                          // request_queue_time_seconds
   Histogram prefill_time;                        // request_prefill_time_seconds

@@ -150,6 +150,8 @@ void GenerationSession::OnStarted(uint32_t choice, const wire::StartedEvent& eve
   if (choice % prepared_.request.n == 0) {
     cached_tokens_ += event.cached_tokens;
     rooms_.metrics.cached_tokens.Increment(event.cached_tokens);
+    rooms_.metrics.prefix_queries.Increment(event.prompt_tokens);
+    rooms_.metrics.prefix_hits.Increment(event.cached_tokens);
   }
   sink_.OnBegin(choice, choices_[choice]->Prompt(event), usage());
 }
@@ -196,6 +198,10 @@ void GenerationSession::NoteTimings(uint32_t choice, const wire::FinishedEvent& 
   rooms_.metrics.queue_time.Observe(absl::ToDoubleSeconds(queue));
   rooms_.metrics.prefill_time.Observe(absl::ToDoubleSeconds(event.prefill));
   rooms_.metrics.decode_time.Observe(absl::ToDoubleSeconds(event.decode));
+  if (event.produced_tokens > 1) {
+    rooms_.metrics.time_per_output_token.Observe(absl::ToDoubleSeconds(event.decode) /
+                                                 (event.produced_tokens - 1));
+  }
   timings_.queue = std::max(timings_.queue, queue);
   timings_.prefill = std::max(timings_.prefill, event.prefill);
   timings_.decode = std::max(timings_.decode, event.decode);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/check.h"
@@ -15,6 +16,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/rpc_status.h"
 #include "tessera/v1/generation.grpc.pb.h"
+#include "tessera/v1/observation.grpc.pb.h"
 
 namespace tessera::gateway {
 
@@ -23,17 +25,20 @@ struct RouterClient::State {
       : address(std::move(address_)),
         channel(std::move(channel_)),
         stub(v1::Generation::NewStub(channel)),
+        observation(v1::Observation::NewStub(channel)),
         events(events_) {}
 
-  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return streams_alive == 0; }
+  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return calls_alive == 0; }
 
   const std::string address;
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::Generation::Stub> stub;
+  const std::unique_ptr<v1::Observation::Stub> observation;
   RouterEvents& events;
   absl::Mutex mutex;
   Stream* stream ABSL_GUARDED_BY(mutex) = nullptr;  // deletes itself when it has ended
-  size_t streams_alive ABSL_GUARDED_BY(mutex) = 0;  // not deleted yet
+  absl::flat_hash_set<Question*> questions ABSL_GUARDED_BY(mutex);
+  size_t calls_alive ABSL_GUARDED_BY(mutex) = 0;  // streams and questions that are not deleted yet
   bool closed ABSL_GUARDED_BY(mutex) = false;
 };
 
@@ -96,7 +101,7 @@ class RouterClient::Stream final
     // Before the client may end: the context holds the channel, see MakeChannel.
     delete this;
     absl::MutexLock lock(&state.mutex);
-    --state.streams_alive;
+    --state.calls_alive;
   }
 
  private:
@@ -114,7 +119,8 @@ class RouterClient::Stream final
                                 .sequences_waiting = load.sequences_waiting(),
                                 .kv_used_ratio = load.kv_used_ratio(),
                                 .draining = load.draining(),
-                                .epoch = load.epoch()});
+                                .epoch = load.epoch(),
+                                .preemptions_total = load.preemptions_total()});
         return absl::OkStatus();
       }
       default:  // of a later version: not ours to understand
@@ -129,6 +135,13 @@ class RouterClient::Stream final
   absl::Mutex mutex_;
   std::deque<v1::GatewayMessage> outgoing_ ABSL_GUARDED_BY(mutex_);  // the front is being written
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+struct RouterClient::Question {
+  grpc::ClientContext context;
+  v1::ExpertLoadRequest request;
+  v1::ExpertLoadReply reply;
+  ExpertLoadDone done;
 };
 
 RouterClient::RouterClient(std::shared_ptr<State> state) : state_(std::move(state)) {}
@@ -152,6 +165,7 @@ RouterClient::~RouterClient() {
   absl::MutexLock lock(&state_->mutex);
   state_->closed = true;
   if (state_->stream != nullptr) state_->stream->Cancel();
+  for (Question* question : state_->questions) question->context.TryCancel();
   state_->mutex.Await(absl::Condition(state_.get(), &State::IsIdle));
 }
 
@@ -161,7 +175,7 @@ void RouterClient::Connect() {
     absl::MutexLock lock(&state_->mutex);
     if (state_->stream != nullptr || state_->closed) return;
     stream = state_->stream = new Stream(*state_);
-    ++state_->streams_alive;
+    ++state_->calls_alive;
     // Under the lock, so that nobody sends on a stream that has not begun.
     stream->Start();
   }
@@ -172,6 +186,32 @@ bool RouterClient::Send(const wire::GenerationParams& params) {
   wire::ToProto(params, *message.mutable_generate());
   absl::MutexLock lock(&state_->mutex);
   return state_->stream != nullptr && state_->stream->Send(std::move(message));
+}
+
+void RouterClient::AskExpertLoad(absl::Duration timeout, ExpertLoadDone done) {
+  auto* question = new Question();
+  question->done = std::move(done);
+  SetTimeout(question->context, timeout);
+  State& state = *state_;  // waits for the end of the question
+  {
+    absl::MutexLock lock(&state.mutex);
+    state.questions.insert(question);
+    ++state.calls_alive;
+  }
+  state.observation->async()->ExpertLoad(
+      &question->context, &question->request, &question->reply,
+      [&state, question](const grpc::Status& status) {
+        question->done(status.ok()
+                           ? wire::ToExpertLoad(question->reply)
+                           : Annotate(FromGrpc(status), absl::StrCat("router ", state.address)));
+        {
+          absl::MutexLock lock(&state.mutex);
+          state.questions.erase(question);
+        }
+        delete question;  // before the client may end, as in OnDone
+        absl::MutexLock lock(&state.mutex);
+        --state.calls_alive;
+      });
 }
 
 void RouterClient::Cancel(const std::string& request_id) {

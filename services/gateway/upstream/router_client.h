@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "common/rpc/tls_files.h"
 #include "common/wire/generation_wire.h"
+#include "services/gateway/upstream/load_gathering.h"
 
 namespace tessera::gateway {
 
@@ -22,6 +23,7 @@ struct RouterReport {
   float kv_used_ratio = 0;
   bool draining = false;
   uint64_t epoch = 0;
+  uint64_t preemptions_total = 0;
 };
 
 // What comes from a router. Called from gRPC's threads, one call at a time per client.
@@ -50,18 +52,22 @@ class RouterClient {
   // `events` is borrowed. Errors are those of the TLS files.
   static absl::StatusOr<std::unique_ptr<RouterClient>> Open(const RouterClientConfig& config,
                                                             RouterEvents& events);
-  // Ends the stream and waits until OnDown has returned; not from a call of RouterEvents.
+  // Ends the stream and all questions and waits until OnDown and whoever asked have returned; not
+  // from a call of RouterEvents.
   ~RouterClient();
 
   // Opens the stream if there is none. That it cannot be opened is told by OnDown.
   void Connect();
   // Queues a request. False: there is no stream; OnDown was or will be called.
   bool Send(const wire::GenerationParams& params);
+  // Asks for the load of its experts; `done` is called once, within `timeout`, from gRPC's threads.
+  void AskExpertLoad(absl::Duration timeout, ExpertLoadDone done);
   // Asks the router to end a request; its Finished still comes if it had not ended.
   void Cancel(const std::string& request_id);
 
  private:
   class Stream;
+  struct Question;
   struct State;
   explicit RouterClient(std::shared_ptr<State> state);
   const std::shared_ptr<State> state_;

@@ -14,6 +14,7 @@ namespace {
 
 // A router that is full without saying for how long.
 constexpr absl::Duration kPauseWhenFull = absl::Milliseconds(100);
+constexpr absl::Duration kLoadTimeout = absl::Seconds(1);
 
 uint64_t HashOfText(std::string_view text) {
   uint64_t hash = 0x7e55e7a;
@@ -414,6 +415,23 @@ void RouterPool::Tick() {
   SendWaiting();
 }
 
+void RouterPool::CollectExpertLoad(ExpertLoadDone done) {
+  std::vector<RouterClient*> clients;  // live as long as the pool
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& router : routers_) {
+      if (router->is_up) clients.push_back(router->client.get());
+    }
+  }
+  if (clients.empty()) return done(absl::UnavailableError("no router is connected"));
+  const auto gathering = std::make_shared<LoadGathering>(clients.size(), std::move(done));
+  for (RouterClient* client : clients) {
+    client->AskExpertLoad(kLoadTimeout, [gathering](absl::StatusOr<wire::ExpertLoad> load) {
+      gathering->Add(std::move(load));
+    });
+  }
+}
+
 std::vector<RouterStatus> RouterPool::Snapshot() const {
   absl::MutexLock lock(&mutex_);
   std::vector<RouterStatus> statuses;
@@ -427,6 +445,12 @@ bool RouterPool::is_any_up() const {
   absl::MutexLock lock(&mutex_);
   return std::any_of(routers_.begin(), routers_.end(),
                      [](const auto& router) { return router->is_up && !router->report.draining; });
+}
+
+bool RouterPool::is_settled() const {
+  absl::MutexLock lock(&mutex_);
+  return by_number_.empty() && std::all_of(routers_.begin(), routers_.end(),
+                                           [](const auto& router) { return router->is_up; });
 }
 
 size_t RouterPool::running_count() const {

@@ -84,8 +84,14 @@ class RouterPool {
   // Ends a request at once; at most the call under way still reaches the callback.
   void Cancel(uint64_t number);
 
+  // The sum of what the routers say of their experts; `done` is called once, perhaps at once, else
+  // from gRPC's threads within a second. kUnavailable: no router is up or told.
+  void CollectExpertLoad(ExpertLoadDone done);
+
   std::vector<RouterStatus> Snapshot() const;
   bool is_any_up() const;
+  // Every router is up and no request is under way: nothing is due before one comes or goes.
+  bool is_settled() const;
   // Requests that were sent and have not ended, and those of them that wait for a router.
   size_t running_count() const;
   size_t waiting_count() const;
