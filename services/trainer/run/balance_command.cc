@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
+#include "common/base/random.h"
 #include "common/base/status.h"
 #include "common/concurrency/thread_pool.h"
 #include "common/model/model_config.h"
@@ -22,7 +23,13 @@ struct BalanceFlags {
   size_t tokens = 100'000;
   size_t seed = 1;
   size_t threads = 0;
+  bool new_words = false;
 };
+
+// A run's documents come from its seed as it is: none of them are among those of another seed.
+Corpus HeldOut(const BalanceFlags& flags, const Tokenizer& tokenizer) {
+  return {tokenizer, MixBits(flags.seed), flags.new_words ? Split::kHeldOut : Split::kTraining};
+}
 
 void Print(const ModelSpec& spec, const ExpertLoad& load, std::ostream& out) {
   out << "layer  mean/max  least  MaxVio   Jain  unused  never used\n";
@@ -49,7 +56,7 @@ absl::Status Measure(const BalanceFlags& flags, const cli::Streams& streams) {
   TESSERA_RETURN_IF_ERROR(ReadModel(flags.model, layout, values, expert_bias));
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                            Tokenizer::Load(flags.model + "/tokenizer.json"));
-  const Corpus corpus(*tokenizer, flags.seed, Split::kHeldOut);
+  const Corpus corpus = HeldOut(flags, *tokenizer);
   ThreadPool pool({.thread_count = flags.threads});
   TESSERA_ASSIGN_OR_RETURN(const ExpertLoad load,
                            MeasureExpertLoad(layout, {values, expert_bias}, corpus,
@@ -68,6 +75,8 @@ int RunBalance(std::span<const std::string_view> args, const cli::Streams& strea
   flags.Add("model", &options.model, "folder of a model that `train` wrote");
   flags.Add("tokens", &options.tokens, "of the documents, about");
   flags.Add("seed", &options.seed, "of the documents");
+  flags.Add("new_words", &options.new_words,
+            "only documents of words, frames and topics that are never trained on");
   flags.Add("threads", &options.threads, "threads that compute; 0: as many as there are CPUs");
   return cli::RunWithFlags(flags, args, streams, [&] { return Measure(options, streams); });
 }

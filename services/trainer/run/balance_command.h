@@ -7,9 +7,8 @@
 
 namespace tessera::trainer {
 
-// tessera-train balance --model=DIR [--tokens=N --seed=N --threads=N]: prints how evenly the
-// experts of a trained model are loaded by documents whose words, frames and topics were never
-// trained on.
+// tessera-train balance --model=DIR [--tokens=N --seed=N --new_words --threads=N]: prints how
+// evenly the experts of a trained model are loaded by mixed documents that it was not trained on.
 int RunBalance(std::span<const std::string_view> args, const cli::Streams& streams);
 
 }  // namespace tessera::trainer

@@ -104,6 +104,11 @@ TEST_F(TrainCommandTest, TheBalanceOfWhatItWroteIsPrinted) {
   EXPECT_EQ(ExitCode(Start("balance", {model, "--tokens=17000", "--threads=1"})), 0);
   EXPECT_THAT(Log(), HasSubstr("layer  mean/max"));
   EXPECT_THAT(Log(), HasSubstr("held-out tokens, 1 windows of 16384"));
+  const std::string before = Log();
+  EXPECT_EQ(ExitCode(Start("balance", {model, "--tokens=17000", "--threads=1", "--new_words"})), 0);
+  const std::string table = Log().substr(before.size());
+  EXPECT_THAT(table, HasSubstr("held-out tokens, 1 windows of 16384"));
+  EXPECT_FALSE(before.ends_with(table));  // other documents
   EXPECT_EQ(ExitCode(Start("balance", {model, "--tokens=100"})), 2);
   EXPECT_EQ(ExitCode(Start("balance", {})), 2);
   EXPECT_THAT(Log(), HasSubstr("balance needs --model=DIR"));
