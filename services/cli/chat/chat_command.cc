@@ -9,9 +9,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/http/http_client.h"
 #include "common/json/json.h"
 #include "services/cli/chat/chat_session.h"
-#include "services/cli/chat/http_client.h"
 #include "services/cli/process/cluster_file.h"
 
 namespace tessera::cli {

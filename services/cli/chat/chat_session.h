@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/http/http_client.h"
 #include "services/cli/chat/chat_stream.h"
-#include "services/cli/chat/http_client.h"
 
 namespace tessera::cli {
 

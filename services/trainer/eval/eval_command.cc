@@ -9,8 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "common/base/status.h"
 #include "common/concurrency/thread_pool.h"
+#include "common/http/http_client.h"
 #include "services/cli/chat/chat_stream.h"
-#include "services/cli/chat/http_client.h"
 #include "services/gateway/api/json_writer.h"
 #include "services/trainer/eval/chat_body.h"
 #include "services/trainer/eval/items.h"
@@ -42,20 +42,20 @@ struct SkillResult {
   size_t prompt_tokens_max = 0;
 };
 
-absl::StatusOr<ChatReply> Ask(const cli::HttpClient& client, const std::string& body) {
+absl::StatusOr<ChatReply> Ask(const HttpClient& client, const std::string& body) {
   std::string text;
   const auto keep = [&](std::string_view piece) {
     text.append(piece);
     return absl::OkStatus();
   };
-  TESSERA_ASSIGN_OR_RETURN(const cli::HttpAnswer answer,
+  TESSERA_ASSIGN_OR_RETURN(const HttpAnswer answer,
                            client.PostJson("/v1/chat/completions", body, keep));
   if (answer.status != 200) return cli::ErrorOf(answer.status, answer.body);
   return ReadReply(text);
 }
 
 ItemResult RunItem(const EvalSkill& skill, size_t index, const EvalOptions& options,
-                   const cli::HttpClient& client) {
+                   const HttpClient& client) {
   const Conversation item = MakeItem(skill.name, options.seed, index);
   const std::string body = ChatBody(item, item.messages.size() - 1, options.tokens_max);
   ItemResult result;
@@ -99,7 +99,7 @@ void PrintWrong(const EvalSkill& skill, const std::vector<ItemResult>& results,
 }
 
 absl::StatusOr<SkillResult> RunSkill(const EvalSkill& skill, const EvalOptions& options,
-                                     const cli::HttpClient& client, ThreadPool& pool,
+                                     const HttpClient& client, ThreadPool& pool,
                                      const cli::Streams& streams) {
   std::vector<ItemResult> results(options.items);
   pool.ParallelFor(options.items, 1, [&](size_t begin, size_t end, size_t) {
@@ -146,7 +146,7 @@ absl::Status Evaluate(const EvalOptions& options, const cli::Streams& streams) {
   if (options.items == 0 || options.parallel == 0 || options.parallel > 256) {
     return absl::InvalidArgumentError("--items must be over 0, --parallel from 1 to 256");
   }
-  TESSERA_ASSIGN_OR_RETURN(const cli::HttpClient client, cli::HttpClient::For(options.address, {}));
+  TESSERA_ASSIGN_OR_RETURN(const HttpClient client, HttpClient::For(options.address, {}));
   // The threads wait for answers: none of them computes.
   ThreadPool pool({.thread_count = options.parallel, .spin_rounds = 0});
   std::vector<SkillResult> results;

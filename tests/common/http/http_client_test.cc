@@ -1,4 +1,4 @@
-#include "services/cli/chat/http_client.h"
+#include "common/http/http_client.h"
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/concurrency/thread.h"
 
-namespace tessera::cli {
+namespace tessera {
 namespace {
 
 using ::testing::HasSubstr;
@@ -132,7 +132,7 @@ TEST(HttpClientTest, NobodyThere) {
   close(probe);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(status.message(), HasSubstr("nothing listens on " + name));
-  EXPECT_THAT(status.message(), HasSubstr("is the gateway running?"));
+  EXPECT_THAT(status.message(), HasSubstr("is it running?"));
 }
 
 TEST(HttpClientTest, AddressesAreChecked) {
@@ -145,4 +145,4 @@ TEST(HttpClientTest, AddressesAreChecked) {
 }
 
 }  // namespace
-}  // namespace tessera::cli
+}  // namespace tessera

@@ -1,4 +1,4 @@
-#include "services/cli/chat/http_client.h"
+#include "common/http/http_client.h"
 
 #include <algorithm>
 #include <optional>
@@ -8,9 +8,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "services/cli/chat/socket_stream.h"
+#include "common/http/socket_stream.h"
 
-namespace tessera::cli {
+namespace tessera {
 namespace {
 
 struct ReplyHead {
@@ -147,7 +147,7 @@ absl::StatusOr<HttpClient> HttpClient::For(std::string_view address, HttpClientC
 std::string HttpClient::HeadOf(std::string_view method, std::string_view path) const {
   std::string head =
       absl::StrCat(std::string(method), " ", std::string(path), " HTTP/1.1\r\nHost: ", address_,
-                   "\r\nConnection: close\r\nUser-Agent: tessera-chat\r\n");
+                   "\r\nConnection: close\r\nUser-Agent: tessera\r\n");
   if (!config_.bearer.empty()) {
     absl::StrAppend(&head, "Authorization: Bearer ", config_.bearer, "\r\n");
   }
@@ -192,4 +192,4 @@ absl::StatusOr<HttpAnswer> HttpClient::Exchange(const std::string& request,
   return answer;
 }
 
-}  // namespace tessera::cli
+}  // namespace tessera

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
-namespace tessera::cli {
+namespace tessera {
 
 struct HttpClientConfig {
   absl::Duration connect_timeout = absl::Seconds(5);
@@ -58,4 +58,4 @@ class HttpClient {
   HttpClientConfig config_;
 };
 
-}  // namespace tessera::cli
+}  // namespace tessera

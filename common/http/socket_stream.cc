@@ -1,4 +1,4 @@
-#include "services/cli/chat/socket_stream.h"
+#include "common/http/socket_stream.h"
 
 #include <netdb.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 
-namespace tessera::cli {
+namespace tessera {
 namespace {
 
 std::string ErrorText(int error) { return std::strerror(error); }
@@ -45,8 +45,8 @@ absl::StatusOr<SocketStream> SocketStream::Connect(const std::string& host, cons
       if (getsockopt(stream.fd_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
     }
     if (error == 0) return stream;
-    status = absl::UnavailableError(absl::StrCat("nothing listens on ", name, " (",
-                                                 ErrorText(error), "); is the gateway running?"));
+    status = absl::UnavailableError(
+        absl::StrCat("nothing listens on ", name, " (", ErrorText(error), "); is it running?"));
   }
   return status;
 }
@@ -100,4 +100,4 @@ absl::StatusOr<bool> SocketStream::Read(std::string& buffer, absl::Duration sile
   }
 }
 
-}  // namespace tessera::cli
+}  // namespace tessera

@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
-namespace tessera::cli {
+namespace tessera {
 
 // Owned by one thread. Movable.
 class SocketStream {
@@ -37,4 +37,4 @@ class SocketStream {
   std::string name_;
 };
 
-}  // namespace tessera::cli
+}  // namespace tessera
