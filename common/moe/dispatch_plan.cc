@@ -14,17 +14,20 @@ namespace {
 constexpr uint64_t kExpertCostRows = 4;
 constexpr uint32_t kNowhere = std::numeric_limits<uint32_t>::max();
 
-// One use of PlanDispatch: tables by expert and by shard, filled in the order of the methods.
-class Planner {
+}  // namespace
+
+// Tables by expert and by shard, filled in the order of the methods.
+class DispatchPlanner::Tables {
  public:
-  Planner(LayerIndex layer, const RoutingView& routing, const Placement& placement,
-          const ReplicaChoice& choice)
-      : routing_(routing),
-        choice_(choice),
-        layer_(layer),
-        placement_(placement),
-        experts_(placement.shape().expert_count),
-        shards_(placement.shard_bound()) {}
+  void Begin(LayerIndex layer, const RoutingView& routing, const Placement& placement,
+             const ReplicaChoice& choice) {
+    routing_ = routing;
+    choice_ = choice;
+    layer_ = layer;
+    placement_ = &placement;
+    experts_.assign(placement.shape().expert_count, {});
+    shards_.assign(placement.shard_bound(), {});
+  }
 
   void CountPairs() {
     for (const uint32_t expert : routing_.experts) {
@@ -34,7 +37,7 @@ class Planner {
   }
 
   void ChooseReplicas(std::vector<ExpertId>& homeless) {
-    std::vector<uint32_t> open;  // experts with a choice
+    open_.clear();
     for (uint32_t e = 0; e < experts_.size(); ++e) {
       if (experts_[e].pair_count == 0) continue;
       Candidates(e);
@@ -43,12 +46,12 @@ class Planner {
       } else if (candidates_.size() == 1) {
         Assign(e, candidates_[0]);
       } else {
-        open.push_back(e);
+        open_.push_back(e);
       }
     }
-    if (open.empty()) return;
+    if (open_.empty()) return;
     MarkRows();
-    for (const uint32_t e : open) ChooseAmong(e);
+    for (const uint32_t e : open_) ChooseAmong(e);
   }
 
   void Fill(DispatchPlan& plan) {
@@ -56,7 +59,15 @@ class Planner {
     for (uint32_t s = 0; s < shards_.size(); ++s) {
       if (shards_[s].expert_count > 0) shards_[s].index = static_cast<uint32_t>(used++);
     }
-    plan.shards.resize(used);
+    // Plans that are not needed now keep their memory for a layer that does.
+    while (plan.shards.size() > used) {
+      spare_.push_back(std::move(plan.shards.back()));
+      plan.shards.pop_back();
+    }
+    while (plan.shards.size() < used) {
+      plan.shards.push_back(spare_.empty() ? ShardPlan() : std::move(spare_.back()));
+      if (!spare_.empty()) spare_.pop_back();
+    }
     for (uint32_t s = 0; s < shards_.size(); ++s) {
       if (shards_[s].index == kNowhere) continue;
       ShardPlan& shard = plan.shards[shards_[s].index];
@@ -79,9 +90,8 @@ class Planner {
   struct ShardPart {
     uint32_t expert_count = 0;
     uint32_t pair_count = 0;
-    uint32_t index = kNowhere;      // in plan.shards
-    uint32_t last_row = kNowhere;   // last row of the step put on its list
-    std::vector<bool> rows_marked;  // [rows], only when there is a choice to make
+    uint32_t index = kNowhere;     // in plan.shards
+    uint32_t last_row = kNowhere;  // last row of the step put on its list
   };
 
   uint32_t Outstanding(ShardId shard) const {
@@ -91,7 +101,7 @@ class Planner {
 
   void Candidates(uint32_t expert) {
     candidates_.clear();
-    for (const Replica& r : placement_.replicas(layer_, ExpertId{expert})) {
+    for (const Replica& r : placement_->replicas(layer_, ExpertId{expert})) {
       if (Outstanding(r.shard) != kShardUnusable) candidates_.push_back(r);
     }
   }
@@ -105,12 +115,14 @@ class Planner {
 
   // Notes for every shard which rows the experts assigned so far bring there.
   void MarkRows() {
+    marked_.assign(shards_.size() * routing_.rows, false);
     for (size_t row = 0; row < routing_.rows; ++row) {
       for (const uint32_t e : routing_.experts_of(row)) {
         if (experts_[e].shard != kNowhere) Mark(experts_[e].shard, row);
       }
     }
-    rows_of_.resize(experts_.size());
+    if (rows_of_.size() < experts_.size()) rows_of_.resize(experts_.size());
+    for (const uint32_t e : open_) rows_of_[e].clear();
     for (size_t row = 0; row < routing_.rows; ++row) {
       for (const uint32_t e : routing_.experts_of(row)) {
         if (experts_[e].shard == kNowhere) rows_of_[e].push_back(static_cast<uint32_t>(row));
@@ -118,18 +130,12 @@ class Planner {
     }
   }
 
-  void Mark(uint32_t shard, size_t row) {
-    std::vector<bool>& marked = shards_[shard].rows_marked;
-    if (marked.empty()) marked.resize(routing_.rows);
-    marked[row] = true;
-  }
+  void Mark(uint32_t shard, size_t row) { marked_[shard * routing_.rows + row] = true; }
 
   uint64_t Cost(uint32_t expert, const Replica& replica) const {
-    const ShardPart& shard = shards_[ToIndex(replica.shard)];
-    uint64_t cost = Outstanding(replica.shard) + kExpertCostRows * shard.expert_count;
-    for (const uint32_t row : rows_of_[expert]) {
-      cost += shard.rows_marked.empty() || !shard.rows_marked[row];
-    }
+    const size_t shard = ToIndex(replica.shard);
+    uint64_t cost = Outstanding(replica.shard) + kExpertCostRows * shards_[shard].expert_count;
+    for (const uint32_t row : rows_of_[expert]) cost += !marked_[shard * routing_.rows + row];
     return cost;
   }
 
@@ -179,33 +185,43 @@ class Planner {
           shard.last_row = static_cast<uint32_t>(row);
           out.rows.push_back(shard.last_row);
         }
-        out.pair_rows[part.next_pair] = static_cast<uint16_t>(out.rows.size() - 1);
+        out.pair_rows[part.next_pair] = static_cast<uint32_t>(out.rows.size() - 1);
         out.pair_weights[part.next_pair] = weights[k];
         ++part.next_pair;
       }
     }
   }
 
-  const RoutingView& routing_;
-  const ReplicaChoice& choice_;
-  const LayerIndex layer_;
-  const Placement& placement_;
+  // Of the layer at hand.
+  RoutingView routing_;
+  ReplicaChoice choice_;
+  LayerIndex layer_{};
+  const Placement* placement_ = nullptr;
+
   std::vector<ExpertPart> experts_;             // [expert_count]
   std::vector<ShardPart> shards_;               // [shard id]
+  std::vector<uint32_t> open_;                  // experts with a choice
   std::vector<Replica> candidates_;             // usable copies of the expert at hand
   std::vector<std::vector<uint32_t>> rows_of_;  // [expert_count] rows of the experts with a choice
+  std::vector<bool> marked_;                    // [shard id, rows], only if there is a choice
+  std::vector<ShardPlan> spare_;
 };
 
-}  // namespace
+DispatchPlanner::DispatchPlanner() : tables_(std::make_unique<Tables>()) {}
+DispatchPlanner::~DispatchPlanner() = default;
+
+void DispatchPlanner::Plan(LayerIndex layer, const RoutingView& routing, const Placement& placement,
+                           const ReplicaChoice& choice, DispatchPlan& plan) {
+  plan.homeless.clear();
+  tables_->Begin(layer, routing, placement, choice);
+  tables_->CountPairs();
+  tables_->ChooseReplicas(plan.homeless);
+  tables_->Fill(plan);
+}
 
 void PlanDispatch(LayerIndex layer, const RoutingView& routing, const Placement& placement,
                   const ReplicaChoice& choice, DispatchPlan& plan) {
-  TESSERA_CHECK(routing.rows <= 65536);
-  plan.homeless.clear();
-  Planner planner(layer, routing, placement, choice);
-  planner.CountPairs();
-  planner.ChooseReplicas(plan.homeless);
-  planner.Fill(plan);
+  DispatchPlanner().Plan(layer, routing, placement, choice, plan);
 }
 
 }  // namespace tessera

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -33,7 +34,7 @@ struct ShardPlan {
   ShardId shard{};
   std::vector<uint32_t> rows;         // rows of the step, ascending, each once
   std::vector<PlanSegment> segments;  // ascending expert id
-  std::vector<uint16_t> pair_rows;    // [pairs] index into `rows`, ascending within a segment
+  std::vector<uint32_t> pair_rows;    // [pairs] index into `rows`, ascending within a segment
   std::vector<float> pair_weights;    // [pairs]
 };
 
@@ -58,8 +59,24 @@ struct ReplicaChoice {
 // a call, so its weights are read once. Experts with a single usable copy are placed first; of two
 // copies the one with less outstanding work wins, counting what this plan already gave it and the
 // rows it would have to be sent in addition.
-// Requires routing.rows <= 65536 and expert ids below placement.shape().expert_count.
+// Requires expert ids below placement.shape().expert_count.
 void PlanDispatch(LayerIndex layer, const RoutingView& routing, const Placement& placement,
                   const ReplicaChoice& choice, DispatchPlan& plan);
+
+// The same with tables that are kept from layer to layer: once they have grown, planning allocates
+// nothing. Thread-compatible.
+class DispatchPlanner {
+ public:
+  DispatchPlanner();
+  ~DispatchPlanner();
+
+  // As PlanDispatch.
+  void Plan(LayerIndex layer, const RoutingView& routing, const Placement& placement,
+            const ReplicaChoice& choice, DispatchPlan& plan);
+
+ private:
+  class Tables;
+  const std::unique_ptr<Tables> tables_;
+};
 
 }  // namespace tessera

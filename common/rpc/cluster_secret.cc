@@ -26,6 +26,7 @@ using Mac = std::array<uint8_t, 32>;
 
 constexpr absl::string_view kCallerRole = "tessera caller";
 constexpr absl::string_view kCalleeRole = "tessera callee";
+constexpr absl::string_view kSealedRole = "tessera sealed";
 
 // From the kernel: it must not repeat in any process of the cluster.
 Nonce FreshNonce() {
@@ -45,9 +46,7 @@ std::optional<Nonce> ToNonce(std::string_view bytes) {
   return nonce;
 }
 
-Mac MacOf(const ClusterSecret& secret, absl::string_view role, const Nonce& caller,
-          const Nonce& callee) {
-  const std::string text = absl::StrCat(role, TextOf(caller), TextOf(callee));
+Mac MacOf(const ClusterSecret& secret, const std::string& text) {
   Mac mac;
   unsigned int size = 0;
   // HMAC takes a null key for "as before", so an empty one must point somewhere.
@@ -56,6 +55,16 @@ Mac MacOf(const ClusterSecret& secret, absl::string_view role, const Nonce& call
            reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac.data(), &size);
   TESSERA_CHECK(made != nullptr && size == mac.size());
   return mac;
+}
+
+Mac MacOf(const ClusterSecret& secret, absl::string_view role, const Nonce& caller,
+          const Nonce& callee) {
+  return MacOf(secret, absl::StrCat(role, TextOf(caller), TextOf(callee)));
+}
+
+std::string SealedText(std::string_view bytes) {
+  std::string text(kSealedRole);
+  return text.append(bytes);
 }
 
 // In a time that does not depend on where they differ.
@@ -90,6 +99,15 @@ absl::StatusOr<ClusterSecret> ClusterSecret::FromText(std::string text) {
   ClusterSecret secret;
   secret.key_ = std::move(text);
   return secret;
+}
+
+std::string SealOf(const ClusterSecret& secret, std::string_view bytes) {
+  const Mac mac = MacOf(secret, SealedText(bytes));
+  return {mac.begin(), mac.end()};
+}
+
+bool SealFits(const ClusterSecret& secret, std::string_view bytes, std::string_view seal) {
+  return SameMac(MacOf(secret, SealedText(bytes)), seal);
 }
 
 ProofKeeper::ProofKeeper(ClusterSecret secret, const Clock& clock, size_t nonces_max)

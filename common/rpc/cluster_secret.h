@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -55,6 +56,12 @@ class ClusterSecret {
  private:
   std::string key_;
 };
+
+// What a message that needs no greeting carries: HMAC-SHA256(secret, "tessera sealed" | bytes), 32
+// bytes. It shows that its sender knows the secret, not that it is new: `bytes` hold something that
+// rises.
+std::string SealOf(const ClusterSecret& secret, std::string_view bytes);
+bool SealFits(const ClusterSecret& secret, std::string_view bytes, std::string_view seal);
 
 // The callee's side. Thread-safe.
 class ProofKeeper {

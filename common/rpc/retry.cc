@@ -1,21 +1,41 @@
 #include "common/rpc/retry.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "common/base/random.h"
 
 namespace tessera {
+namespace {
 
-bool RetryBudget::TryTake() {
-  absl::MutexLock lock(&mutex_);
-  if (left_ < 1) return false;
-  left_ -= 1;
-  return true;
+constexpr int64_t kOne = 1000000;
+constexpr double kRetriesMax = 1e9;
+
+int64_t Millionths(double retries) {
+  return std::llround(std::clamp(retries, 0.0, kRetriesMax) * static_cast<double>(kOne));
 }
 
-void RetryBudget::CountSuccess() {
-  absl::MutexLock lock(&mutex_);
-  left_ = std::min(config_.retries_saved_max, left_ + config_.retries_per_success);
+}  // namespace
+
+RetryBudget::RetryBudget(const RetryBudgetConfig& config)
+    : share_(Millionths(config.retries_per_call)),
+      saved_max_(Millionths(config.retries_saved_max)),
+      left_(Millionths(std::min(config.retries_at_start, config.retries_saved_max))) {}
+
+bool RetryBudget::TryTake() {
+  int64_t left = left_.load(std::memory_order_relaxed);
+  while (left >= kOne) {
+    if (left_.compare_exchange_weak(left, left - kOne, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
+void RetryBudget::Count() {
+  int64_t left = left_.load(std::memory_order_relaxed);
+  while (left < saved_max_ &&
+         !left_.compare_exchange_weak(left, std::min(saved_max_, left + share_),
+                                      std::memory_order_relaxed)) {
+  }
 }
 
 bool IsRetryable(const absl::Status& status) {
@@ -31,7 +51,7 @@ absl::Status Retry(const RetryPolicy& policy, const RetryContext& context, absl:
     const absl::Duration left = end - context.clock.Elapsed();
     if (left <= absl::ZeroDuration()) return status;
     status = attempt(number, left);
-    if (status.ok()) context.budget.CountSuccess();
+    if (status.ok()) context.budget.Count();
     if (!IsRetryable(status) || number + 1 == policy.attempts_max) return status;
     const double share =
         1.0 - policy.jitter * RandomUniform(context.seed, static_cast<uint64_t>(number));

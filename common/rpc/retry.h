@@ -4,12 +4,12 @@
 // grows, within a deadline, and only as long as most calls succeed: a budget keeps a failing peer
 // from being buried under repetitions.
 
+#include <atomic>
 #include <cstdint>
+#include <limits>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 
@@ -23,24 +23,27 @@ struct RetryPolicy {
 };
 
 struct RetryBudgetConfig {
-  double retries_per_success = 0.1;  // earned by every call that succeeds
-  double retries_saved_max = 10;     // what can be saved up; also the start
+  double retries_per_call = 0.1;  // earned by every call that counts
+  double retries_saved_max = 10;  // what can be saved up
+  double retries_at_start = std::numeric_limits<double>::infinity();  // at most what can be saved
 };
 
-// Thread-safe; one per peer or per kind of call.
+// A share of all calls that may be spent on extra ones, so that a bad hour does not bury a peer
+// under repetitions. Thread-safe and without a lock; one per peer or per kind of call.
 class RetryBudget {
  public:
-  explicit RetryBudget(const RetryBudgetConfig& config = {})
-      : config_(config), left_(config.retries_saved_max) {}
+  explicit RetryBudget(const RetryBudgetConfig& config = {});
 
   // Takes one retry. False: spent.
   bool TryTake();
-  void CountSuccess();
+  // A call that earns its share: Retry counts those that succeed.
+  void Count();
 
  private:
-  const RetryBudgetConfig config_;
-  absl::Mutex mutex_;
-  double left_ ABSL_GUARDED_BY(mutex_);
+  // In millionths of a retry: whole numbers add up the same in any order.
+  const int64_t share_;
+  const int64_t saved_max_;
+  std::atomic<int64_t> left_;
 };
 
 // What surrounds a retried call; all borrowed.

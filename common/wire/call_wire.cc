@@ -105,8 +105,12 @@ absl::StatusOr<FrameHeader> WriteCall(const FrameGeometry& geometry, const CallO
     std::memcpy(frame.data() + layout.segments_offset + i * sizeof segment, &segment,
                 sizeof segment);
   }
-  std::memcpy(frame.data() + layout.pair_rows_offset, plan.pair_rows.data(),
-              counts.pairs * sizeof(uint16_t));
+  std::byte* pair_row = frame.data() + layout.pair_rows_offset;
+  for (const uint32_t row : plan.pair_rows) {  // below rows_max, which is 65536 at most
+    const auto index = static_cast<uint16_t>(row);
+    std::memcpy(pair_row, &index, sizeof index);
+    pair_row += sizeof index;
+  }
   std::memcpy(frame.data() + layout.pair_weights_offset, plan.pair_weights.data(),
               counts.pairs * sizeof(float));
   FrameHeader header;

@@ -51,6 +51,12 @@ absl::StatusOr<ShardDescriptor> ToShardDescriptor(const v1::ShardDescriptor& mes
   shard.state = static_cast<ShardState>(message.state());
   shard.slot_count = message.slot_count();
   shard.zone = message.zone();
+  if (message.slots_spare() > message.slot_count()) {
+    return absl::InvalidArgumentError(absl::StrCat("shard ", message.shard_id(), " has ",
+                                                   message.slots_spare(), " spare slots of ",
+                                                   message.slot_count()));
+  }
+  shard.slots_spare = message.slots_spare();
   for (const v1::HeldUnit& unit : message.held()) {
     if (unit.slot() >= message.slot_count()) {
       return absl::InvalidArgumentError(absl::StrCat("shard ", message.shard_id(),
@@ -72,6 +78,7 @@ void ToProto(const ShardDescriptor& shard, v1::ShardDescriptor& message) {
   message.set_state(static_cast<v1::ShardState>(shard.state));
   message.set_slot_count(shard.slot_count);
   message.set_zone(shard.zone);
+  message.set_slots_spare(shard.slots_spare);
   for (const HeldUnit& unit : shard.held) {
     v1::HeldUnit& entry = *message.add_held();
     entry.set_layer(static_cast<uint32_t>(unit.layer));

@@ -38,6 +38,7 @@ struct ShardDescriptor {
   uint32_t slot_count = 0;
   std::vector<HeldUnit> held;
   std::string zone;
+  uint32_t slots_spare = 0;  // the last so many slots: what is there was loaded on order
 
   friend bool operator==(const ShardDescriptor&, const ShardDescriptor&) = default;
 };

@@ -79,7 +79,9 @@ class EchoCluster final : public ShardDirectory {
 
   std::shared_ptr<const ClusterView> View() const override { return view_; }
   void ReportDown(PeerId, const absl::Status&) override { TESSERA_CHECK(false); }
-  void RequestUnits(LayerIndex, std::span<const ExpertId>) override { TESSERA_CHECK(false); }
+  void RequestUnits(LayerIndex, std::span<const ExpertId>, std::span<const ShardId>) override {
+    TESSERA_CHECK(false);
+  }
   ExchangeClient& exchange() { return *exchange_; }
   const Clock& clock() const { return clock_; }
 

@@ -45,7 +45,7 @@ class FlakyExperts final : public router::ExpertCalls, public router::ShardDirec
 
   std::shared_ptr<const router::ClusterView> View() const override;
   void ReportDown(PeerId, const absl::Status&) override {}
-  void RequestUnits(LayerIndex, std::span<const ExpertId>) override {}
+  void RequestUnits(LayerIndex, std::span<const ExpertId>, std::span<const ShardId>) override {}
 
  private:
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

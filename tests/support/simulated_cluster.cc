@@ -252,21 +252,25 @@ void SimulatedCluster::ReportDown(PeerId peer, const absl::Status& /*why*/) {
   }
 }
 
-void SimulatedCluster::RequestUnits(LayerIndex layer, std::span<const ExpertId> experts) {
+void SimulatedCluster::RequestUnits(LayerIndex layer, std::span<const ExpertId> experts,
+                                    std::span<const ShardId> unfit) {
   ++units_requested;
   for (const ExpertId expert : experts) {
     requested.emplace_back(layer, expert);
     if (config_.load_after == absl::InfiniteDuration()) continue;
     if (std::exchange(loading_[{layer, expert}], true)) continue;
-    At(clock_.Elapsed() + config_.load_after, [this, layer, expert] { Load(layer, expert); });
+    At(clock_.Elapsed() + config_.load_after,
+       [this, layer, expert, avoid = std::vector<ShardId>(unfit.begin(), unfit.end())] {
+         Load(layer, expert, avoid);
+       });
   }
 }
 
-void SimulatedCluster::Load(LayerIndex layer, ExpertId expert) {
+void SimulatedCluster::Load(LayerIndex layer, ExpertId expert, const std::vector<ShardId>& unfit) {
   loading_[{layer, expert}] = false;
   for (size_t i = 0; i < shards_.size(); ++i) {
-    if (!links_[i]) continue;
     const ShardId shard{static_cast<uint32_t>(i)};
+    if (!links_[i] || std::find(unfit.begin(), unfit.end(), shard) != unfit.end()) continue;
     const bool is_placed = std::any_of(placed_.begin(), placed_.end(), [&](const PlacedUnit& unit) {
       return unit.layer == layer && unit.expert == expert && unit.replica.shard == shard;
     });

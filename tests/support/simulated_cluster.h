@@ -132,7 +132,8 @@ class SimulatedCluster final : public router::ShardDirectory {
   // router::ShardDirectory
   std::shared_ptr<const router::ClusterView> View() const override { return view_; }
   void ReportDown(PeerId peer, const absl::Status& why) override;
-  void RequestUnits(LayerIndex layer, std::span<const ExpertId> experts) override;
+  void RequestUnits(LayerIndex layer, std::span<const ExpertId> experts,
+                    std::span<const ShardId> unfit) override;
 
   uint64_t downs_reported = 0;
   uint64_t units_requested = 0;
@@ -143,7 +144,8 @@ class SimulatedCluster final : public router::ShardDirectory {
   void Reconnect(size_t shard);
   bool PumpAll();  // true if anything happened
   absl::Duration NextDue() const;
-  void Load(LayerIndex layer, ExpertId expert);
+  // By the first live shard that does not hold it, `unfit` ones aside.
+  void Load(LayerIndex layer, ExpertId expert, const std::vector<ShardId>& unfit);
 
   const SimulatedClusterConfig config_;
   FakeClock clock_;

@@ -72,7 +72,8 @@ class ExpertStore {
   size_t size_bytes() const { return Snapshot()->size_bytes(); }  // of packed or mapped weights
   kernels::WeightType weight_type() const {
     return weight_type_;
-  }  // of the first unit; models mix none
+  }                                                           // of the first unit; models mix none
+  size_t slots_spare() const { return config_.slots_spare; }  // the last ones: empty at the start
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelManifest& manifest() const { return manifest_; }
 

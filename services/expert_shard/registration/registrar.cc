@@ -75,11 +75,12 @@ class Registrar::Link {
   const EpochSink epochs_;
   const std::unique_ptr<v1::Cluster::Stub> stub_;
 
-  Random random_;  // owned by the thread, as the next five
+  Random random_;  // owned by the thread, as the next six
   absl::Duration interval_ = absl::Milliseconds(100);
   absl::Duration pause_;
   uint64_t told_version_ = 0;  // of the list the router has
   bool held_wanted_ = false;
+  uint64_t sequence_ = 0;  // of the last heartbeat
   std::string last_complaint_;
 
   mutable absl::Mutex mutex_;
@@ -178,6 +179,8 @@ absl::Status Registrar::Link::Heartbeat() {
     if (with_held) ToProto(unit, *request.add_held());
   }
   ToProto(report.load, *request.mutable_load());
+  request.set_sequence(++sequence_);
+  request.set_seal(SealOf(config_.secret, request.SerializeAsString()));
   v1::HeartbeatReply reply;
   TESSERA_RETURN_IF_ERROR(Call(config_.rpc_timeout, [&](grpc::ClientContext& context) {
     return stub_->Heartbeat(&context, request, &reply);

@@ -148,7 +148,7 @@ void ClusterBrain::Wake() {
 
 void ClusterBrain::Step() {
   sessions_.CheckLinks();
-  std::vector<std::pair<LayerIndex, std::vector<ExpertId>>> wishes;
+  std::vector<Wish> wishes;
   {
     absl::MutexLock lock(&inbox_mutex_);
     wishes.swap(wishes_);
@@ -168,7 +168,7 @@ void ClusterBrain::Step() {
       }
       PublishIfChanged();
     }
-    for (const auto& [layer, experts] : wishes) repair_.Want(layer, experts, now);
+    for (const Wish& wish : wishes) repair_.Want(wish.layer, wish.experts, wish.unfit, now);
     orders = Repair(now);
     AdvanceDrains(now, answers);
     SetMetrics(now);
@@ -264,10 +264,11 @@ void ClusterBrain::ReportDown(PeerId peer, const absl::Status& why) {
   sessions_.ReportDown(peer, why);
 }
 
-void ClusterBrain::RequestUnits(LayerIndex layer, std::span<const ExpertId> experts) {
+void ClusterBrain::RequestUnits(LayerIndex layer, std::span<const ExpertId> experts,
+                                std::span<const ShardId> unfit) {
   absl::MutexLock lock(&inbox_mutex_);
   if (wishes_.size() >= kWishesMax) return;
-  wishes_.emplace_back(layer, std::vector<ExpertId>(experts.begin(), experts.end()));
+  wishes_.push_back({layer, {experts.begin(), experts.end()}, {unfit.begin(), unfit.end()}});
   woken_ = true;
 }
 

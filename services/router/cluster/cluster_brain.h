@@ -53,7 +53,8 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   // ShardDirectory
   std::shared_ptr<const ClusterView> View() const override { return sessions_.View(); }
   void ReportDown(PeerId peer, const absl::Status& why) override;
-  void RequestUnits(LayerIndex layer, std::span<const ExpertId> experts) override;
+  void RequestUnits(LayerIndex layer, std::span<const ExpertId> experts,
+                    std::span<const ShardId> unfit) override;
 
  private:
   using DrainDone = std::function<void(const absl::StatusOr<Epoch>&)>;
@@ -72,6 +73,12 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
     uint64_t incarnation = 0;
     std::vector<wire::HeldUnit> held;
     absl::Duration until;
+  };
+  // Of a step that waits.
+  struct Wish {
+    LayerIndex layer{};
+    std::vector<ExpertId> experts;
+    std::vector<ShardId> unfit;
   };
   using Answers = std::vector<std::pair<DrainDone, absl::StatusOr<Epoch>>>;
 
@@ -137,7 +144,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
 
   // What wakes the thread; apart, so that the engine never waits for a round.
   absl::Mutex inbox_mutex_;
-  std::vector<std::pair<LayerIndex, std::vector<ExpertId>>> wishes_ ABSL_GUARDED_BY(inbox_mutex_);
+  std::vector<Wish> wishes_ ABSL_GUARDED_BY(inbox_mutex_);
   std::vector<std::pair<ShardId, uint64_t>> suspects_ ABSL_GUARDED_BY(inbox_mutex_);
   bool woken_ ABSL_GUARDED_BY(inbox_mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(inbox_mutex_) = false;

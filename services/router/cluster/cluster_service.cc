@@ -29,9 +29,9 @@ absl::StatusOr<ShardHeartbeat> ToHeartbeat(const v1::HeartbeatRequest& request) 
   described.set_slot_count(UINT32_MAX);
   *described.mutable_held() = request.held();
   TESSERA_ASSIGN_OR_RETURN(wire::ShardDescriptor shard, wire::ToShardDescriptor(described));
-  return ShardHeartbeat{shard.shard,           shard.incarnation,
-                        shard.state,           request.held_version(),
-                        std::move(shard.held), request.load().busy_ratio()};
+  return ShardHeartbeat{
+      shard.shard,           shard.incarnation,           shard.state,       request.held_version(),
+      std::move(shard.held), request.load().busy_ratio(), request.sequence()};
 }
 
 }  // namespace
@@ -90,6 +90,7 @@ class ClusterService::Impl final : public v1::Cluster::CallbackService {
     return absl::OkStatus();
   }
   absl::Status DoHeartbeat(const v1::HeartbeatRequest& request, v1::HeartbeatReply& reply) {
+    TESSERA_RETURN_IF_ERROR(CheckSeal(request));
     TESSERA_RETURN_IF_ERROR(control_.CheckLeads());
     TESSERA_ASSIGN_OR_RETURN(ShardHeartbeat heartbeat, ToHeartbeat(request));
     TESSERA_ASSIGN_OR_RETURN(const HeartbeatAnswer answer,
@@ -97,6 +98,16 @@ class ClusterService::Impl final : public v1::Cluster::CallbackService {
     reply.set_epoch(static_cast<uint64_t>(answer.epoch));
     reply.set_held_wanted(answer.held_wanted);
     return absl::OkStatus();
+  }
+  absl::Status CheckSeal(const v1::HeartbeatRequest& request) const {
+    v1::HeartbeatRequest sealed = request;
+    sealed.clear_seal();
+    if (request.sequence() > 0 &&
+        SealFits(config_.secret, sealed.SerializeAsString(), request.seal())) {
+      return absl::OkStatus();
+    }
+    return absl::UnauthenticatedError(absl::StrCat("the heartbeat of shard ", request.shard_id(),
+                                                   " is not sealed with this cluster's secret"));
   }
   absl::Status CheckDrain(const v1::DrainRequest& request) {
     TESSERA_RETURN_IF_ERROR(keeper_.Check(request.proof()));

@@ -131,6 +131,7 @@ absl::StatusOr<LoadOutcome> ShardCalls::LoadExperts(const LoadOrder& order,
     entry.set_layer(static_cast<uint32_t>(unit.layer));
     entry.set_expert(static_cast<uint32_t>(unit.expert));
     entry.set_slot(unit.slot);
+    entry.set_peer_grpc_address(unit.peer);
   }
   for (const wire::HeldUnit& unit : order.drop) {
     v1::HeldUnit& entry = *request.add_drop();

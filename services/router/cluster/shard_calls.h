@@ -43,6 +43,7 @@ struct UnitToLoad {
   LayerIndex layer{};
   ExpertId expert{};
   uint32_t slot = 0;
+  std::string peer;  // gRPC address of a shard that holds it: asked where the checkpoint fails
 
   friend bool operator==(const UnitToLoad&, const UnitToLoad&) = default;
 };

@@ -47,9 +47,11 @@ class ShardDirectory {
   // The exchange lost this peer, or found it hung: its link leaves the view at once; the cluster
   // connects again by itself.
   virtual void ReportDown(PeerId peer, const absl::Status& why) = 0;
-  // A step waits for these experts and no usable shard holds them: have a survivor load them.
-  // Asking again for what is on its way changes nothing.
-  virtual void RequestUnits(LayerIndex layer, std::span<const ExpertId> experts) = 0;
+  // A step waits for these experts and no shard that answers holds them: have another one load
+  // them. Copies on the shards `unfit` do not help: they are late, or their breaker is open. Asking
+  // again for what is on its way changes nothing.
+  virtual void RequestUnits(LayerIndex layer, std::span<const ExpertId> experts,
+                            std::span<const ShardId> unfit) = 0;
 };
 
 }  // namespace tessera::router

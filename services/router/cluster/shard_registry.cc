@@ -99,8 +99,10 @@ absl::StatusOr<Epoch> ShardRegistry::Register(const wire::ModelIdentity& model,
   }
   Member& member = members_[shard.shard];
   const bool drained = member.drained;
+  const uint64_t sequence = member.sequence;
   member = Member{};
   member.drained = drained;
+  member.sequence = sequence;
   member.shard = std::move(shard);
   if (drained) member.shard.state = wire::ShardState::kDraining;
   member.heard_at = now;
@@ -130,6 +132,12 @@ void ShardRegistry::TakeHeld(Member& member, std::vector<wire::HeldUnit> held) {
 absl::StatusOr<HeartbeatAnswer> ShardRegistry::Heartbeat(ShardHeartbeat heartbeat,
                                                          absl::Duration now) {
   TESSERA_ASSIGN_OR_RETURN(Member * member, FindMember(heartbeat.shard, heartbeat.incarnation));
+  if (heartbeat.sequence > 0 && heartbeat.sequence <= member->sequence) {
+    return absl::UnauthenticatedError(absl::StrCat(NameOf(heartbeat.shard, heartbeat.incarnation),
+                                                   " sent heartbeat ", heartbeat.sequence,
+                                                   " after ", member->sequence));
+  }
+  member->sequence = std::max(member->sequence, heartbeat.sequence);
   HeartbeatAnswer answer;
   bool changed = false;
   if (!member->held_version || heartbeat.held_version > *member->held_version) {

@@ -50,7 +50,8 @@ struct ShardHeartbeat {
   wire::ShardState state = wire::ShardState::kLoading;
   uint64_t held_version = 0;
   std::vector<wire::HeldUnit> held;
-  float busy_ratio = 0;  // 0..1
+  float busy_ratio = 0;   // 0..1
+  uint64_t sequence = 0;  // rises with each of an incarnation; 0: not told
 };
 
 struct HeartbeatAnswer {
@@ -79,6 +80,8 @@ class ShardRegistry {
                                  absl::Duration now);
   //   kNotFound            this incarnation is not registered: register again
   //   kInvalidArgument     as in Register; the shard keeps what it had
+  //   kUnauthenticated     a heartbeat of this or a higher sequence came before: somebody repeats
+  //   it
   absl::StatusOr<HeartbeatAnswer> Heartbeat(ShardHeartbeat heartbeat, absl::Duration now);
   // Its units leave the map, for good as far as this incarnation goes. `incarnation` 0: whichever
   // lives. kNotFound as above. Returns the first epoch without them.
@@ -115,6 +118,7 @@ class ShardRegistry {
     std::set<Unit> hidden;
     absl::Duration heard_at;
     float busy_ratio = 0;
+    uint64_t sequence = 0;                 // of its last heartbeat
     std::optional<uint64_t> held_version;  // of shard.held; nothing: not told yet
     bool held_asked = false;               // the last answer wanted `held`
     bool suspected = false;

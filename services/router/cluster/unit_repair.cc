@@ -1,6 +1,7 @@
 #include "services/router/cluster/unit_repair.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "common/base/check.h"
@@ -29,6 +30,7 @@ bool Holds(const wire::ShardDescriptor& shard, const Unit& unit) {
 
 struct UnitRepair::Candidates {
   std::vector<Unit> wanted;
+  std::vector<Unit> relocated;
   std::vector<Unit> evacuated;
   std::vector<Unit> background;  // lost, then thin
 };
@@ -47,10 +49,11 @@ UnitRepair::UnitRepair(UnitRepairConfig config) : config_(std::move(config)) {
   }
 }
 
-void UnitRepair::Want(LayerIndex layer, std::span<const ExpertId> experts, absl::Duration now) {
+void UnitRepair::Want(LayerIndex layer, std::span<const ExpertId> experts,
+                      std::span<const ShardId> unfit, absl::Duration now) {
   for (const ExpertId expert : experts) {
     const Unit unit{layer, expert};
-    if (units_.contains(unit)) wanted_[unit] = now;
+    if (units_.contains(unit)) wanted_[unit] = {now, {unfit.begin(), unfit.end()}};
   }
 }
 
@@ -62,10 +65,11 @@ void UnitRepair::Saw(const Placement& placement) {
 }
 
 size_t UnitRepair::LiveCopies(const Placement& placement, std::span<const RepairShard> shards,
-                              const Unit& unit, std::optional<ShardId> besides) const {
+                              const Unit& unit, std::span<const ShardId> besides) const {
   size_t copies = 0;
   for (const Replica& replica : placement.replicas(unit.first, unit.second)) {
-    copies += replica.shard != besides && Counts(FindShard(shards, replica.shard));
+    if (std::ranges::find(besides, replica.shard) != besides.end()) continue;
+    copies += Counts(FindShard(shards, replica.shard));
   }
   return copies;
 }
@@ -86,7 +90,7 @@ size_t UnitRepair::OnlyOn(ShardId id, const Placement& placement,
 
 UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
                                           std::span<const RepairShard> shards, absl::Duration now) {
-  std::erase_if(wanted_, [&](const auto& w) { return now - w.second > config_.wanted_life; });
+  std::erase_if(wanted_, [&](const auto& w) { return now - w.second.at > config_.wanted_life; });
   if (!first_round_at_) first_round_at_ = now;
   const bool beginning = now - *first_round_at_ < config_.first_grace;
   std::set<Unit> under_way;
@@ -98,11 +102,15 @@ UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
   without_copy_ = 0;
   copies_min_ = units_.empty() ? 0 : SIZE_MAX;
   for (auto& [unit, state] : units_) {
-    const size_t copies = LiveCopies(placement, shards, unit, std::nullopt);
+    const size_t copies = LiveCopies(placement, shards, unit, {});
     copies_min_ = std::min(copies_min_, copies);
+    auto wish = wanted_.find(unit);
+    if (wish != wanted_.end() && LiveCopies(placement, shards, unit, wish->second.unfit) > 0) {
+      wanted_.erase(wish);
+      wish = wanted_.end();
+    }
     if (copies > 0) {
       state.lost_at.reset();
-      wanted_.erase(unit);
     } else {
       ++without_copy_;
       if (state.held_once && !state.lost_at) state.lost_at = now;
@@ -115,8 +123,8 @@ UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
           const RepairShard* shard = FindShard(shards, replica.shard);
           return shard != nullptr && shard->leaving;
         });
-    if (copies == 0 && wanted_.contains(unit)) {
-      candidates.wanted.push_back(unit);
+    if (wish != wanted_.end()) {
+      (copies == 0 ? candidates.wanted : candidates.relocated).push_back(unit);
     } else if (copies == 0 && leaving) {
       candidates.evacuated.push_back(unit);
     } else if (copies == 0) {
@@ -153,23 +161,38 @@ std::vector<UnitRepair::Room> UnitRepair::Rooms(std::span<const RepairShard> sha
   return rooms;
 }
 
-// The shard that holds the fewest takes a unit; of equal ones the one with less to load. A shard
-// that got an order of higher urgency in this round takes no other.
-void UnitRepair::Place(const std::vector<Unit>& units, size_t units_max, uint32_t rate,
-                       std::vector<Room>& rooms, RepairActions& actions) {
+std::vector<const wire::ShardDescriptor*> UnitRepair::HoldersOf(const World& world,
+                                                                const Unit& unit) {
+  std::vector<const wire::ShardDescriptor*> holders;
+  for (const Replica& replica : world.placement.replicas(unit.first, unit.second)) {
+    const RepairShard* shard = FindShard(world.shards, replica.shard);
+    if (shard != nullptr && shard->usable) holders.push_back(shard->shard);
+  }
+  return holders;
+}
+
+// A shard in a zone without a copy takes a unit before others; then the one that holds the fewest,
+// of equal ones the one with less to load. A shard that got an order of higher urgency in this
+// round takes no other.
+void UnitRepair::Place(const World& world, const std::vector<Unit>& units, size_t units_max,
+                       uint32_t rate, std::vector<Room>& rooms, RepairActions& actions) {
   std::map<ShardId, ShardOrder> orders;
   for (const Unit& unit : units) {
+    const std::vector<const wire::ShardDescriptor*> holders = HoldersOf(world, unit);
     Room* best = nullptr;
-    std::pair<size_t, size_t> best_load;
+    std::tuple<bool, size_t, size_t> best_load;
     bool room_later = false;
     for (Room& room : rooms) {
       if (room.free.empty() || room.held.contains(unit)) continue;
       room_later = true;
       const auto it = orders.find(room.shard->shard);
-      if (room.ordered || (it != orders.end() && it->second.order.load.size() >= units_max)) {
-        continue;
-      }
-      const std::pair load(room.held.size(), it == orders.end() ? 0 : it->second.order.load.size());
+      const size_t ordered = it == orders.end() ? 0 : it->second.order.load.size();
+      if (room.ordered || ordered >= units_max) continue;
+      const bool zone_has_one =
+          !room.shard->zone.empty() && std::ranges::any_of(holders, [&](const auto* holder) {
+            return holder->zone == room.shard->zone;
+          });
+      const std::tuple load(zone_has_one, room.held.size(), ordered);
       if (best == nullptr || load < best_load) {
         best = &room;
         best_load = load;
@@ -183,7 +206,8 @@ void UnitRepair::Place(const std::vector<Unit>& units, size_t units_max, uint32_
     order.shard = best->shard->shard;
     order.incarnation = best->shard->incarnation;
     order.order.bytes_per_second_max = rate;
-    order.order.load.push_back({unit.first, unit.second, best->free.back()});
+    order.order.load.push_back({unit.first, unit.second, best->free.back(),
+                                holders.empty() ? "" : holders.front()->grpc_address});
     best->free.pop_back();
     best->held.insert(unit);
   }
@@ -194,11 +218,25 @@ void UnitRepair::Place(const std::vector<Unit>& units, size_t units_max, uint32_
   }
 }
 
+void UnitRepair::AdoptExtras(std::span<const RepairShard> shards) {
+  for (const RepairShard& each : shards) {
+    const wire::ShardDescriptor& shard = *each.shard;
+    if (!Counts(&each) || in_flight_.contains(shard.shard)) continue;
+    const uint32_t base_slots = shard.slot_count - std::min(shard.slots_spare, shard.slot_count);
+    for (const wire::HeldUnit& held : shard.held) {
+      if (held.slot < base_slots || !units_.contains({held.layer, held.expert})) continue;
+      extras_.try_emplace({shard.shard, {held.layer, held.expert}},
+                          Extra{.incarnation = shard.incarnation});
+    }
+  }
+}
+
 void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard> shards,
                          bool views_quiet, absl::Duration now, RepairActions& actions) {
   std::map<ShardId, std::vector<Unit>> hide;
   std::map<ShardId, std::vector<Unit>> unhide;
   std::map<ShardId, ShardOrder> drops;
+  std::map<Unit, size_t> hidden_now;  // of two copies that could go, one does
   // The room is needed now: surplus does not wait for its owner to prove itself.
   const absl::Duration grace = unplaceable_ > 0 ? absl::ZeroDuration() : config_.surplus_grace;
   for (auto it = extras_.begin(); it != extras_.end();) {
@@ -211,7 +249,8 @@ void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard
       continue;
     }
     ++it;
-    const bool enough = LiveCopies(placement, shards, unit, id) >= config_.copies_wanted;
+    const size_t others = LiveCopies(placement, shards, unit, std::span(&id, 1));
+    const bool enough = others >= config_.copies_wanted + hidden_now[unit];
     if (!enough) {
       if (extra.hidden_at) unhide[id].push_back(unit);
       extra.surplus_at.reset();
@@ -221,6 +260,7 @@ void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard
     if (!extra.surplus_at) extra.surplus_at = now;
     if (!extra.hidden_at && now - *extra.surplus_at >= grace) {
       extra.hidden_at = now;
+      ++hidden_now[unit];
       hide[id].push_back(unit);
       continue;
     }
@@ -247,14 +287,19 @@ RepairActions UnitRepair::Next(const Placement& placement, std::span<const Repai
   RepairActions actions;
   const Candidates candidates = Survey(placement, shards, now);
   unplaceable_ = 0;
-  if (!candidates.wanted.empty() || !candidates.evacuated.empty() ||
-      !candidates.background.empty()) {
+  if (!candidates.wanted.empty() || !candidates.relocated.empty() ||
+      !candidates.evacuated.empty() || !candidates.background.empty()) {
     std::vector<Room> rooms = Rooms(shards, now);
-    Place(candidates.wanted, SIZE_MAX, 0, rooms, actions);
-    Place(candidates.evacuated, config_.evacuated_units_max, 0, rooms, actions);
-    Place(candidates.background, config_.background_units_max,
+    const World world{placement, shards};
+    Place(world, candidates.wanted, SIZE_MAX, 0, rooms, actions);
+    const size_t unplaceable = unplaceable_;
+    Place(world, candidates.relocated, SIZE_MAX, 0, rooms, actions);
+    unplaceable_ = unplaceable;  // they have a copy, if a slow one
+    Place(world, candidates.evacuated, config_.evacuated_units_max, 0, rooms, actions);
+    Place(world, candidates.background, config_.background_units_max,
           config_.background_bytes_per_second_max, rooms, actions);
   }
+  if (config_.drops) AdoptExtras(shards);
   if (config_.drops) Surplus(placement, shards, views_quiet, now, actions);
   return actions;
 }

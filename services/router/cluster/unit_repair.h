@@ -5,11 +5,13 @@
 //
 // In this order of urgency:
 //   wanted     a step waits for it: at once, exactly the units asked for
+//   relocated  the same, while a shard that answers too late holds it
 //   evacuated  its only copies lie on a shard that leaves: at once
 //   lost       it had a copy and has none: after a while, a few at a time
 //   thin       it has fewer copies than wished: as lost, if so configured
 // A shard works on one order at a time; what is asked meanwhile stands in the next one. A copy made
-// here is surplus once enough others live: it leaves the map first and the shard's memory later.
+// in need, by whichever router's order, is surplus once enough others live: it leaves the map first
+// and the shard's memory later. Copies that a shard was started with are never let go.
 
 #include <cstdint>
 #include <map>
@@ -77,8 +79,10 @@ class UnitRepair {
  public:
   explicit UnitRepair(UnitRepairConfig config);
 
-  // A step waits for these; units out of range are ignored.
-  void Want(LayerIndex layer, std::span<const ExpertId> experts, absl::Duration now);
+  // A step waits for these, and copies on the shards `unfit` do not help; units out of range are
+  // ignored.
+  void Want(LayerIndex layer, std::span<const ExpertId> experts, std::span<const ShardId> unfit,
+            absl::Duration now);
   // A new map: what stands in it counts as lost when it no longer does. Units that no shard ever
   // held are not restored unasked, so that a cluster that starts is left alone.
   void Saw(const Placement& placement);
@@ -108,7 +112,11 @@ class UnitRepair {
     std::optional<absl::Duration> lost_at;
     absl::Duration retry_at;
   };
-  struct Extra {  // a copy made here
+  struct Wish {
+    absl::Duration at;
+    std::vector<ShardId> unfit;
+  };
+  struct Extra {  // a copy in a spare slot
     uint64_t incarnation = 0;
     std::optional<absl::Duration> surplus_at;
     std::optional<absl::Duration> hidden_at;
@@ -122,19 +130,28 @@ class UnitRepair {
   struct Candidates;  // units by urgency
 
   size_t LiveCopies(const Placement& placement, std::span<const RepairShard> shards,
-                    const Unit& unit, std::optional<ShardId> besides) const;
+                    const Unit& unit, std::span<const ShardId> besides) const;
   Candidates Survey(const Placement& placement, std::span<const RepairShard> shards,
                     absl::Duration now);
   std::vector<Room> Rooms(std::span<const RepairShard> shards, absl::Duration now);
-  void Place(const std::vector<Unit>& units, size_t units_max, uint32_t rate,
+  // What stands behind a decision about a unit.
+  struct World {
+    const Placement& placement;
+    std::span<const RepairShard> shards;
+  };
+  void Place(const World& world, const std::vector<Unit>& units, size_t units_max, uint32_t rate,
              std::vector<Room>& rooms, RepairActions& actions);
+  // Living shards that hold it, leaving ones included.
+  static std::vector<const wire::ShardDescriptor*> HoldersOf(const World& world, const Unit& unit);
+  // Copies in spare slots that others ordered: a follower, or a router before this one.
+  void AdoptExtras(std::span<const RepairShard> shards);
   void Surplus(const Placement& placement, std::span<const RepairShard> shards, bool views_quiet,
                absl::Duration now, RepairActions& actions);
 
   const UnitRepairConfig config_;  // constant after construction
   std::optional<absl::Duration> first_round_at_;
   std::map<Unit, UnitState> units_;  // all there are
-  std::map<Unit, absl::Duration> wanted_;
+  std::map<Unit, Wish> wanted_;
   std::map<ShardId, Flight> in_flight_;
   std::map<ExtraKey, Extra> extras_;
   std::map<std::pair<ShardId, uint32_t>, absl::Duration> avoid_;  // slots refused, until when

@@ -28,6 +28,16 @@ void Combiner::SumParts(const Flight& flight, MatrixView sum) {
   TESSERA_CHECK(pairs == flight.routed.routing.experts.size());
   std::sort(order_.begin(), order_.end(),
             [](const FlightCall* a, const FlightCall* b) { return SumOrder(*a) < SumOrder(*b); });
+  const bool split =
+      std::any_of(order_.begin(), order_.end(), [](const FlightCall* call) { return call->split; });
+  if (split) {
+    SumPieces(sum);
+  } else {
+    SumWholes(sum);
+  }
+}
+
+void Combiner::SumWholes(MatrixView sum) {
   begun_.assign(sum.rows(), false);
   for (const FlightCall* call : order_) {
     for (size_t i = 0; i < call->plan.rows.size(); ++i) {
@@ -39,6 +49,38 @@ void Combiner::SumParts(const Flight& flight, MatrixView sum) {
         begun_[row] = true;
       }
     }
+  }
+}
+
+void Combiner::SumPieces(MatrixView sum) {
+  parts_.clear();
+  for (const FlightCall* call : order_) {
+    const size_t begin = parts_.size();
+    for (uint32_t i = 0; i < call->plan.rows.size(); ++i) {
+      parts_.push_back({call->plan.rows[i], *call->order, {}, i, call});
+    }
+    size_t pair = call->plan.pair_rows.size();  // backwards: the lowest expert is noted last
+    for (auto s = call->plan.segments.rbegin(); s != call->plan.segments.rend(); ++s) {
+      for (const size_t first = pair - s->pair_count; pair > first; --pair) {
+        parts_[begin + call->plan.pair_rows[pair - 1]].first = s->expert;
+      }
+    }
+  }
+  std::sort(parts_.begin(), parts_.end(), [](const Part& a, const Part& b) {
+    return std::tuple(a.row, a.order, a.first) < std::tuple(b.row, b.order, b.first);
+  });
+  piece_sum_.resize(sum.cols());
+  for (size_t i = 0; i < parts_.size();) {
+    const Part& part = parts_[i];
+    const std::span<float> out = sum.row(part.row);
+    const bool begins = i == 0 || parts_[i - 1].row != part.row;
+    const std::span<float> to = begins ? out : std::span<float>(piece_sum_);
+    part.call->rows.ReadRow(part.index, to);
+    for (++i; i < parts_.size() && parts_[i].row == part.row && parts_[i].order == part.order;
+         ++i) {
+      parts_[i].call->rows.AddRow(parts_[i].index, to);
+    }
+    for (size_t c = 0; c < out.size() && !begins; ++c) out[c] += piece_sum_[c];
   }
 }
 

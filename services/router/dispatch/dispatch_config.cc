@@ -27,6 +27,8 @@ absl::Status DispatchConfig::Validate() const {
   TESSERA_RETURN_IF_ERROR(Positive(exchange_timeout, "exchange_timeout"));
   TESSERA_RETURN_IF_ERROR(Positive(credit_poll, "credit_poll"));
   TESSERA_RETURN_IF_ERROR(Positive(retry_pause, "retry_pause"));
+  TESSERA_RETURN_IF_ERROR(Positive(relocate_after, "relocate_after"));
+  TESSERA_RETURN_IF_ERROR(Positive(late_max, "late_max"));
   TESSERA_RETURN_IF_ERROR(Positive(breaker_pause, "breaker_pause"));
   TESSERA_RETURN_IF_ERROR(AtLeast(timeout_factor, 1, "timeout_factor"));
   TESSERA_RETURN_IF_ERROR(AtLeast(hedge_share_max, 0, "hedge_share_max"));

@@ -25,12 +25,18 @@ struct DispatchConfig {
   uint64_t hedge_samples_min = 32;  // calls of a shard before its p99 means anything
 
   // Retries that cost a shard work a second time are paid from a budget.
-  double retry_share = 0.1;                                // earned by every call answered
+  double retry_share = 0.1;                                // earned by every call, once
   double retries_saved_max = 20;                           // what can be saved up; also the start
   absl::Duration retry_pause = absl::Milliseconds(20);     // before a retry the budget lacks
   uint32_t attempts_max = 16;                              // of one call, the first included; >= 1
   absl::Duration exchange_timeout = absl::Seconds(30);     // one layer, all shards; > 0
   absl::Duration homeless_wait = absl::Milliseconds(250);  // for an expert that nobody holds
+  // A call that is late for so long while no other shard holds its experts: others are to load
+  // them.
+  absl::Duration relocate_after = absl::Milliseconds(250);  // > 0
+  // Late for so long without anybody left who might answer: the step is given up, so that rows
+  // that do not need the call go on without it.
+  absl::Duration late_max = absl::Seconds(10);  // > 0
 
   // A shard that was late is given only what no other holds, for so long or until it answers.
   absl::Duration suspicion = absl::Seconds(1);

@@ -41,6 +41,10 @@ DispatchMetrics::DispatchMetrics(Registry& registry)
       homeless_failures(
           registry.AddCounter("tessera_router_homeless_failures_total",
                               "Of them, those given up because no shard came to hold it in time.")),
+      late_failures(registry.AddCounter("tessera_router_late_failures_total",
+                                        "Layers given up because a living shard took too long.")),
+      relocations(registry.AddCounter("tessera_router_relocations_total",
+                                      "Late calls whose experts other shards were asked to load.")),
       retries_held(registry.AddCounter("tessera_router_retries_held_total",
                                        "Retries that waited because the budget was spent.")),
       registry_(registry) {}

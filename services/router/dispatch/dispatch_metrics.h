@@ -39,6 +39,8 @@ struct DispatchMetrics {
   Histogram combine_seconds;   // Receive: adding up
   Counter homeless_layers;     // layers that met an expert nobody held
   Counter homeless_failures;   // of them, those nobody came to hold in time
+  Counter late_failures;       // layers given up as a living shard took too long
+  Counter relocations;         // late calls whose experts were asked of other shards
   Counter retries_held;        // retries that had to wait for the budget
 
   // Made when a layer is met first.

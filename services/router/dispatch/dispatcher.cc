@@ -60,7 +60,8 @@ absl::Status Dispatcher::Receive(const InFlight& calls, MatrixView sum) {
 }
 
 void Dispatcher::LookAround() {
-  if (flight_.ticket == 0) exchanger_.LookAround();
+  exchanger_.End(flight_);  // nobody comes for its answers any more
+  exchanger_.LookAround();
 }
 
 }  // namespace tessera::router

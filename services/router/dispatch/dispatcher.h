@@ -34,8 +34,8 @@ class Dispatcher final : public ExpertCalls {
   absl::StatusOr<InFlight> Send(LayerIndex layer, const Routed& routed) override;
 
   // Returns when every pair is answered, or:
-  //   kUnavailable       experts without a live shard for homeless_wait (named; see
-  //                      homeless_rows), or a call that failed attempts_max times
+  //   kUnavailable       experts without a live shard for homeless_wait (named), a call that is
+  //                      late by late_max, or failed attempts_max times; see homeless_rows
   //   kDeadlineExceeded  exchange_timeout passed
   //   kInternal          an answer of a wrong shape
   // Nothing is on its way after an error, and `sum` is unchanged.
@@ -43,8 +43,8 @@ class Dispatcher final : public ExpertCalls {
 
   std::span<const uint32_t> homeless_rows() const override { return homeless_rows_; }
 
-  // Takes note of shards that went while no step ran. To be called while the engine idles; returns
-  // at once.
+  // Takes note of shards that went while no step ran, and gives up what a Send began and no Receive
+  // took. To be called while the engine idles; returns at once.
   void LookAround();
 
  private:

@@ -10,9 +10,6 @@
 namespace tessera::router {
 namespace {
 
-// Added to a shard's outstanding rows: it is taken if nobody without the burden will do.
-constexpr uint32_t kNoSlotRows = 1u << 20;
-constexpr uint32_t kSuspectRows = 1u << 24;
 constexpr uint32_t kAvoidRows = 1u << 26;
 constexpr uint32_t kNobody = kShardUnusable;
 
@@ -33,8 +30,9 @@ Exchanger::Exchanger(const DispatchConfig& config, DispatchRooms rooms, Dispatch
     : config_(config),
       rooms_(std::move(rooms)),
       metrics_(metrics),
-      retries_(config.retry_share, config.retries_saved_max, config.retries_saved_max),
-      hedges_(config.hedge_share_max, /*saved_max=*/10, /*start=*/0) {}
+      retries_(
+          {.retries_per_call = config.retry_share, .retries_saved_max = config.retries_saved_max}),
+      hedges_({.retries_per_call = config.hedge_share_max, .retries_at_start = 0}) {}
 
 Exchanger::Shard& Exchanger::ShardOf(ShardId id) {
   const size_t index = ToIndex(id);
@@ -52,6 +50,7 @@ absl::Status Exchanger::Begin(Flight& flight) {
   flight.call_count = 0;
   flight.compute_us = 0;
   if (flight.routed.routing.experts.empty()) return absl::OkStatus();
+  weighed_ = false;
   WeighShards(flight, now);
   PlanAll(flight);
   return Push(flight, now);
@@ -63,8 +62,8 @@ void Exchanger::PlanAll(Flight& flight) {
   plan_.homeless.clear();
   if (*std::max_element(routing.experts.begin(), routing.experts.end()) <
       placement.shape().expert_count) {
-    PlanDispatch(flight.layer, routing, placement,
-                 {.outstanding_rows = weights_, .seed = flight.ticket}, plan_);
+    planner_.Plan(flight.layer, routing, placement,
+                  {.outstanding_rows = weights_, .seed = flight.ticket}, plan_);
   } else {  // no placement yet: nobody holds anything
     plan_.shards.clear();
     for (const uint32_t expert : routing.experts) plan_.homeless.push_back(ExpertId{expert});
@@ -112,6 +111,7 @@ uint32_t Exchanger::Weight(const Flight& flight, ShardId id, absl::Duration now)
 }
 
 void Exchanger::WeighShards(const Flight& flight, absl::Duration now) {
+  if (std::exchange(weighed_, true)) return;
   const Placement& placement = flight.view->placement;
   weights_.assign(placement.shard_bound(), kShardUnusable);
   for (const ShardId shard : placement.shards()) {
@@ -129,6 +129,7 @@ absl::Status Exchanger::Push(Flight& flight, absl::Duration now) {
       go_on = false;
       if (call.state == State::kUnplaced) {
         if (call.posted >= config_.attempts_max) {
+          call.given_up = true;
           return absl::UnavailableError(absl::StrCat("a call for layer ", ToIndex(flight.layer),
                                                      " failed ", call.posted, " times"));
         }
@@ -184,7 +185,7 @@ bool Exchanger::Place(Flight& flight, FlightCall& call, absl::Duration now) {
   if (!all && !call.homeless_since) call.homeless_since = now;
   if (pieces_.empty()) return false;
   if (all && pieces_.size() == 1) {
-    if (call.posted == 0) call.order = pieces_[0];
+    if (!call.order) call.order = pieces_[0];
     call.plan.shard = pieces_[0];
     call.homeless_since.reset();
     call.state = FlightCall::State::kReady;
@@ -201,11 +202,13 @@ void Exchanger::SplitCall(Flight& flight, FlightCall& call) {
     part.InheritFrom(call);
     packer_.TakeSegments(whole_, piece_of_, p, part.plan);
     part.plan.shard = pieces_[p];
-    part.order = pieces_[p];
+    part.split = call.order.has_value();
+    if (!part.order) part.order = pieces_[p];
     part.state = FlightCall::State::kReady;
   }
   if (std::find(piece_of_.begin(), piece_of_.end(), kNobody) != piece_of_.end()) {
     packer_.TakeSegments(whole_, piece_of_, kNobody, call.plan);
+    call.split = call.order.has_value();
   } else {
     call.state = FlightCall::State::kDissolved;
   }
@@ -244,15 +247,18 @@ std::optional<ShardId> Exchanger::FindWhole(const Flight& flight, const FlightCa
   return best;
 }
 
+bool Exchanger::HasOtherHome(const Flight& flight, const FlightCall& call, ExpertId expert) const {
+  const auto replicas = flight.view->placement.replicas(flight.layer, expert);
+  return std::any_of(replicas.begin(), replicas.end(), [&](const Replica& replica) {
+    return weights_[ToIndex(replica.shard)] < kSuspectRows && !HasAttemptAt(call, replica.shard) &&
+           !IsBanned(call, replica.shard, flight.view->version);
+  });
+}
+
 bool Exchanger::CanGoElsewhere(const Flight& flight, const FlightCall& call) const {
   const auto& segments = call.plan.segments;
   return std::all_of(segments.begin(), segments.end(), [&](const PlanSegment& segment) {
-    const auto replicas = flight.view->placement.replicas(flight.layer, segment.expert);
-    return std::any_of(replicas.begin(), replicas.end(), [&](const Replica& replica) {
-      return weights_[ToIndex(replica.shard)] < kSuspectRows &&
-             !HasAttemptAt(call, replica.shard) &&
-             !IsBanned(call, replica.shard, flight.view->version);
-    });
+    return HasOtherHome(flight, call, segment.expert);
   });
 }
 
@@ -299,6 +305,7 @@ bool Exchanger::WaitForCredit(Flight& flight, FlightCall& call, absl::Duration n
   if (!std::exchange(call.waited_for_credit, true)) {
     ShardOf(call.plan.shard).metrics.credit_waits.Increment();
   }
+  weighed_ = false;  // whoever has room is asked now
   WeighShards(flight, now);
   if (FindWhole(flight, call, kNoSlotRows - 1)) {
     std::swap(whole_, call.plan);  // another shard has room for all of it
@@ -350,6 +357,9 @@ absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const Shar
   call.attempts.push_back(
       {*id, link.peer, link.shard, now, now + timeout, flight.view->version, kind == Kind::kHedge});
   ++call.posted;
+  if (ToIndex(link.shard) < weights_.size()) {
+    weights_[ToIndex(link.shard)] = Weight(flight, link.shard, now);
+  }
   shard.metrics.calls.Increment();
   shard.metrics.rows.Increment(static_cast<double>(plan.rows.size()));
   shard.metrics.pairs.Increment(static_cast<double>(plan.pair_rows.size()));
@@ -357,32 +367,64 @@ absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const Shar
   if (kind == Kind::kHedge) shard.metrics.hedges.Increment();
   if (kind == Kind::kRetry) shard.metrics.retries.Increment();
   if (kind == Kind::kFirst) {
-    retries_.Earn();
-    hedges_.Earn();
+    retries_.Count();
+    hedges_.Count();
   }
   return absl::OkStatus();
 }
 
 void Exchanger::RequestHomeless(Flight& flight) {
   experts_.clear();
+  unfit_.clear();
   for (size_t i = 0; i < flight.call_count; ++i) {
     FlightCall& call = *flight.calls[i];
     if (call.state != FlightCall::State::kUnplaced || !call.homeless_since) continue;
     if (call.requested_in == flight.view->version) continue;
     call.requested_in = flight.view->version;
-    for (const PlanSegment& segment : call.plan.segments) experts_.push_back(segment.expert);
+    for (const PlanSegment& segment : call.plan.segments) {
+      experts_.push_back(segment.expert);
+      AddUnfit(flight, segment.expert);
+    }
   }
+  AskForUnits(flight.layer);
+}
+
+void Exchanger::AddUnfit(const Flight& flight, ExpertId expert) {
+  for (const Replica& replica : flight.view->placement.replicas(flight.layer, expert)) {
+    const bool linked = flight.view->LinkOf(replica.shard) != nullptr;
+    if (linked && weights_[ToIndex(replica.shard)] >= kSuspectRows) unfit_.push_back(replica.shard);
+  }
+}
+
+void Exchanger::AskForUnits(LayerIndex layer) {
   if (experts_.empty()) return;
   std::sort(experts_.begin(), experts_.end());
   experts_.erase(std::unique(experts_.begin(), experts_.end()), experts_.end());
-  rooms_.directory.RequestUnits(flight.layer, experts_);
+  std::sort(unfit_.begin(), unfit_.end());
+  unfit_.erase(std::unique(unfit_.begin(), unfit_.end()), unfit_.end());
+  rooms_.directory.RequestUnits(layer, experts_, unfit_);
+}
+
+void Exchanger::Relocate(Flight& flight, FlightCall& call) {
+  call.relocated_in = flight.view->version;
+  experts_.clear();
+  unfit_.clear();
+  for (const Attempt& attempt : call.attempts) unfit_.push_back(attempt.shard);
+  for (const PlanSegment& segment : call.plan.segments) {
+    if (HasOtherHome(flight, call, segment.expert)) continue;
+    experts_.push_back(segment.expert);
+    AddUnfit(flight, segment.expert);
+  }
+  if (!experts_.empty()) metrics_.relocations.Increment();
+  AskForUnits(flight.layer);
 }
 
 void Exchanger::HomelessRows(const Flight& flight, std::vector<uint32_t>& rows) const {
   rows.clear();
   for (size_t i = 0; i < flight.call_count; ++i) {
     const FlightCall& call = *flight.calls[i];
-    if (call.state != FlightCall::State::kUnplaced || !call.homeless_since) continue;
+    const bool homeless = call.state == FlightCall::State::kUnplaced && call.homeless_since;
+    if (!homeless && !call.given_up) continue;
     rows.insert(rows.end(), call.plan.rows.begin(), call.plan.rows.end());
   }
   std::sort(rows.begin(), rows.end());

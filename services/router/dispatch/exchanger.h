@@ -11,6 +11,8 @@
 //   corrupted answer     elsewhere or again
 //   peer gone            reported to the directory; elsewhere
 //   nobody holds it      the directory is asked for it; waits up to homeless_wait
+//   late for a while     and no other shard holds it: the directory is asked for copies elsewhere,
+//                        which take over when they come; after late_max the step is given up
 //   no credit            answers that wait for the others give their slots back; another replica;
 //                        or the call waits
 //
@@ -30,10 +32,10 @@
 #include "common/concurrency/thread_pool.h"
 #include "common/metrics/metrics.h"
 #include "common/moe/dispatch_plan.h"
+#include "common/rpc/retry.h"
 #include "common/transport/exchange_client.h"
 #include "common/wire/call_wire.h"
 #include "services/router/cluster/shard_directory.h"
-#include "services/router/dispatch/call_budget.h"
 #include "services/router/dispatch/dispatch_config.h"
 #include "services/router/dispatch/dispatch_metrics.h"
 #include "services/router/dispatch/flight.h"
@@ -43,7 +45,9 @@
 
 namespace tessera::router {
 
-// What dispatch works with; all borrowed.
+// What dispatch works with. All of it is borrowed and must outlive the exchanger, which abandons
+// its calls at `exchange` and tells `directory` about peers until its end. The exchange itself ends
+// last: answers that a flight holds lie in its memory until End.
 struct DispatchRooms {
   ExchangeClient& exchange;
   ShardDirectory& directory;
@@ -61,13 +65,15 @@ struct DispatchRooms {
 // Owned by the engine thread.
 class Exchanger {
  public:
+  // `config` and `metrics` must outlive it, too.
   Exchanger(const DispatchConfig& config, DispatchRooms rooms, DispatchMetrics& metrics);
 
   // Plans the flight's layer and posts what can be posted. flight.layer and .routed are set, the
   // rest is as after End. kInternal: a call could not be written.
   absl::Status Begin(Flight& flight);
   // Waits for what comes next and acts on it; the flight is done when it is settled.
-  //   kUnavailable       nobody came to hold some experts, or a call failed too often
+  //   kUnavailable       nobody came to hold some experts, or a call failed too often or is late
+  //                      for too long
   //   kDeadlineExceeded  exchange_timeout passed
   //   kInternal          an answer has a wrong shape
   absl::Status Advance(Flight& flight);
@@ -76,7 +82,7 @@ class Exchanger {
   // Events that came without a flight. Does not wait.
   void LookAround();
 
-  // Rows of calls that nobody can take now, ascending, each once.
+  // Rows of calls that nobody can take now, or that were given up; ascending, each once.
   void HomelessRows(const Flight& flight, std::vector<uint32_t>& rows) const;
 
  private:
@@ -88,13 +94,19 @@ class Exchanger {
     uint64_t incarnation = 0;
     ShardHealth::Breaker breaker_shown = ShardHealth::Breaker::kClosed;
   };
+  // Added to a shard's outstanding rows: it is taken if nobody without the burden will do.
+  static constexpr uint32_t kNoSlotRows = 1u << 20;
+  static constexpr uint32_t kSuspectRows = 1u << 24;
   enum class Kind : uint8_t { kFirst, kRetry, kHedge };
+  // Whether trying again costs a shard work a second time.
+  enum class Cost : uint8_t { kFree, kPaid };
 
   Shard& ShardOf(ShardId id);
   void PlanAll(Flight& flight);
   // What choosing a shard costs now, in rows; kShardUnusable if it can take nothing.
   uint32_t Weight(const Flight& flight, ShardId shard, absl::Duration now);
-  void WeighShards(const Flight& flight, absl::Duration now);  // fills weights_
+  // Fills weights_, once between two waits; PostAttempt keeps it true.
+  void WeighShards(const Flight& flight, absl::Duration now);
   bool LinkFits(const Flight& flight, const ShardLink& link) const;
   void ShowBreaker(Shard& shard, absl::Duration now);
 
@@ -110,6 +122,8 @@ class Exchanger {
   // of at most weight_max; its plan is in whole_.
   std::optional<ShardId> FindWhole(const Flight& flight, const FlightCall& call,
                                    uint32_t weight_max);
+  // A shard without an attempt of `call` holds the expert and answers in time.
+  bool HasOtherHome(const Flight& flight, const FlightCall& call, ExpertId expert) const;
   bool CanGoElsewhere(const Flight& flight, const FlightCall& call) const;
   // Whether more is to be done for this call at once.
   absl::StatusOr<bool> PostReady(Flight& flight, FlightCall& call, absl::Duration now);
@@ -121,6 +135,12 @@ class Exchanger {
                            const ShardPlan& plan, Kind kind, absl::Duration now);
   void StashAnswers(Flight& flight, PeerId peer);
   void RequestHomeless(Flight& flight);
+  // Has shards that are not asked yet load what a late call needs and no other holds.
+  void Relocate(Flight& flight, FlightCall& call);
+  // Adds the linked shards that hold the expert and get no calls for it.
+  void AddUnfit(const Flight& flight, ExpertId expert);
+  // Of experts_ and unfit_.
+  void AskForUnits(LayerIndex layer);
 
   absl::Status OnEvent(Flight& flight, ExchangeEvent& event, absl::Duration now);
   absl::Status OnReply(Flight& flight, FlightCall& call, Attempt attempt, ExchangeEvent& event,
@@ -129,11 +149,20 @@ class Exchanger {
               absl::Duration now);
   void OnFailed(FlightCall& call, const Attempt& attempt, const absl::Status& status,
                 absl::Duration now);
-  // The call is tried again from `ready_at`, unless another attempt is on its way and not late yet.
-  void Requeue(FlightCall& call, ShardId failed, absl::Duration ready_at);
+  // The call is tried again after `pause`, or when the budget allows, unless another attempt is on
+  // its way and not late yet.
+  void Requeue(FlightCall& call, ShardId failed, Cost cost, absl::Duration now,
+               absl::Duration pause = absl::ZeroDuration());
   absl::Duration PayForRetry(absl::Duration now);  // when it may go
-  void RefreshView(Flight& flight);
+  void RefreshView(Flight& flight, absl::Duration now);
   absl::Status OnTimers(Flight& flight, absl::Duration now);
+  // An attempt is on its way to a shard that is not late with another.
+  static bool HasHope(const FlightCall& call);
+  absl::Duration RelocateAt(const Flight& flight, const FlightCall& call) const;
+  // Late for late_max without hope.
+  bool IsHopeless(const FlightCall& call, absl::Duration now) const;
+  absl::Status GiveUpLate(Flight& flight, absl::Duration now);
+  absl::Duration CallDue(const FlightCall& call);
   void OnLate(Flight& flight, FlightCall& call, size_t attempt_index, absl::Duration now);
   // All slots are taken, perhaps by attempts that will never be answered: gives up the others, or,
   // if it is alone, this one.
@@ -149,18 +178,21 @@ class Exchanger {
   DispatchMetrics& metrics_;
 
   std::vector<std::unique_ptr<Shard>> shards_;  // [shard id], null until met
-  CallBudget retries_;
-  CallBudget hedges_;
+  RetryBudget retries_;
+  RetryBudget hedges_;
 
   // Scratch, of the method at work.
   Packer packer_;
+  DispatchPlanner planner_;
   DispatchPlan plan_;
   ShardPlan whole_;                     // a call on its way to another shard, or to pieces
   std::vector<uint32_t> weights_;       // [shard id]
+  bool weighed_ = false;                // weights_ are those of now
   std::vector<const Replica*> chosen_;  // [segments of the call at hand]
   std::vector<uint32_t> piece_of_;      // [segments of the call at hand]
   std::vector<ShardId> pieces_;
   std::vector<ExpertId> experts_;
+  std::vector<ShardId> unfit_;
   std::vector<ExchangeEvent> events_;
 };
 

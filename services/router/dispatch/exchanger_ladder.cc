@@ -22,12 +22,13 @@ absl::Status Exchanger::Advance(Flight& flight) {
     rooms_.exchange.Wait(nap, events_);
   }
   const absl::Duration now = rooms_.clock.Elapsed();
+  weighed_ = false;
   absl::Status status;
   for (ExchangeEvent& event : events_) status.Update(OnEvent(flight, event, now));
   events_.clear();
   TESSERA_RETURN_IF_ERROR(status);
   if (flight.settled()) return absl::OkStatus();
-  RefreshView(flight);
+  RefreshView(flight, now);
   TESSERA_RETURN_IF_ERROR(OnTimers(flight, now));
   return Push(flight, now);
 }
@@ -116,17 +117,22 @@ absl::Duration Exchanger::PayForRetry(absl::Duration now) {
   return now + config_.retry_pause;
 }
 
-void Exchanger::Requeue(FlightCall& call, ShardId failed, absl::Duration ready_at) {
+void Exchanger::Requeue(FlightCall& call, ShardId failed, Cost cost, absl::Duration now,
+                        absl::Duration pause) {
   if (!call.attempts.empty()) {
-    // Another one may still be answered. If it is late, this was the help that was sent beside it.
+    // Another one may still be answered. If it is late, this was the help that was sent beside it;
+    // the next help is paid for when it goes.
     for (Attempt& other : call.attempts) {
-      if (other.timed_out) other.late_at = std::min(other.late_at, ready_at);
+      if (!other.timed_out) continue;
+      other.late_at = std::min(other.late_at, now + pause);
+      if (cost == Cost::kPaid) other.retry_paid = false;
     }
     return;
   }
   call.state = FlightCall::State::kUnplaced;
   call.avoid = failed;
-  call.ready_at = ready_at;
+  call.ready_at = now + pause;
+  if (cost == Cost::kPaid) call.ready_at = std::max(call.ready_at, PayForRetry(now));
 }
 
 void Exchanger::OnNack(FlightCall& call, const Attempt& attempt, wire::NackReason reason,
@@ -140,10 +146,9 @@ void Exchanger::OnNack(FlightCall& call, const Attempt& attempt, wire::NackReaso
     case wire::NackReason::kRefused:
       // The placement was read before it changed: nobody's fault, and free.
       call.bans.push_back({attempt.shard, attempt.view_version});
-      return Requeue(call, attempt.shard, now);
+      return Requeue(call, attempt.shard, Cost::kFree, now);
     case wire::NackReason::kOverloaded:
-      return Requeue(call, attempt.shard,
-                     std::max(PayForRetry(now), now + OverloadedPause(call.posted)));
+      return Requeue(call, attempt.shard, Cost::kPaid, now, OverloadedPause(call.posted));
     case wire::NackReason::kFailed:
       shard.health.OnFailure(attempt.posted, now);
       break;
@@ -153,7 +158,7 @@ void Exchanger::OnNack(FlightCall& call, const Attempt& attempt, wire::NackReaso
       break;
   }
   ShowBreaker(shard, now);
-  Requeue(call, attempt.shard, PayForRetry(now));
+  Requeue(call, attempt.shard, Cost::kPaid, now);
 }
 
 void Exchanger::OnFailed(FlightCall& call, const Attempt& attempt, const absl::Status& status,
@@ -163,17 +168,19 @@ void Exchanger::OnFailed(FlightCall& call, const Attempt& attempt, const absl::S
   if (status.code() == absl::StatusCode::kUnavailable) {
     // The peer is gone, which happens once and is not paid for.
     call.bans.push_back({attempt.shard, attempt.view_version});
-    return Requeue(call, attempt.shard, now);
+    return Requeue(call, attempt.shard, Cost::kFree, now);
   }
   shard.health.OnFailure(attempt.posted, now);
   ShowBreaker(shard, now);
-  Requeue(call, attempt.shard, PayForRetry(now));
+  Requeue(call, attempt.shard, Cost::kPaid, now);
 }
 
-void Exchanger::RefreshView(Flight& flight) {
+void Exchanger::RefreshView(Flight& flight, absl::Duration now) {
   auto view = rooms_.directory.View();
   if (view->version == flight.view->version) return;
   flight.view = std::move(view);
+  weighed_ = false;
+  WeighShards(flight, now);
   for (size_t i = 0; i < flight.call_count; ++i) {
     FlightCall& call = *flight.calls[i];
     if (call.state == FlightCall::State::kUnplaced && call.attempts.empty() &&
@@ -184,8 +191,14 @@ void Exchanger::RefreshView(Flight& flight) {
       const ShardLink* link = flight.view->LinkOf(attempt.shard);
       if (link != nullptr && link->peer == attempt.peer) continue;
       // The connection was taken down without a word, or drains: it has little time left.
-      attempt.late_at = std::min(attempt.late_at, rooms_.clock.Elapsed() + config_.timeout_floor);
+      attempt.late_at = std::min(attempt.late_at, now + config_.timeout_floor);
     }
+    // Whoever came to hold what a late call waits for is asked at once.
+    if (call.state != FlightCall::State::kInFlight || !call.late_since) continue;
+    if (!FindWhole(flight, call, kSuspectRows - 1) && !CanGoElsewhere(flight, call)) continue;
+    const auto late = std::find_if(call.attempts.begin(), call.attempts.end(),
+                                   [](const Attempt& attempt) { return attempt.timed_out; });
+    if (late != call.attempts.end()) late->late_at = now;
   }
 }
 
@@ -195,6 +208,7 @@ absl::Status Exchanger::OnTimers(Flight& flight, absl::Duration now) {
         absl::StrCat("the experts of layer ", ToIndex(flight.layer), " did not answer within ",
                      absl::FormatDuration(config_.exchange_timeout)));
   }
+  bool hopeless = false;
   for (size_t i = 0; i < flight.call_count; ++i) {
     FlightCall& call = *flight.calls[i];
     if (call.state == FlightCall::State::kUnplaced && call.homeless_since &&
@@ -202,17 +216,63 @@ absl::Status Exchanger::OnTimers(Flight& flight, absl::Duration now) {
       metrics_.homeless_failures.Increment();
       return HomelessError(flight);
     }
+    hopeless |= IsHopeless(call, now);
     if (call.state != FlightCall::State::kInFlight) continue;
     for (size_t a = 0; a < call.attempts.size(); ++a) {
       if (now < call.attempts[a].late_at) continue;
       OnLate(flight, call, a, now);
       break;  // attempts may have changed; what else is late is met in the next round
     }
-    if (call.state == FlightCall::State::kInFlight && now >= HedgeAt(call)) {
-      Hedge(flight, call, now);
+    if (call.state != FlightCall::State::kInFlight) continue;
+    if (now >= HedgeAt(call)) Hedge(flight, call, now);
+    if (now >= RelocateAt(flight, call)) {
+      WeighShards(flight, now);
+      Relocate(flight, call);
     }
   }
-  return absl::OkStatus();
+  return hopeless ? GiveUpLate(flight, now) : absl::OkStatus();
+}
+
+bool Exchanger::HasHope(const FlightCall& call) {
+  return std::any_of(call.attempts.begin(), call.attempts.end(), [&](const Attempt& attempt) {
+    // One more at a shard that is late already gives none.
+    return std::none_of(call.attempts.begin(), call.attempts.end(), [&](const Attempt& other) {
+      return other.shard == attempt.shard && other.timed_out;
+    });
+  });
+}
+
+bool Exchanger::IsHopeless(const FlightCall& call, absl::Duration now) const {
+  return !call.settled() && call.late_since && now - *call.late_since >= config_.late_max &&
+         !HasHope(call);
+}
+
+absl::Duration Exchanger::RelocateAt(const Flight& flight, const FlightCall& call) const {
+  const bool asked = call.relocated_in == flight.view->version;
+  if (call.state != FlightCall::State::kInFlight || !call.late_since || asked || HasHope(call)) {
+    return absl::InfiniteDuration();
+  }
+  return *call.late_since + config_.relocate_after;
+}
+
+absl::Status Exchanger::GiveUpLate(Flight& flight, absl::Duration now) {
+  metrics_.late_failures.Increment();
+  std::vector<size_t> shards;
+  for (size_t i = 0; i < flight.call_count; ++i) {
+    FlightCall& call = *flight.calls[i];
+    if (!IsHopeless(call, now)) continue;
+    call.given_up = true;
+    for (const Attempt& attempt : call.attempts) {
+      ShardOf(attempt.shard).health.OnGivenUp(now - *call.late_since + config_.timeout_floor);
+      shards.push_back(ToIndex(attempt.shard));
+    }
+  }
+  std::sort(shards.begin(), shards.end());
+  shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+  return absl::UnavailableError(
+      absl::StrCat("calls for layer ", ToIndex(flight.layer), " are late by ",
+                   absl::FormatDuration(config_.late_max), " at shard ",
+                   absl::StrJoin(shards, ", "), ", and no other holds their experts"));
 }
 
 void Exchanger::OnLate(Flight& flight, FlightCall& call, size_t attempt_index, absl::Duration now) {
@@ -223,30 +283,35 @@ void Exchanger::OnLate(Flight& flight, FlightCall& call, size_t attempt_index, a
     shard.metrics.timeouts.Increment();
     shard.health.OnTimeout(attempt.posted, now);
     ShowBreaker(shard, now);
+    if (!call.late_since) call.late_since = now;
+    weighed_ = false;
   }
-  if (call.posted >= config_.attempts_max) {
-    late_at = absl::InfiniteDuration();
+  WeighShards(flight, now);
+  // However often others were asked, one who was not and answers in time is.
+  const bool spent = call.posted >= config_.attempts_max;
+  const auto other = FindWhole(flight, call, (spent ? kSuspectRows : kShardUnusable) - 1);
+  if (spent && !other) {
+    late_at = now + config_.timeout_floor;  // late_max ends it
     return;
   }
   if (!std::exchange(call.attempts[attempt_index].retry_paid, true)) {
     if (late_at = PayForRetry(now); late_at > now) return;
   }
   late_at = absl::InfiniteDuration();
-  WeighShards(flight, now);
-  if (const auto shard = FindWhole(flight, call, kShardUnusable - 1)) {
-    const ShardLink& link = *flight.view->LinkOf(*shard);
+  if (other) {
+    const ShardLink& link = *flight.view->LinkOf(*other);
     if (PostAttempt(flight, call, link, whole_, Kind::kRetry, now).ok()) return;
   }
   if (CanGoElsewhere(flight, call)) {
-    for (const Attempt& other : call.attempts) rooms_.exchange.Abandon(other.id);
+    for (const Attempt& each : call.attempts) rooms_.exchange.Abandon(each.id);
     call.attempts.clear();
-    return Requeue(call, attempt.shard, now);
+    return Requeue(call, attempt.shard, Cost::kFree, now);
   }
   const ShardLink* link = flight.view->LinkOf(attempt.shard);
   if (link == nullptr || link->peer != attempt.peer || !PlanWholeAt(flight, call, attempt.shard)) {
     rooms_.exchange.Abandon(attempt.id);
     call.attempts.erase(call.attempts.begin() + static_cast<ptrdiff_t>(attempt_index));
-    return Requeue(call, attempt.shard, now);
+    return Requeue(call, attempt.shard, Cost::kFree, now);
   }
   if (!PostAttempt(flight, call, *link, whole_, Kind::kRetry, now).ok()) {
     FreeSlots(call, attempt_index, now);
@@ -260,7 +325,7 @@ void Exchanger::FreeSlots(FlightCall& call, size_t kept_index, absl::Duration no
     if (alone || other.id != kept.id) rooms_.exchange.Abandon(other.id);
   }
   call.attempts.clear();
-  if (alone) return Requeue(call, kept.shard, now + config_.retry_pause);
+  if (alone) return Requeue(call, kept.shard, Cost::kFree, now, config_.retry_pause);
   kept.late_at = now + config_.retry_pause;
   call.attempts.push_back(kept);
 }
@@ -282,21 +347,27 @@ void Exchanger::Hedge(Flight& flight, FlightCall& call, absl::Duration now) {
   PostAttempt(flight, call, link, whole_, Kind::kHedge, now).IgnoreError();
 }
 
-absl::Duration Exchanger::NextDue(const Flight& flight) {
+absl::Duration Exchanger::CallDue(const FlightCall& call) {
   using State = FlightCall::State;
+  if (call.state == State::kReady) return call.ready_at;
+  if (call.state == State::kUnplaced) {
+    return call.homeless_since ? *call.homeless_since + config_.homeless_wait : call.ready_at;
+  }
+  absl::Duration due = HedgeAt(call);
+  for (const Attempt& attempt : call.attempts) due = std::min(due, attempt.late_at);
+  return due;
+}
+
+absl::Duration Exchanger::NextDue(const Flight& flight) {
   absl::Duration due = flight.deadline;
   for (size_t i = 0; i < flight.call_count; ++i) {
     const FlightCall& call = *flight.calls[i];
     if (call.settled()) continue;
-    if (call.state == State::kReady || (call.state == State::kUnplaced && !call.homeless_since)) {
-      due = std::min(due, call.ready_at);
-    }
-    if (call.state == State::kUnplaced && call.homeless_since) {
-      due = std::min(due, *call.homeless_since + config_.homeless_wait);
-    }
-    if (call.state != State::kInFlight) continue;
-    for (const Attempt& attempt : call.attempts) due = std::min(due, attempt.late_at);
-    due = std::min(due, HedgeAt(call));
+    due = std::min(due, CallDue(call));
+    if (!call.late_since) continue;
+    const absl::Duration end = *call.late_since + config_.late_max;
+    if (IsHopeless(call, end)) due = std::min(due, end);
+    due = std::min(due, RelocateAt(flight, call));
   }
   return due;
 }

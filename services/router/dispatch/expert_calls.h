@@ -35,9 +35,9 @@ class ExpertCalls {
   // kDeadlineExceeded: the step may be retried. kInternal: a wrong answer, never retried.
   virtual absl::Status Receive(const InFlight& calls, MatrixView sum) = 0;
 
-  // After Receive returned kUnavailable: the rows of the step whose experts nobody holds now,
-  // ascending. The others were answered or could be: the next step may go on without these. Valid
-  // until the next Send.
+  // After Receive returned kUnavailable: the rows of the step whose experts nobody holds, or nobody
+  // answers for, ascending. The others were answered or could be: the next step may go on without
+  // these. Valid until the next Send.
   virtual std::span<const uint32_t> homeless_rows() const { return {}; }
 };
 

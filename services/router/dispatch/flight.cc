@@ -8,7 +8,8 @@ void FlightCall::Clear() {
   plan.segments.clear();
   plan.pair_rows.clear();
   plan.pair_weights.clear();
-  order = ShardId{};
+  order.reset();
+  split = false;
   attempts.clear();
   posted = 0;
   hedged = false;
@@ -18,6 +19,9 @@ void FlightCall::Clear() {
   ready_at = absl::ZeroDuration();
   homeless_since.reset();
   requested_in.reset();
+  late_since.reset();
+  relocated_in.reset();
+  given_up = false;
   answer = ExchangeEvent();
   rows = wire::RowsView();
 }
@@ -25,10 +29,12 @@ void FlightCall::Clear() {
 void FlightCall::InheritFrom(const FlightCall& parent) {
   state = parent.state;
   order = parent.order;
+  split = parent.split;
   posted = parent.posted;
   avoid = parent.avoid;
   bans = parent.bans;
   ready_at = parent.ready_at;
+  late_since = parent.late_since;
 }
 
 FlightCall& Flight::AddCall() {

@@ -47,8 +47,9 @@ struct FlightCall {
   };
   State state = State::kUnplaced;
   ShardPlan plan;
-  ShardId order{};                // where the first plan put it; parts of a row are added in this
+  std::optional<ShardId> order;   // where the first plan put it; parts of a row are added in this
                                   // order wherever they were computed in the end
+  bool split = false;             // others of the same order may have the same rows
   std::vector<Attempt> attempts;  // on their way
   uint32_t posted = 0;            // attempts so far, those of the call it was cut from included
   bool hedged = false;
@@ -64,6 +65,9 @@ struct FlightCall {
   absl::Duration ready_at;                       // not placed or posted before
   std::optional<absl::Duration> homeless_since;  // nobody can take it
   std::optional<uint64_t> requested_in;          // view in which its experts were asked for
+  std::optional<absl::Duration> late_since;      // an attempt of it was late then, the first
+  std::optional<uint64_t> relocated_in;          // view in which others were asked to load for it
+  bool given_up = false;                         // it is why the flight failed
 
   ExchangeEvent answer;          // holds the memory of `rows`, unless
   std::vector<std::byte> stash;  // its slot was needed: then they were copied here

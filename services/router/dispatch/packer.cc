@@ -21,7 +21,7 @@ void Empty(ShardPlan& plan) {
 
 size_t Packer::CutEnd(const ShardPlan& plan, const CallLimits& limits, size_t begin) {
   row_pairs_.assign(plan.rows.size(), 0);
-  for (const uint16_t row : plan.pair_rows) ++row_pairs_[row];
+  for (const uint32_t row : plan.pair_rows) ++row_pairs_[row];
   size_t pairs = 0;
   size_t end = begin;
   while (end < plan.rows.size() && end - begin < limits.rows_max) {
@@ -45,7 +45,7 @@ void Packer::TakeRows(const ShardPlan& from, size_t begin, size_t end, ShardPlan
     for (const size_t last = pair + segment.pair_count; pair < last; ++pair) {
       const size_t row = from.pair_rows[pair];
       if (row < begin || row >= end) continue;
-      to.pair_rows.push_back(static_cast<uint16_t>(row - begin));
+      to.pair_rows.push_back(static_cast<uint32_t>(row - begin));
       to.pair_weights.push_back(from.pair_weights[pair]);
       ++part.pair_count;
     }
@@ -76,7 +76,7 @@ void Packer::TakeSegments(const ShardPlan& from, std::span<const uint32_t> wante
     if (wanted[s] == which) to.segments.push_back(from.segments[s]);
     for (; pair < last; ++pair) {
       if (wanted[s] != which) continue;
-      to.pair_rows.push_back(static_cast<uint16_t>(row_index_[from.pair_rows[pair]]));
+      to.pair_rows.push_back(row_index_[from.pair_rows[pair]]);
       to.pair_weights.push_back(from.pair_weights[pair]);
     }
   }
@@ -117,7 +117,7 @@ void Packer::CollectPairs(const RoutingView& routing, std::span<const ExpertId> 
       const size_t segment = segment_of(chosen[k]);
       if (segment == experts.size()) continue;
       const uint32_t pair = next_pair_[segment]++;
-      to.pair_rows[pair] = static_cast<uint16_t>(i);
+      to.pair_rows[pair] = static_cast<uint32_t>(i);
       to.pair_weights[pair] = routing.weights_of(to.rows[i])[k];
     }
   }

@@ -43,6 +43,7 @@ absl::Duration LatencyEstimate::P99(size_t rows) const {
 void ShardHealth::Reset() {
   failures_ = 0;
   suspect_until_ = absl::ZeroDuration();
+  given_up_after_ = absl::ZeroDuration();
   tripped_ = false;
   pause_ = absl::ZeroDuration();
 }
@@ -78,7 +79,10 @@ absl::Duration ShardHealth::Timeout(size_t rows, uint32_t attempt) const {
   const absl::Duration first = p99 == absl::ZeroDuration()
                                    ? config_.timeout_unknown
                                    : std::max(config_.timeout_floor, config_.timeout_factor * p99);
-  return first * static_cast<double>(1u << std::min(attempt, kDoublingsMax));
+  // A call that is lost must be found late long before its layer's time is over.
+  return std::min(std::max(first, 2 * given_up_after_) *
+                      static_cast<double>(1u << std::min(attempt, kDoublingsMax)),
+                  std::max(first, config_.exchange_timeout / 4));
 }
 
 absl::Duration ShardHealth::HedgeAfter(size_t rows) const {

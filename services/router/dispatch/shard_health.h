@@ -9,6 +9,7 @@
 //      └── an answer               └── the probe failed ────────┘    │
 //      └──────────────────────────────── the probe was answered ─────┘
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +55,9 @@ class ShardHealth {
   void OnFailure(absl::Duration posted, absl::Duration now);
   // A failure that also makes it suspect.
   void OnTimeout(absl::Duration posted, absl::Duration now);
+  // A call that nobody waits for any longer, after `waited`: until an answer comes the next ones
+  // are given more time. Otherwise a slow shard would be given up for ever.
+  void OnGivenUp(absl::Duration waited) { given_up_after_ = std::max(given_up_after_, waited); }
 
   Breaker breaker(absl::Duration now) const;
   bool suspect(absl::Duration now) const { return now < suspect_until_; }
@@ -67,7 +71,8 @@ class ShardHealth {
   LatencyEstimate latency_;
   uint32_t failures_ = 0;  // in a row
   absl::Duration failed_at_;
-  absl::Duration suspect_until_;  // Clock::Elapsed()
+  absl::Duration given_up_after_;  // zero: an answer came since
+  absl::Duration suspect_until_;   // Clock::Elapsed()
   bool tripped_ = false;
   absl::Duration probe_at_;  // when it half opens
   absl::Duration pause_;     // of the breaker, the last

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <vector>
 
+#include "common/concurrency/thread.h"
 #include "tests/support/fake_clock.h"
 
 namespace tessera {
@@ -98,18 +100,47 @@ TEST_F(RetryTest, JitterShortensPausesByAtMostItsShare) {
 }
 
 TEST_F(RetryTest, TheBudgetIsSpentAndEarned) {
-  RetryBudget budget({.retries_per_success = 0.5, .retries_saved_max = 2});
+  RetryBudget budget({.retries_per_call = 0.5, .retries_saved_max = 2});
   EXPECT_TRUE(budget.TryTake());
   EXPECT_TRUE(budget.TryTake());
   EXPECT_FALSE(budget.TryTake());
-  budget.CountSuccess();
+  budget.Count();
   EXPECT_FALSE(budget.TryTake());
-  budget.CountSuccess();
+  budget.Count();
   EXPECT_TRUE(budget.TryTake());
-  for (int i = 0; i < 100; ++i) budget.CountSuccess();
+  for (int i = 0; i < 100; ++i) budget.Count();
   EXPECT_TRUE(budget.TryTake());
   EXPECT_TRUE(budget.TryTake());
   EXPECT_FALSE(budget.TryTake()) << "no more than retries_saved_max are saved";
+}
+
+TEST_F(RetryTest, ABudgetMayBeginEmptyAndATenthIsEarnedExactlyByTen) {
+  RetryBudget budget({.retries_at_start = 0});
+  EXPECT_FALSE(budget.TryTake());
+  for (int i = 0; i < 10; ++i) budget.Count();
+  EXPECT_TRUE(budget.TryTake());
+  EXPECT_FALSE(budget.TryTake());
+}
+
+TEST_F(RetryTest, ThreadsTakeNoMoreThanThereIs) {
+  constexpr int kThreads = 4;
+  constexpr int kTries = 1000;
+  RetryBudget budget({.retries_per_call = 0.5, .retries_saved_max = 1e6, .retries_at_start = 100});
+  std::atomic<int> taken = 0;
+  {
+    std::vector<Thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back("taker", [&](std::stop_token) {
+        for (int i = 0; i < kTries; ++i) {
+          budget.Count();
+          taken += budget.TryTake();
+        }
+      });
+    }
+    for (Thread& thread : threads) thread.Join();
+  }
+  while (budget.TryTake()) ++taken;
+  EXPECT_EQ(taken, 100 + kThreads * kTries / 2);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // What tests of the cluster share: a model, a secret, slices of experts, the caller's side of
 // tessera.v1.Cluster.
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -65,6 +66,11 @@ class ClusterClient {
         },
         proof);
   }
+  // As a shard does it.
+  void Seal(v1::HeartbeatRequest& request) {
+    request.set_sequence(++sequence_);
+    request.set_seal(SealOf(secret_, request.SerializeAsString()));
+  }
   template <typename Request, typename Reply>
   absl::Status Call(grpc::Status (v1::Cluster::Stub::*method)(grpc::ClientContext*, const Request&,
                                                               Reply*),
@@ -78,6 +84,7 @@ class ClusterClient {
  private:
   const ClusterSecret secret_;
   const std::unique_ptr<v1::Cluster::Stub> stub_;
+  std::atomic<uint64_t> sequence_ = 0;
 };
 
 }  // namespace tessera::router

@@ -82,6 +82,7 @@ class ClusterServiceTest : public ::testing::Test {
     request.set_shard_id(id);
     request.set_incarnation(incarnation);
     request.set_state(state);
+    client_->Seal(request);
     v1::HeartbeatReply reply;
     return client_->Call(&Stub::Heartbeat, request, reply);
   }
@@ -108,6 +109,30 @@ TEST_F(ClusterServiceTest, ARegistrationIsAnsweredWithIntervalAndEpoch) {
   EXPECT_EQ(registered_.heartbeat_interval_ms(), 250u);
   EXPECT_EQ(registered_.epoch(), 6u);
   EXPECT_TRUE(Beat(0, 9, v1::SHARD_STATE_READY).ok());
+}
+
+TEST_F(ClusterServiceTest, AHeartbeatIsSealedAndCountsOnce) {
+  ASSERT_TRUE(Register(GoodRegistration()).ok());
+  v1::HeartbeatRequest request;
+  request.set_shard_id(0);
+  request.set_incarnation(9);
+  request.set_state(v1::SHARD_STATE_DRAINING);
+  v1::HeartbeatReply reply;
+  const auto send = [&] { return client_->Call(&Stub::Heartbeat, request, reply).code(); };
+  EXPECT_EQ(send(), absl::StatusCode::kUnauthenticated) << "no seal";
+  request.set_sequence(1);
+  request.set_seal(
+      SealOf(TestSecret("the secret of another cluster"), request.SerializeAsString()));
+  EXPECT_EQ(send(), absl::StatusCode::kUnauthenticated) << "another secret";
+  request.clear_seal();
+  request.set_seal(SealOf(TestSecret(), request.SerializeAsString()));
+  request.set_state(v1::SHARD_STATE_READY);
+  EXPECT_EQ(send(), absl::StatusCode::kUnauthenticated) << "changed under its seal";
+  EXPECT_EQ(control_.Published()->shards[0].state, wire::ShardState::kReady);
+  request.set_state(v1::SHARD_STATE_DRAINING);
+  EXPECT_EQ(send(), absl::StatusCode::kOk);
+  EXPECT_EQ(control_.Published()->shards[0].state, wire::ShardState::kDraining);
+  EXPECT_EQ(send(), absl::StatusCode::kUnauthenticated) << "heard before";
 }
 
 TEST_F(ClusterServiceTest, WithoutAProofNothingIsDone) {

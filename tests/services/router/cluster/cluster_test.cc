@@ -62,7 +62,7 @@ TEST_F(ClusterTest, SurvivorsLoadExactlyWhatAStepWaitsFor) {
   ASSERT_TRUE(router->Await([&] { return !router->Linked(1); }));
   EXPECT_EQ(router->cluster->Coverage().code(), absl::StatusCode::kUnavailable);
   const std::vector<ExpertId> wanted = {ExpertId{3}};
-  for (int i = 0; i < 3; ++i) router->cluster->directory().RequestUnits(LayerIndex{2}, wanted);
+  for (int i = 0; i < 3; ++i) router->cluster->directory().RequestUnits(LayerIndex{2}, wanted, {});
   ASSERT_TRUE(router->Await([&] {
     const auto replicas = router->View()->placement.replicas(LayerIndex{2}, ExpertId{3});
     return replicas.size() == 1 && replicas[0].shard == ShardId{0};
@@ -222,9 +222,10 @@ TEST_F(ClusterTest, AFollowerReachesTheSameShardsAndNeedsNoLeaderToRepair) {
   ExpectCovered(*follower);
   EXPECT_EQ(follower->View()->placement.epoch(), leader->View()->placement.epoch());
   ClusterClient client(follower->server->address(), TestSecret());
+  v1::HeartbeatRequest heartbeat;
+  client.Seal(heartbeat);
   v1::HeartbeatReply reply;
-  const absl::Status refused =
-      client.Call(&v1::Cluster::Stub::Heartbeat, v1::HeartbeatRequest(), reply);
+  const absl::Status refused = client.Call(&v1::Cluster::Stub::Heartbeat, heartbeat, reply);
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(refused.message(), HasSubstr(leader->server->address()));
   leader->Stop();
@@ -232,7 +233,7 @@ TEST_F(ClusterTest, AFollowerReachesTheSameShardsAndNeedsNoLeaderToRepair) {
   ASSERT_TRUE(follower->Await([&] { return !follower->Linked(1); }));
   const std::vector<ExpertId> wanted = {ExpertId{2}, ExpertId{3}};
   for (const LayerIndex layer : TestMoeLayers()) {
-    follower->cluster->directory().RequestUnits(layer, wanted);
+    follower->cluster->directory().RequestUnits(layer, wanted, {});
   }
   ExpectCovered(*follower);
 }

@@ -96,6 +96,7 @@ class FakeShard final : public v1::ExpertShard::Service {
       request.set_held_version(version_);
       *request.mutable_held() = described.held();
     }
+    router_->Seal(request);
     v1::HeartbeatReply reply;
     return router_->Call(&v1::Cluster::Stub::Heartbeat, request, reply);
   }

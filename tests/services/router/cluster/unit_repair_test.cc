@@ -98,7 +98,7 @@ TEST_F(RepairTest, UnitsNeverHeldAreNotRestoredUnasked) {
   now_ += absl::Hours(1);
   EXPECT_THAT(Next(repair).orders, IsEmpty());
   EXPECT_EQ(repair.without_copy(), 2u);
-  repair.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{2}}, {}, now_);
   EXPECT_THAT(Next(repair).orders, SizeIs(1)) << "but loaded when a step waits";
 }
 
@@ -106,8 +106,8 @@ TEST_F(RepairTest, WantedUnitsGoToWhoHoldsTheFewestInFreeSlots) {
   UnitRepair repair(Config());
   Add(0, {0});
   Add(1, {0, 1});
-  repair.Want(kLayer, std::vector{ExpertId{2}, ExpertId{3}, ExpertId{99}}, now_);
-  repair.Want(LayerIndex{0}, std::vector{ExpertId{2}}, now_);  // no MoE layer
+  repair.Want(kLayer, std::vector{ExpertId{2}, ExpertId{3}, ExpertId{99}}, {}, now_);
+  repair.Want(LayerIndex{0}, std::vector{ExpertId{2}}, {}, now_);  // no MoE layer
   const RepairActions actions = Next(repair);
   ASSERT_THAT(actions.orders, SizeIs(2)) << "one each: the first has as many after it";
   EXPECT_THAT(actions.orders[0].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{2}, 1}));
@@ -118,11 +118,11 @@ TEST_F(RepairTest, WantedUnitsGoToWhoHoldsTheFewestInFreeSlots) {
 TEST_F(RepairTest, WhileAShardLoadsTheNextOrderCollects) {
   UnitRepair repair(Config());
   Add(0, {0});
-  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{1}}, {}, now_);
   const RepairActions first = Next(repair);
   ASSERT_THAT(first.orders, SizeIs(1));
-  repair.Want(kLayer, std::vector{ExpertId{1}, ExpertId{2}}, now_);
-  repair.Want(kLayer, std::vector{ExpertId{3}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{1}, ExpertId{2}}, {}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{3}}, {}, now_);
   EXPECT_THAT(Next(repair).orders, IsEmpty());
   Obey(repair, first);
   const RepairActions second = Next(repair);
@@ -140,7 +140,7 @@ TEST_F(RepairTest, LostUnitsComeBackAfterAWhileAFewAtATimeWantedOnesFirst) {
   now_ += absl::Milliseconds(499);
   EXPECT_THAT(Next(repair).orders, IsEmpty());
   now_ += absl::Milliseconds(1);
-  repair.Want(kLayer, std::vector{ExpertId{3}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{3}}, {}, now_);
   RepairActions actions = Next(repair);
   ASSERT_THAT(actions.orders, SizeIs(1));
   EXPECT_THAT(actions.orders[0].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{3}, 2}));
@@ -153,7 +153,7 @@ TEST_F(RepairTest, LostUnitsComeBackAfterAWhileAFewAtATimeWantedOnesFirst) {
 TEST_F(RepairTest, WishesEndIfNotRepeated) {
   UnitRepair repair(Config());
   Add(0, {0}, /*slot_count=*/1);
-  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{1}}, {}, now_);
   Next(repair);
   EXPECT_EQ(repair.unplaceable(), 1u);
   now_ += absl::Seconds(6);
@@ -164,7 +164,7 @@ TEST_F(RepairTest, WishesEndIfNotRepeated) {
 TEST_F(RepairTest, AfterAFailureAPauseAndAnotherSlot) {
   UnitRepair repair(Config());
   Add(0, {0});
-  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{1}}, {}, now_);
   ASSERT_THAT(Next(repair).orders, SizeIs(1));
   repair.Finished(ShardId{0}, absl::ResourceExhaustedError("slot taken"), now_);
   EXPECT_THAT(Next(repair).orders, IsEmpty());
@@ -179,18 +179,18 @@ TEST_F(RepairTest, ARouterThatStartsAgainWaitsForShardsThatHaveIt) {
   config.first_grace = absl::Seconds(1);
   UnitRepair repair(config);
   Add(0, {0, 1});
-  repair.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{2}}, {}, now_);
   EXPECT_THAT(Next(repair).orders, IsEmpty()) << "its shard may be on its way";
   Add(1, {2, 3});
   Next(repair);
   shards_.erase(ShardId{1});
-  repair.Want(kLayer, std::vector{ExpertId{3}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{3}}, {}, now_);
   EXPECT_THAT(Next(repair).orders, SizeIs(1)) << "it was here and went";
   now_ += absl::Seconds(1);
   UnitRepair late(config);
   Next(late);
   now_ += absl::Seconds(1);
-  late.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  late.Want(kLayer, std::vector{ExpertId{2}}, {}, now_);
   EXPECT_THAT(Next(late).orders, SizeIs(1)) << "nobody came";
 }
 
@@ -200,7 +200,7 @@ TEST_F(RepairTest, FollowersFillFromTheTopAndDropNothing) {
   config.drops = false;
   UnitRepair repair(config);
   Add(0, {0});
-  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{1}}, {}, now_);
   const RepairActions actions = Next(repair);
   ASSERT_THAT(actions.orders, SizeIs(1));
   EXPECT_EQ(actions.orders[0].order.load[0].slot, 5u);
@@ -220,8 +220,8 @@ TEST_F(RepairTest, WhatALeavingShardHoldsAloneIsLoadedElsewhere) {
   const RepairActions actions = Next(repair);
   ASSERT_THAT(actions.orders, SizeIs(1));
   EXPECT_EQ(actions.orders[0].shard, ShardId{0});
-  EXPECT_THAT(actions.orders[0].order.load,
-              ElementsAre(UnitToLoad{kLayer, ExpertId{2}, 2}, UnitToLoad{kLayer, ExpertId{3}, 3}));
+  EXPECT_THAT(actions.orders[0].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{2}, 2, "a"},
+                                                        UnitToLoad{kLayer, ExpertId{3}, 3, "a"}));
 }
 
 TEST_F(RepairTest, NoTwoCopiesOnOneShard) {
@@ -245,11 +245,11 @@ TEST_F(RepairTest, SurplusMakesRoomAtOnceForUnitsThatHaveNone) {
   UnitRepair repair(Config());
   Next(repair);
   down_ = {ShardId{1}};
-  repair.Want(kLayer, std::vector{ExpertId{1}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{1}}, {}, now_);
   Obey(repair, Next(repair));
   EXPECT_EQ(HeldBy(0), 2u);
   down_ = {ShardId{2}};
-  repair.Want(kLayer, std::vector{ExpertId{2}}, now_);
+  repair.Want(kLayer, std::vector{ExpertId{2}}, {}, now_);
   RepairActions actions = Next(repair);
   EXPECT_EQ(repair.unplaceable(), 1u);
   ASSERT_THAT(actions.hide, SizeIs(1)) << "long before the grace is over";
@@ -266,6 +266,89 @@ TEST_F(RepairTest, SurplusMakesRoomAtOnceForUnitsThatHaveNone) {
   EXPECT_EQ(actions.orders[0].order.load[0].expert, ExpertId{2});
 }
 
+TEST_F(RepairTest, WhatASlowShardHoldsAloneIsLoadedElsewhere) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1});
+  Add(1, {2, 3});
+  repair.Want(kLayer, std::vector{ExpertId{1}}, {}, now_);
+  EXPECT_THAT(Next(repair).orders, IsEmpty()) << "it has a copy";
+  const std::vector<ShardId> slow = {ShardId{0}};
+  repair.Want(kLayer, std::vector{ExpertId{1}, ExpertId{2}}, slow, now_);
+  const RepairActions actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1)) << "2 lives on a shard that answers";
+  EXPECT_EQ(actions.orders[0].shard, ShardId{1});
+  EXPECT_THAT(actions.orders[0].order.load, ElementsAre(UnitToLoad{kLayer, ExpertId{1}, 2, "a"}));
+  Obey(repair, actions);
+  EXPECT_THAT(Next(repair).orders, IsEmpty()) << "the wish is fulfilled";
+}
+
+TEST_F(RepairTest, ASlowCopyWithoutRoomElsewhereIsNotMissing) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1});
+  Add(1, {2, 3}, /*slot_count=*/2);
+  const std::vector<ShardId> slow = {ShardId{0}};
+  repair.Want(kLayer, std::vector{ExpertId{1}}, slow, now_);
+  EXPECT_THAT(Next(repair).orders, IsEmpty());
+  EXPECT_EQ(repair.unplaceable(), 0u);
+  EXPECT_EQ(repair.without_copy(), 0u);
+}
+
+TEST_F(RepairTest, CopiesGoToZonesThatHaveNone) {
+  UnitRepairConfig config = Config();
+  config.copies_wanted = 2;
+  config.restore_thin = true;
+  config.background_units_max = 4;
+  for (const bool zones : {false, true}) {
+    UnitRepair repair(config);
+    Add(0, {0, 1, 2, 3});
+    Add(1, {});
+    Add(2, {0, 1});
+    if (zones) {
+      shards_[ShardId{0}].zone = shards_[ShardId{1}].zone = "rack 1";
+      shards_[ShardId{2}].zone = "rack 2";
+    }
+    const RepairActions actions = Next(repair);
+    ASSERT_THAT(actions.orders, SizeIs(1));
+    EXPECT_EQ(actions.orders[0].shard, ShardId{zones ? 2u : 1u}) << "1 holds the fewest";
+    EXPECT_THAT(actions.orders[0].order.load, SizeIs(2));
+  }
+}
+
+// By a follower's order, or that of a leader before this one.
+TEST_F(RepairTest, CopiesThatOthersOrderedGoAgainButNotThoseAShardBeganWith) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1, 2}, 6);
+  shards_[ShardId{0}].slots_spare = 4;  // 2 was loaded
+  Add(1, {2, 3, 0}, 6);
+  shards_[ShardId{1}].slots_spare = 3;  // it began with all three
+  EXPECT_THAT(Next(repair).hide, IsEmpty()) << "not before the grace is over";
+  now_ += absl::Seconds(10);
+  RepairActions actions = Next(repair);
+  ASSERT_THAT(actions.hide, SizeIs(1));
+  EXPECT_EQ(actions.hide[0].first, ShardId{0});
+  EXPECT_THAT(actions.hide[0].second, ElementsAre(U(2)));
+  Obey(repair, actions);
+  now_ += absl::Seconds(1);
+  Obey(repair, Next(repair));
+  EXPECT_EQ(HeldBy(0), 2u);
+  EXPECT_EQ(HeldBy(1), 3u);
+}
+
+TEST_F(RepairTest, OfTwoCopiesInSpareSlotsOneStays) {
+  UnitRepair repair(Config());
+  for (uint32_t id : {0u, 1u}) {
+    Add(id, {2 * id, 2 * id + 1}, 6);
+    shards_[ShardId{id}].slots_spare = 6;
+  }
+  shards_[ShardId{0}].held.push_back({kLayer, ExpertId{2}, 5, 1});
+  Next(repair);
+  now_ += absl::Seconds(10);
+  const RepairActions actions = Next(repair);
+  size_t hidden = 0;
+  for (const auto& [shard, units] : actions.hide) hidden += units.size();
+  EXPECT_EQ(hidden, 1u);
+}
+
 class SurplusTest : public RepairTest {
  protected:
   // Shard 1 is lost, 0 takes over, 1 returns.
@@ -274,7 +357,7 @@ class SurplusTest : public RepairTest {
     Add(1, {2, 3});
     Next(repair_);
     down_.insert(ShardId{1});
-    repair_.Want(kLayer, std::vector{ExpertId{2}, ExpertId{3}}, now_);
+    repair_.Want(kLayer, std::vector{ExpertId{2}, ExpertId{3}}, {}, now_);
     Obey(repair_, Next(repair_));
     EXPECT_EQ(HeldBy(0), 4u);
     down_.clear();

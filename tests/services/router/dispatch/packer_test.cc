@@ -110,5 +110,22 @@ TEST(Packer, PiecesHoldEveryPairOnce) {
   }
 }
 
+// More rows than a call can number.
+TEST(Packer, AStepOfManyRowsIsCutWithoutMixingThem) {
+  constexpr size_t kRows = 70000;
+  Packer packer;
+  const Work work = RandomWork(kRows, 1, /*expert_count=*/8, /*top_k=*/1, /*d_model=*/1);
+  const ShardPlan plan = Everything(work);
+  Pairs pairs;
+  for (size_t begin = 0; begin < kRows;) {
+    const size_t end = packer.CutEnd(plan, {30000, 30000}, begin);
+    ShardPlan part;
+    packer.TakeRows(plan, begin, end, part);
+    AddPairs(part, pairs);
+    begin = end;
+  }
+  EXPECT_EQ(pairs, PairsOf(work));
+}
+
 }  // namespace
 }  // namespace tessera::router

@@ -2,7 +2,6 @@
 
 #include "common/base/random.h"
 #include "gtest/gtest.h"
-#include "services/router/dispatch/call_budget.h"
 
 namespace tessera::router {
 namespace {
@@ -96,15 +95,6 @@ TEST(ShardHealth, SuspicionPassesOrIsAnswered) {
   EXPECT_FALSE(health.suspect(now + config.suspicion));
   health.OnAnswer(1, Milliseconds(1));
   EXPECT_FALSE(health.suspect(now));
-}
-
-TEST(CallBudget, EarnsASmallShare) {
-  CallBudget budget(0.25, 2, 0);
-  EXPECT_FALSE(budget.TryTake());
-  for (int i = 0; i < 100; ++i) budget.Earn();
-  EXPECT_TRUE(budget.TryTake());
-  EXPECT_TRUE(budget.TryTake());
-  EXPECT_FALSE(budget.TryTake()) << "no more than what can be saved";
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ class FixedDirectory final : public ShardDirectory {
     }
     view = next;
   }
-  void RequestUnits(LayerIndex, std::span<const ExpertId>) override {}
+  void RequestUnits(LayerIndex, std::span<const ExpertId>, std::span<const ShardId>) override {}
 
   std::shared_ptr<const ClusterView> view;
 };
