@@ -85,7 +85,10 @@ TEST_F(LoopbackFaultTest, ACorruptedReplyFailsItsCallOnly) {
 }
 
 TEST_F(LoopbackFaultTest, ADelayedReplyIsOvertaken) {
-  network_->Inject({.kind = FaultKind::kReorder, .type = wire::FrameType::kReply, .count = 1});
+  network_->Inject({.kind = FaultKind::kDelay,
+                    .type = wire::FrameType::kReply,
+                    .count = 1,
+                    .delay = absl::Milliseconds(300)});
   const auto slow = router_.Post(peer_, rows_);
   const auto fast = router_.Post(peer_, rows_);
   const auto first = router_.Next();
