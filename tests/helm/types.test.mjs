@@ -50,7 +50,7 @@ async function compile(name, objects) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, "objects.ts"), source(objects));
-  const options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022", "--types", ""];
+  const options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022", "--types", ""];
   const tsc = path.resolve("node_modules/.bin/tsc");
   return promisify(execFile)(tsc, [...options, path.join(folder, "objects.ts")], { maxBuffer: 1 << 26 }).then(
     () => "",
