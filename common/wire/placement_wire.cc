@@ -57,6 +57,7 @@ absl::StatusOr<ShardDescriptor> ToShardDescriptor(const v1::ShardDescriptor& mes
                                                    message.slot_count()));
   }
   shard.slots_spare = message.slots_spare();
+  shard.burst = message.burst();
   for (const v1::HeldUnit& unit : message.held()) {
     if (unit.slot() >= message.slot_count()) {
       return absl::InvalidArgumentError(absl::StrCat("shard ", message.shard_id(),
@@ -79,6 +80,7 @@ void ToProto(const ShardDescriptor& shard, v1::ShardDescriptor& message) {
   message.set_slot_count(shard.slot_count);
   message.set_zone(shard.zone);
   message.set_slots_spare(shard.slots_spare);
+  message.set_burst(shard.burst);
   for (const HeldUnit& unit : shard.held) {
     v1::HeldUnit& entry = *message.add_held();
     entry.set_layer(static_cast<uint32_t>(unit.layer));

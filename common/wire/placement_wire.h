@@ -39,6 +39,7 @@ struct ShardDescriptor {
   std::vector<HeldUnit> held;
   std::string zone;
   uint32_t slots_spare = 0;  // the last so many slots: what is there was loaded on order
+  bool burst = false;        // holds replicas only
 
   friend bool operator==(const ShardDescriptor&, const ShardDescriptor&) = default;
 };

@@ -210,6 +210,7 @@ absl::Status ExpertShardServer::House::Register(const ClusterSecret& secret) {
   config.shard.slot_count = static_cast<uint32_t>(model_->store().Snapshot()->slot_count());
   config.shard.zone = config_.zone;
   config.shard.slots_spare = static_cast<uint32_t>(model_->store().slots_spare());
+  config.shard.burst = config_.slice.shard_id >= config_.slice.shard_count;
   config.secret = secret;
   config.tls = config_.tls;
   TESSERA_ASSIGN_OR_RETURN(auto registrar,

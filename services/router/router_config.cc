@@ -13,6 +13,17 @@ absl::Status InRange(const char* name, double value, double low, double high) {
       absl::StrCat(name, " is ", value, ", expected ", low, "..", high));
 }
 
+absl::Status CheckBalance(const config::v1::Balance& from) {
+  TESSERA_RETURN_IF_ERROR(InRange("balance.interval_seconds", from.interval_seconds(), 0.1, 86400));
+  TESSERA_RETURN_IF_ERROR(InRange("balance.threshold", from.threshold(), 0, 1));
+  TESSERA_RETURN_IF_ERROR(InRange("balance.target", from.target(), 0, 1));
+  TESSERA_RETURN_IF_ERROR(InRange("balance.gain_min", from.gain_min(), 0, 1000));
+  TESSERA_RETURN_IF_ERROR(InRange("balance.window_steps", from.window_steps(), 1, 1e9));
+  TESSERA_RETURN_IF_ERROR(InRange("balance.steps_min", from.steps_min(), 0, 1e9));
+  TESSERA_RETURN_IF_ERROR(InRange("balance.slots_kept_free", from.slots_kept_free(), 0, 1));
+  return InRange("balance.shards_max", from.shards_max(), 1, 1024);
+}
+
 absl::Status CheckRanges(const config::v1::Router& from) {
   constexpr double kRowsMax = 65536;
   constexpr double kSecondsMax = 86400;
@@ -37,6 +48,7 @@ absl::Status CheckRanges(const config::v1::Router& from) {
   TESSERA_RETURN_IF_ERROR(InRange("membership.credits", membership.credits(), 1, 1024));
   TESSERA_RETURN_IF_ERROR(InRange("membership.rows_max", membership.rows_max(), 1, kRowsMax));
   TESSERA_RETURN_IF_ERROR(InRange("membership.copies_wanted", membership.copies_wanted(), 1, 1024));
+  TESSERA_RETURN_IF_ERROR(CheckBalance(from.balance()));
   if (!(membership.silence_max_seconds() > membership.heartbeat_seconds())) {
     return absl::InvalidArgumentError(
         absl::StrCat("membership.silence_max_seconds is ", membership.silence_max_seconds(),
@@ -62,6 +74,35 @@ CapacityConfig ToCapacity(const config::v1::Router& from) {
           .logits_rows_max = from.logits_rows_max(),
           .kv_bytes = from.kv_bytes(),
           .prefix_cache = from.prefix_cache()};
+}
+
+BalancerConfig ToBalance(const config::v1::Balance& from) {
+  return {.moves = from.enabled(),
+          .interval = absl::Seconds(from.interval_seconds()),
+          .threshold = from.threshold(),
+          .target = from.target(),
+          .gain_min = from.gain_min(),
+          .window_steps = from.window_steps(),
+          .steps_min = from.steps_min(),
+          .loads_max = from.loads_max(),
+          .slots_kept_free = from.slots_kept_free(),
+          .shards_max = from.shards_max(),
+          .bytes_per_second_max = from.bytes_per_second_max()};
+}
+
+void SetDefaults(config::v1::Balance& to) {
+  const BalancerConfig balance;
+  to.set_enabled(balance.moves);
+  to.set_interval_seconds(absl::ToDoubleSeconds(balance.interval));
+  to.set_threshold(balance.threshold);
+  to.set_target(balance.target);
+  to.set_gain_min(balance.gain_min);
+  to.set_window_steps(balance.window_steps);
+  to.set_steps_min(balance.steps_min);
+  to.set_loads_max(balance.loads_max);
+  to.set_slots_kept_free(balance.slots_kept_free);
+  to.set_shards_max(balance.shards_max);
+  to.set_bytes_per_second_max(balance.bytes_per_second_max);
 }
 
 DispatchConfig ToDispatch(const config::v1::Router& from) {
@@ -110,6 +151,8 @@ std::shared_ptr<google::protobuf::Message> DefaultRouterMessage() {
   membership.set_rows_max(512);
   membership.set_copies_wanted(1);
   message->set_expert_metrics(false);
+  SetDefaults(*message->mutable_balance());
+  message->set_record_routing_bytes_max(uint64_t{1} << 30);
   const UcxConfig ucx;
   message->mutable_ucx()->set_transports(ucx.transports);
   message->mutable_ucx()->set_net_devices(ucx.net_devices);
@@ -145,6 +188,9 @@ absl::StatusOr<RouterConfig> ToRouterConfig(const google::protobuf::Message& mes
   to.credits = membership.credits();
   to.rows_max = membership.rows_max();
   to.copies_wanted = membership.copies_wanted();
+  to.balance = ToBalance(from.balance());
+  to.record_routing = from.record_routing();
+  to.record_routing_bytes_max = from.record_routing_bytes_max();
   to.heartbeat_interval = absl::Seconds(membership.heartbeat_seconds());
   to.silence_max = absl::Seconds(membership.silence_max_seconds());
   to.drain_max = absl::Seconds(from.drain_seconds());

@@ -11,6 +11,7 @@
 #include "common/rpc/tls_files.h"
 #include "common/transport/transport_ucx.h"
 #include "services/router/assembly/router_rooms.h"
+#include "services/router/cluster/balancer.h"
 #include "services/router/dispatch/dispatch_config.h"
 
 namespace google::protobuf {
@@ -36,6 +37,9 @@ struct RouterConfig {
   uint32_t credits = 0;
   uint32_t rows_max = 0;
   uint32_t copies_wanted = 0;
+  BalancerConfig balance;
+  std::string record_routing;
+  uint64_t record_routing_bytes_max = 0;
   absl::Duration heartbeat_interval;
   absl::Duration silence_max;
   absl::Duration drain_max;

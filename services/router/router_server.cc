@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <iterator>
 
 #include "absl/strings/str_format.h"
 #include "common/admin/admin_routes.h"
@@ -18,6 +20,7 @@
 #include "common/weights/model_identity.h"
 #include "services/router/cluster/cluster.h"
 #include "services/router/dispatch/dispatcher.h"
+#include "services/router/edge/balance_routes.h"
 #include "services/router/edge/generation_service.h"
 #include "services/router/edge/observation_service.h"
 #include "services/router/tally/expert_metrics.h"
@@ -116,6 +119,9 @@ absl::Status RouterServer::House::StartAdmin() {
                                          .body = ExpertMetricsText(*tally_)};
                       }});
   }
+  std::ranges::move(
+      BalanceRoutes([this]() -> Cluster* { return built_ ? cluster_.get() : nullptr; }),
+      std::back_inserter(routes));
   TESSERA_ASSIGN_OR_RETURN(admin_,
                            HttpServer::Start({.listen = config_.admin_listen}, std::move(routes)));
   return absl::OkStatus();
@@ -175,6 +181,7 @@ absl::Status RouterServer::House::JoinCluster() {
   cluster.heartbeat_interval = config_.heartbeat_interval;
   cluster.lost_after = config_.silence_max;
   cluster.copies_wanted = config_.copies_wanted;
+  cluster.balance = config_.balance;
   TESSERA_ASSIGN_OR_RETURN(cluster_,
                            Cluster::Start(std::move(cluster), *exchange_, clock_, registry_));
   return absl::OkStatus();
@@ -182,9 +189,21 @@ absl::Status RouterServer::House::JoinCluster() {
 
 absl::Status RouterServer::House::BuildEngine() {
   ShardDirectory& directory = cluster_->directory();
-  dispatcher_ = std::make_unique<Dispatcher>(
-      config_.dispatch,
-      DispatchRooms{*exchange_, directory, clock_, registry_, {}, &model_->pool(), tally_.get()});
+  if (!config_.record_routing.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(
+        cluster_->meter().recorder,
+        RoutingRecorder::Create(config_.record_routing, cluster_->meter().experts.shape(),
+                                static_cast<uint32_t>(model_->spec().top_k),
+                                config_.record_routing_bytes_max));
+  }
+  dispatcher_ = std::make_unique<Dispatcher>(config_.dispatch, DispatchRooms{*exchange_,
+                                                                             directory,
+                                                                             clock_,
+                                                                             registry_,
+                                                                             {},
+                                                                             &model_->pool(),
+                                                                             tally_.get(),
+                                                                             &cluster_->meter()});
   book_ = std::make_unique<RequestBook>(BookConfig{}, clock_);
   TESSERA_ASSIGN_OR_RETURN(rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,
                                                        {*dispatcher_, *book_, clock_, registry_,

@@ -99,6 +99,7 @@ absl::Status TestRouter::JoinCluster(const TestRouterOptions& options,
   const bool exact = model_->compute().arithmetic == kernels::Arithmetic::kFloat32;
   config.dtype_up = exact ? wire::RowDType::kF32 : wire::RowDType::kBF16;
   config.strict = dispatch_.strict;
+  config.balance = options.balance;
   TESSERA_ASSIGN_OR_RETURN(
       cluster_, router::Cluster::Start(std::move(config), *exchange_, clock_, registry_));
   return absl::OkStatus();
@@ -107,7 +108,9 @@ absl::Status TestRouter::JoinCluster(const TestRouterOptions& options,
 absl::Status TestRouter::BuildEngine(const TestRouterOptions& options) {
   router::ShardDirectory& directory = cluster_->directory();
   dispatcher_ = std::make_unique<router::Dispatcher>(
-      dispatch_, router::DispatchRooms{*exchange_, directory, clock_, registry_, {}});
+      dispatch_,
+      router::DispatchRooms{
+          *exchange_, directory, clock_, registry_, {}, nullptr, nullptr, &cluster_->meter()});
   router::TokenSink& sink = options.sink != nullptr ? *options.sink : book_;
   TESSERA_ASSIGN_OR_RETURN(
       rooms_, router::RouterRooms::Create(*model_, kCapacity, kv_,

@@ -32,6 +32,10 @@ absl::Status CheckConfig(const ClusterConfig& c) {
   TESSERA_RETURN_IF_ERROR(
       Check(c.heartbeat_interval >= absl::Milliseconds(1) && c.lost_after > c.heartbeat_interval,
             "heartbeat_interval", "at least 1 ms and below lost_after"));
+  const BalancerConfig& balance = c.balance;
+  TESSERA_RETURN_IF_ERROR(Check(balance.interval > absl::ZeroDuration() &&
+                                    balance.window_steps > 0 && balance.shards_max >= 1,
+                                "balance", "interval, window_steps and shards_max > 0"));
   return Check(c.copies_wanted >= 1, "copies_wanted", ">= 1");
 }
 
@@ -64,6 +68,10 @@ std::vector<wire::ShardActivity> Cluster::ShardActivities() const {
   return impl_->ShardActivities();
 }
 void Cluster::RefreshMetrics() { impl_->RefreshMetrics(); }
+ExpertMeter& Cluster::meter() { return impl_->meter(); }
+std::string Cluster::BalanceReport() const { return impl_->BalanceReport(); }
+absl::Status Cluster::FreezeBalance(bool frozen) { return impl_->FreezeBalance(frozen); }
+absl::Status Cluster::TriggerBalance(bool moves) { return impl_->TriggerBalance(moves); }
 void Cluster::Stop() { impl_->Stop(); }
 
 }  // namespace tessera::router

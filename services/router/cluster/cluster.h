@@ -31,6 +31,8 @@
 #include "common/transport/exchange_client.h"
 #include "common/wire/expert_load_wire.h"
 #include "common/wire/model_identity_wire.h"
+#include "services/router/balance/expert_meter.h"
+#include "services/router/cluster/balancer.h"
 #include "services/router/cluster/shard_directory.h"
 
 namespace tessera::router {
@@ -64,6 +66,9 @@ struct ClusterConfig {
   absl::Duration restore_after = absl::Milliseconds(500);
   uint32_t restore_bytes_per_second_max = 0;  // of each shard's reading in the background; 0: any
   absl::Duration surplus_grace = absl::Seconds(10);  // before a copy made in need goes again
+
+  // Balance (leader); copies_min is copies_wanted.
+  BalancerConfig balance = {.moves = false};
 };
 
 // Thread-safe; has a thread "cluster" and one for each shard. Order of the end: Stop, then stop the
@@ -93,6 +98,16 @@ class Cluster {
 
   // Brings gauges that are about the present up to date; before the metrics are read.
   void RefreshMetrics();
+  // Where the dispatcher counts. Lives as long as this.
+  ExpertMeter& meter();
+  // JSON for operators, see balance_report.h.
+  std::string BalanceReport() const;
+  // Frozen, the balancer begins no round by itself and ends the one under way as soon as it can.
+  // kFailedPrecondition: this router follows.
+  absl::Status FreezeBalance(bool frozen);
+  // A look at the balance now; with `moves` a round whatever the threshold says, though frozen.
+  // kFailedPrecondition: this router follows.
+  absl::Status TriggerBalance(bool moves);
 
   // Ends streams, drains (kUnavailable), sessions and threads, within a second.
   void Stop();

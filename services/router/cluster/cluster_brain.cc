@@ -1,6 +1,7 @@
 #include "services/router/cluster/cluster_brain.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -47,6 +48,12 @@ UnitRepairConfig RepairConfig(const ClusterConfig& c) {
           .drops = leads};
 }
 
+BalancerConfig BalanceConfig(const ClusterConfig& c) {
+  BalancerConfig balance = c.balance;
+  balance.copies_min = c.copies_wanted;
+  return balance;
+}
+
 ShardSessionsConfig SessionsConfig(const ClusterConfig& c) {
   ShardSessionsConfig sessions;
   const auto session = static_cast<uint32_t>(c.incarnation ^ (c.incarnation >> 32));
@@ -72,6 +79,8 @@ ClusterBrain::ClusterBrain(ClusterConfig config, ExchangeClient& exchange, const
       exchange_(exchange),
       clock_(clock),
       metrics_(metrics),
+      balance_metrics_(metrics),
+      meter_({config_.model.layer_count, config_.model.expert_count}),
       service_({.secret = config_.secret}, *this, clock),
       published_(std::make_shared<const wire::PublishedPlacement>()),
       sessions_(SessionsConfig(config_), exchange, clock,
@@ -87,6 +96,7 @@ ClusterBrain::ClusterBrain(ClusterConfig config, ExchangeClient& exchange, const
                  }}),
       registry_(RegistryConfig(config_, clock)),
       repair_(RepairConfig(config_)),
+      balancer_(BalanceConfig(config_), meter_.experts.shape(), config_.moe_layers),
       followed_(std::make_shared<const wire::PublishedPlacement>()) {}
 
 void ClusterBrain::Start() {
@@ -104,7 +114,11 @@ void ClusterBrain::Start() {
           OnLeaderPlacement(std::move(p));
         });
   }
+  if (!leads()) {
+    reporter_ = std::make_unique<RoutingReporter>(config_.leader, config_.secret, config_.tls);
+  }
   thread_ = Thread("cluster", [this](std::stop_token) { Run(); });
+  balance_thread_ = Thread("balance", [this](std::stop_token) { RunBalance(); });
 }
 
 void ClusterBrain::Stop() {
@@ -113,6 +127,8 @@ void ClusterBrain::Stop() {
     stopping_ = true;
   }
   thread_.Stop();
+  if (reporter_ != nullptr) reporter_->Cancel();
+  balance_thread_.Stop();
   service_.EndWatches();
   if (follower_ != nullptr) follower_->Stop();
   sessions_.Stop();
@@ -170,10 +186,12 @@ void ClusterBrain::Step() {
     }
     for (const Wish& wish : wishes) repair_.Want(wish.layer, wish.experts, wish.unfit, now);
     orders = Repair(now);
+    std::ranges::move(Balance(now), std::back_inserter(orders));
     AdvanceDrains(now, answers);
     SetMetrics(now);
     UpdateRoster(now);
-    is_quiet_ = repair_.idle() && drains_.empty() && config_.lost_after >= 10 * kQuietRound;
+    is_quiet_ = repair_.idle() && balancer_.migration().idle() && drains_.empty() &&
+                config_.lost_after >= 10 * kQuietRound;
   }
   round_at_ns_.store(absl::ToInt64Nanoseconds(clock_.Elapsed()));
   for (ShardOrder& order : orders) {
@@ -305,8 +323,15 @@ void ClusterBrain::OnOrderDone(const ShardOrder& order, absl::Duration began,
     overlays_[order.shard] = {order.incarnation, outcome->held, now + kOverlayLife};
     PublishOverlaid();
   }
-  repair_.Finished(order.shard, status, now);
   metrics_.moves_pending.Add(-UnitsOf(order));
+  if (order.balance) {
+    for (const UnitToLoad& unit : order.order.load) {
+      if (status.ok()) repair_.Keep(order.shard, order.incarnation, {unit.layer, unit.expert});
+    }
+    balancer_.Finished(order.shard, status, now);
+  } else {
+    repair_.Finished(order.shard, status, now);
+  }
   if (status.ok()) {
     metrics_.loads.Increment(static_cast<double>(order.order.load.size()));
     metrics_.drops.Increment(static_cast<double>(order.order.drop.size()));

@@ -23,10 +23,14 @@
 #include "common/concurrency/snapshot.h"
 #include "common/concurrency/thread.h"
 #include "common/metrics/metrics.h"
+#include "services/router/balance/expert_meter.h"
+#include "services/router/cluster/balance_metrics.h"
+#include "services/router/cluster/balancer.h"
 #include "services/router/cluster/cluster.h"
 #include "services/router/cluster/cluster_metrics.h"
 #include "services/router/cluster/cluster_service.h"
 #include "services/router/cluster/placement_follower.h"
+#include "services/router/cluster/routing_reporter.h"
 #include "services/router/cluster/shard_directory.h"
 #include "services/router/cluster/shard_registry.h"
 #include "services/router/cluster/shard_roster.h"
@@ -49,6 +53,10 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   absl::Status WaitUntilCovered(absl::Duration timeout) const;
   std::vector<wire::ShardActivity> ShardActivities() const;
   void RefreshMetrics();
+  ExpertMeter& meter() { return meter_; }
+  std::string BalanceReport();
+  absl::Status FreezeBalance(bool frozen);
+  absl::Status TriggerBalance(bool moves);
 
   // ShardDirectory
   std::shared_ptr<const ClusterView> View() const override { return sessions_.View(); }
@@ -91,6 +99,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   std::shared_ptr<const wire::PublishedPlacement> Published() const override {
     return published_.Read();
   }
+  absl::Status ReportRouting(const std::vector<RoutedLayer>& layers) override;
 
   bool leads() const { return config_.leader.empty(); }
   void Run();
@@ -113,6 +122,17 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   // Nothing: goes on.
   std::optional<absl::StatusOr<Epoch>> AdvanceDrain(Draining& drain, absl::Duration now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes copies out of the map and puts them back.
+  void ApplyHides(const RepairActions& actions, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The balancer's thread; cluster_balance.cc.
+  void RunBalance();
+  void TellLeader();
+  void LookAtBalance();
+  void MeasureBalance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Disturbed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<ShardOrder> Balance(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetBalanceMetrics(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What the inbox has for the registry.
   void TakeSuspects() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetMetrics(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -122,20 +142,31 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   ExchangeClient& exchange_;
   const Clock& clock_;
   ClusterMetrics metrics_;
+  BalanceMetrics balance_metrics_;
+  ExpertMeter meter_;
   ClusterService service_;
   Snapshot<wire::PublishedPlacement> published_;
   ShardSessions sessions_;
   std::unique_ptr<PlacementFollower> follower_;
+  std::unique_ptr<RoutingReporter> reporter_;  // of a follower
   Thread thread_;
+  Thread balance_thread_;
+  ExpertTotals reported_;      // owned by the balance thread
+  absl::Duration report_due_;  // owned by the balance thread
 
   mutable absl::Mutex mutex_;
   ShardRegistry registry_ ABSL_GUARDED_BY(mutex_);
   UnitRepair repair_ ABSL_GUARDED_BY(mutex_);
   ShardRoster roster_ ABSL_GUARDED_BY(mutex_);
+  Balancer balancer_ ABSL_GUARDED_BY(mutex_);
+  ShardTotals measured_from_ ABSL_GUARDED_BY(mutex_);
+  MeasuredBalance measured_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration balance_seen_at_ ABSL_GUARDED_BY(mutex_);
   std::vector<Draining> drains_ ABSL_GUARDED_BY(mutex_);
   std::map<ShardId, uint64_t> connected_ ABSL_GUARDED_BY(mutex_);  // incarnations once linked
   uint64_t repaired_version_ ABSL_GUARDED_BY(mutex_) = 0;          // view that repair saw last
   uint64_t hidden_version_ ABSL_GUARDED_BY(mutex_) = 0;  // view without the last hidden copies
+  absl::Duration hidden_at_ ABSL_GUARDED_BY(mutex_);     // when they were hidden
   std::shared_ptr<const wire::PublishedPlacement> followed_ ABSL_GUARDED_BY(mutex_);
   std::map<ShardId, Overlay> overlays_ ABSL_GUARDED_BY(mutex_);
 
@@ -147,6 +178,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   std::vector<Wish> wishes_ ABSL_GUARDED_BY(inbox_mutex_);
   std::vector<std::pair<ShardId, uint64_t>> suspects_ ABSL_GUARDED_BY(inbox_mutex_);
   bool woken_ ABSL_GUARDED_BY(inbox_mutex_) = false;
+  bool look_wanted_ ABSL_GUARDED_BY(inbox_mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(inbox_mutex_) = false;
 };
 

@@ -113,9 +113,15 @@ std::vector<ShardOrder> ClusterBrain::Repair(absl::Duration now) {
   if (repair_.idle() && drains_.empty() && version == repaired_version_) return {};
   repaired_version_ = version;
   std::vector<wire::ShardDescriptor> memory;
-  const std::vector<RepairShard> shards = RepairShards(memory);
+  std::vector<RepairShard> shards = RepairShards(memory);
+  for (RepairShard& shard : shards) shard.busy = balancer_.WorksOn(shard.shard->shard);
   const bool quiet = sessions_.OlderViewsGone(hidden_version_);
   RepairActions actions = repair_.Next(published_.Read()->placement, shards, quiet, now);
+  ApplyHides(actions, now);
+  return std::move(actions.orders);
+}
+
+void ClusterBrain::ApplyHides(const RepairActions& actions, absl::Duration now) {
   for (const auto& [shard, units] : actions.hide) {
     const wire::ShardDescriptor* found = registry_.Find(shard);
     TESSERA_CHECK(found != nullptr);  // Next knows its shards from the registry
@@ -123,8 +129,9 @@ std::vector<ShardOrder> ClusterBrain::Repair(absl::Duration now) {
   }
   for (const auto& [shard, units] : actions.unhide) registry_.Unhide(shard, units);
   if (leads()) PublishIfChanged();
-  if (!actions.hide.empty()) hidden_version_ = sessions_.View()->version;
-  return std::move(actions.orders);
+  if (actions.hide.empty()) return;
+  hidden_version_ = sessions_.View()->version;
+  hidden_at_ = now;
 }
 
 void ClusterBrain::AdvanceDrains(absl::Duration now, Answers& answers) {
@@ -183,6 +190,7 @@ void ClusterBrain::SetMetrics(absl::Duration now) {
   metrics_.units_missing.Set(static_cast<double>(repair_.without_copy()));
   metrics_.units_unplaceable.Set(static_cast<double>(repair_.unplaceable()));
   if (!leads()) return;
+  SetBalanceMetrics(now);
   const ShardCounts counts = registry_.Counts(now);
   metrics_.loading.Set(static_cast<double>(counts.loading));
   metrics_.ready.Set(static_cast<double>(counts.ready));

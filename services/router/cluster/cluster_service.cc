@@ -60,6 +60,12 @@ class ClusterService::Impl final : public v1::Cluster::CallbackService {
   grpc::ServerWriteReactor<v1::PlacementUpdate>* WatchPlacement(
       grpc::CallbackServerContext* context, const v1::WatchPlacementRequest* request) override;
 
+  grpc::ServerUnaryReactor* ReportRouting(grpc::CallbackServerContext* context,
+                                          const v1::ReportRoutingRequest* request,
+                                          v1::ReportRoutingReply*) override {
+    return Finish(context, DoReport(*request));
+  }
+
   void Announce();
   void EndWatches();
   size_t watcher_count() const {
@@ -108,6 +114,18 @@ class ClusterService::Impl final : public v1::Cluster::CallbackService {
     }
     return absl::UnauthenticatedError(absl::StrCat("the heartbeat of shard ", request.shard_id(),
                                                    " is not sealed with this cluster's secret"));
+  }
+  absl::Status DoReport(const v1::ReportRoutingRequest& request) {
+    TESSERA_RETURN_IF_ERROR(keeper_.Check(request.proof()));
+    TESSERA_RETURN_IF_ERROR(control_.CheckLeads());
+    std::vector<RoutedLayer> layers;
+    for (const v1::LayerRouting& layer : request.layers()) {
+      layers.push_back({LayerIndex{layer.layer()},
+                        layer.steps(),
+                        {layer.rows().begin(), layer.rows().end()},
+                        {layer.touches().begin(), layer.touches().end()}});
+    }
+    return control_.ReportRouting(layers);
   }
   absl::Status CheckDrain(const v1::DrainRequest& request) {
     TESSERA_RETURN_IF_ERROR(keeper_.Check(request.proof()));

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,6 +18,14 @@
 #include "services/router/cluster/shard_registry.h"
 
 namespace tessera::router {
+
+// One layer of a follower's report.
+struct RoutedLayer {
+  LayerIndex layer{};
+  uint64_t steps = 0;
+  std::vector<uint64_t> rows;     // [expert_count]
+  std::vector<uint64_t> touches;  // [expert_count]
+};
 
 // What the service needs of the cluster. Thread-safe; nothing blocks.
 class ClusterControl {
@@ -37,6 +46,8 @@ class ClusterControl {
   virtual void Drain(ShardId shard, uint64_t incarnation,
                      std::function<void(const absl::StatusOr<Epoch>&)> done) = 0;
   virtual std::shared_ptr<const wire::PublishedPlacement> Published() const = 0;
+  // What a following router counted. kInvalidArgument: not of this model's shape.
+  virtual absl::Status ReportRouting(const std::vector<RoutedLayer>& layers) = 0;
 };
 
 struct ClusterServiceConfig {

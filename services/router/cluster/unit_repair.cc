@@ -144,7 +144,7 @@ std::vector<UnitRepair::Room> UnitRepair::Rooms(std::span<const RepairShard> sha
   std::erase_if(avoid_, [&](const auto& a) { return now >= a.second; });
   std::vector<Room> rooms;
   for (const RepairShard& shard : shards) {
-    if (!Counts(&shard) || in_flight_.contains(shard.shard->shard)) continue;
+    if (!Counts(&shard) || shard.busy || in_flight_.contains(shard.shard->shard)) continue;
     Room room;
     room.shard = shard.shard;
     std::vector<bool> used(shard.shard->slot_count);
@@ -219,14 +219,44 @@ void UnitRepair::Place(const World& world, const std::vector<Unit>& units, size_
 }
 
 void UnitRepair::AdoptExtras(std::span<const RepairShard> shards) {
+  std::erase_if(kept_, [&](const auto& kept) {
+    const RepairShard* shard = FindShard(shards, kept.first.first);
+    return shard == nullptr || shard->shard->incarnation != kept.second ||
+           !Holds(*shard->shard, kept.first.second);
+  });
   for (const RepairShard& each : shards) {
     const wire::ShardDescriptor& shard = *each.shard;
-    if (!Counts(&each) || in_flight_.contains(shard.shard)) continue;
+    if (!Counts(&each) || each.busy || in_flight_.contains(shard.shard)) continue;
     const uint32_t base_slots = shard.slot_count - std::min(shard.slots_spare, shard.slot_count);
     for (const wire::HeldUnit& held : shard.held) {
       if (held.slot < base_slots || !units_.contains({held.layer, held.expert})) continue;
+      if (kept_.contains({shard.shard, {held.layer, held.expert}})) continue;
       extras_.try_emplace({shard.shard, {held.layer, held.expert}},
                           Extra{.incarnation = shard.incarnation});
+    }
+  }
+}
+
+void UnitRepair::Keep(ShardId shard, uint64_t incarnation, const Unit& unit) {
+  kept_[{shard, unit}] = incarnation;
+  extras_.erase({shard, unit});
+}
+
+void UnitRepair::AdoptSurplus(const Placement& placement, std::span<const RepairShard> shards,
+                              absl::Duration now) {
+  size_t wanted = unplaceable_ - std::min(unplaceable_, extras_.size());
+  for (auto it = units_.begin(); it != units_.end() && wanted > 0; ++it) {
+    const auto& [unit, state] = *it;
+    size_t copies = LiveCopies(placement, shards, unit, {});
+    for (const Replica& replica : placement.replicas(unit.first, unit.second)) {
+      const RepairShard* shard = FindShard(shards, replica.shard);
+      if (copies <= config_.copies_wanted || wanted == 0) break;
+      if (!Counts(shard) || extras_.contains({replica.shard, unit})) continue;
+      extras_[{replica.shard, unit}] = {.incarnation = shard->shard->incarnation,
+                                        .surplus_at = now};
+      kept_.erase({replica.shard, unit});
+      --copies;
+      --wanted;
     }
   }
 }
@@ -265,7 +295,7 @@ void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard
       continue;
     }
     if (extra.hidden_at && now - *extra.hidden_at >= config_.drop_delay && views_quiet &&
-        shard->usable && !in_flight_.contains(id)) {
+        shard->usable && !shard->busy && !in_flight_.contains(id)) {
       ShardOrder& order = drops[id];
       order.shard = id;
       order.incarnation = extra.incarnation;
@@ -300,6 +330,7 @@ RepairActions UnitRepair::Next(const Placement& placement, std::span<const Repai
           config_.background_bytes_per_second_max, rooms, actions);
   }
   if (config_.drops) AdoptExtras(shards);
+  if (config_.drops && unplaceable_ > 0) AdoptSurplus(placement, shards, now);
   if (config_.drops) Surplus(placement, shards, views_quiet, now, actions);
   return actions;
 }

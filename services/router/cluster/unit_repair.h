@@ -12,6 +12,7 @@
 // A shard works on one order at a time; what is asked meanwhile stands in the next one. A copy made
 // in need, by whichever router's order, is surplus once enough others live: it leaves the map first
 // and the shard's memory later. Copies that a shard was started with are never let go.
+// Where units find no slot, as many copies that others have too are surplus, whoever made them.
 
 #include <cstdint>
 #include <map>
@@ -60,12 +61,14 @@ struct RepairShard {
   const wire::ShardDescriptor* shard = nullptr;
   bool usable = false;   // ready and linked
   bool leaving = false;  // its copies do not count, and nothing is loaded there
+  bool busy = false;     // works on somebody else's order
 };
 
 struct ShardOrder {
   ShardId shard{};
   uint64_t incarnation = 0;
   LoadOrder order;
+  bool balance = false;  // of the migration, not of the repair
 };
 
 struct RepairActions {
@@ -93,6 +96,9 @@ class UnitRepair {
   // The order given to this shard is over.
   void Finished(ShardId shard, const absl::Status& status, absl::Duration now);
 
+  // A copy that was made for balance: not surplus, but where units find no slot.
+  void Keep(ShardId shard, uint64_t incarnation, const Unit& unit);
+
   // As the last Next found it.
   size_t without_copy() const { return without_copy_; }  // units, ever held or not
   size_t copies_min() const { return copies_min_; }      // live ones, over all units
@@ -101,6 +107,7 @@ class UnitRepair {
   static size_t OnlyOn(ShardId shard, const Placement& placement,
                        std::span<const RepairShard> shards);
   bool busy() const { return !in_flight_.empty(); }
+  bool WorksOn(ShardId shard) const { return in_flight_.contains(shard); }
   // Nothing to do before the placement, a link or a wish changes.
   bool idle() const {
     return !busy() && wanted_.empty() && extras_.empty() && copies_min_ >= config_.copies_wanted;
@@ -145,6 +152,9 @@ class UnitRepair {
   static std::vector<const wire::ShardDescriptor*> HoldersOf(const World& world, const Unit& unit);
   // Copies in spare slots that others ordered: a follower, or a router before this one.
   void AdoptExtras(std::span<const RepairShard> shards);
+  // Makes room for what is unplaceable: copies beyond copies_wanted become surplus.
+  void AdoptSurplus(const Placement& placement, std::span<const RepairShard> shards,
+                    absl::Duration now);
   void Surplus(const Placement& placement, std::span<const RepairShard> shards, bool views_quiet,
                absl::Duration now, RepairActions& actions);
 
@@ -154,6 +164,7 @@ class UnitRepair {
   std::map<Unit, Wish> wanted_;
   std::map<ShardId, Flight> in_flight_;
   std::map<ExtraKey, Extra> extras_;
+  std::map<ExtraKey, uint64_t> kept_;                             // of this incarnation
   std::map<std::pair<ShardId, uint32_t>, absl::Duration> avoid_;  // slots refused, until when
   size_t without_copy_ = 0;
   size_t copies_min_ = 0;

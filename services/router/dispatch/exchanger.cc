@@ -71,6 +71,11 @@ void Exchanger::PlanAll(Flight& flight) {
     plan_.homeless.erase(std::unique(plan_.homeless.begin(), plan_.homeless.end()),
                          plan_.homeless.end());
   }
+  if (rooms_.meter != nullptr) {
+    rooms_.meter->experts.Count(flight.layer, routing);
+    if (rooms_.meter->recorder != nullptr) rooms_.meter->recorder->Record(flight.layer, routing);
+    rooms_.meter->shards.Count(flight.layer, plan_, CountUsable());
+  }
   for (ShardPlan& plan : plan_.shards) {
     FlightCall& call = flight.AddCall();
     std::swap(call.plan, plan);
@@ -81,6 +86,11 @@ void Exchanger::PlanAll(Flight& flight) {
     metrics_.homeless_layers.Increment();
     packer_.CollectPairs(routing, plan_.homeless, flight.AddCall().plan);
   }
+}
+
+size_t Exchanger::CountUsable() const {
+  return static_cast<size_t>(
+      std::ranges::count_if(weights_, [](uint32_t weight) { return weight != kShardUnusable; }));
 }
 
 bool Exchanger::LinkFits(const Flight& flight, const ShardLink& link) const {

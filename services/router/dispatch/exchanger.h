@@ -35,6 +35,7 @@
 #include "common/rpc/retry.h"
 #include "common/transport/exchange_client.h"
 #include "common/wire/call_wire.h"
+#include "services/router/balance/expert_meter.h"
 #include "services/router/cluster/shard_directory.h"
 #include "services/router/dispatch/dispatch_config.h"
 #include "services/router/dispatch/dispatch_metrics.h"
@@ -60,6 +61,8 @@ struct DispatchRooms {
   // box want the cores.
   ThreadPool* pool = nullptr;
   ExpertTally* tally = nullptr;  // null: nobody counts
+  // Where what the gate chose and what it cost is counted, or null.
+  ExpertMeter* meter = nullptr;
 };
 
 // Owned by the engine thread.
@@ -103,6 +106,7 @@ class Exchanger {
 
   Shard& ShardOf(ShardId id);
   void PlanAll(Flight& flight);
+  size_t CountUsable() const;  // shards that WeighShards found to take calls
   // What choosing a shard costs now, in rows; kShardUnusable if it can take nothing.
   uint32_t Weight(const Flight& flight, ShardId shard, absl::Duration now);
   // Fills weights_, once between two waits; PostAttempt keeps it true.

@@ -101,6 +101,12 @@ absl::Status Exchanger::OnReply(Flight& flight, FlightCall& call, Attempt attemp
   if (rooms_.tally != nullptr) {
     rooms_.tally->CountShard(flight.layer, attempt.shard, call.plan.pair_rows.size());
   }
+  const size_t experts = call.plan.segments.size();
+  if (rooms_.meter != nullptr && trailer.experts_touched == experts) {  // a batch of its own
+    rooms_.meter->costs.Observe(static_cast<double>(experts),
+                                static_cast<double>(call.plan.pair_rows.size()),
+                                trailer.compute_us);
+  }
   call.answer = std::move(event);
   call.rows = call.answer.reply.rows;
   call.state = FlightCall::State::kAnswered;

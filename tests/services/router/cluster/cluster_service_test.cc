@@ -40,11 +40,21 @@ class RegistryControl final : public ClusterControl {
     absl::MutexLock lock(&mutex_);
     return registry_.Snapshot();
   }
+  absl::Status ReportRouting(const std::vector<RoutedLayer>& layers) override {
+    absl::MutexLock lock(&mutex_);
+    reported_ = layers;
+    return absl::OkStatus();
+  }
+  std::vector<RoutedLayer> reported() const {
+    absl::MutexLock lock(&mutex_);
+    return reported_;
+  }
 
   absl::Status leads;
 
  private:
   mutable absl::Mutex mutex_;
+  std::vector<RoutedLayer> reported_ ABSL_GUARDED_BY(mutex_);
   ShardRegistry registry_ ABSL_GUARDED_BY(mutex_){{.model = TestModel(), .epoch_first = 5}};
 };
 
@@ -206,6 +216,27 @@ TEST_F(ClusterServiceTest, WhoDoesNotLeadSaysWhoDoes) {
   const absl::Status refused = Register(request);
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(refused.message(), HasSubstr("b:2"));
+}
+
+TEST_F(ClusterServiceTest, AFollowersRoutingArrivesWithAProofOnly) {
+  v1::ReportRoutingRequest request;
+  v1::LayerRouting& layer = *request.add_layers();
+  layer.set_layer(2);
+  layer.set_steps(7);
+  for (const uint64_t rows : {5, 0, 9, 0}) layer.add_rows(rows);
+  for (const uint64_t touches : {4, 0, 6, 0}) layer.add_touches(touches);
+  v1::ReportRoutingReply reply;
+  EXPECT_EQ(client_->Call(&Stub::ReportRouting, request, reply).code(),
+            absl::StatusCode::kUnauthenticated);
+  EXPECT_TRUE(control_.reported().empty());
+  ASSERT_TRUE(client_->AddProof(*request.mutable_proof()).ok());
+  ASSERT_TRUE(client_->Call(&Stub::ReportRouting, request, reply).ok());
+  const std::vector<RoutedLayer> reported = control_.reported();
+  ASSERT_EQ(reported.size(), 1u);
+  EXPECT_EQ(reported[0].layer, LayerIndex{2});
+  EXPECT_EQ(reported[0].steps, 7u);
+  EXPECT_EQ(reported[0].rows, (std::vector<uint64_t>{5, 0, 9, 0}));
+  EXPECT_EQ(reported[0].touches, (std::vector<uint64_t>{4, 0, 6, 0}));
 }
 
 TEST_F(ClusterServiceTest, AWatchSeesThePlacementAtOnceAndEachNewOne) {

@@ -334,6 +334,25 @@ TEST_F(RepairTest, CopiesThatOthersOrderedGoAgainButNotThoseAShardBeganWith) {
   EXPECT_EQ(HeldBy(1), 3u);
 }
 
+TEST_F(RepairTest, CopiesMadeForBalanceStayUntilTheirRoomIsNeeded) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1, 2}, 3);
+  shards_[ShardId{0}].slots_spare = 1;  // 2 came for balance
+  Add(1, {1, 2}, 2);
+  Add(2, {3}, 1);
+  repair.Keep(ShardId{0}, 1, U(2));
+  EXPECT_THAT(Next(repair).hide, IsEmpty());
+  now_ += absl::Minutes(1);
+  EXPECT_THAT(Next(repair).hide, IsEmpty());
+  down_.insert(ShardId{2});  // nobody has a slot for 3
+  repair.Want(kLayer, std::vector{ExpertId{3}}, {}, now_);
+  const RepairActions actions = Next(repair);
+  EXPECT_EQ(repair.unplaceable(), 1u);
+  size_t hidden = 0;
+  for (const auto& [shard, units] : actions.hide) hidden += units.size();
+  EXPECT_EQ(hidden, 1u);
+}
+
 TEST_F(RepairTest, OfTwoCopiesInSpareSlotsOneStays) {
   UnitRepair repair(Config());
   for (uint32_t id : {0u, 1u}) {

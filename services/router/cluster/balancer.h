@@ -1,0 +1,121 @@
+#pragma once
+
+// The leading router's balancer: watches the load, decides when a plan is worth its moves, and has
+// it carried out. A state machine like UnitRepair; planning itself, which may take a second,
+// happens outside of it:
+//
+//   counters ─Report─► window ─DueProblem─► problem ─PlanBalance (own thread)─► plan ─Consider─►
+//   moves
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/moe/placement.h"
+#include "services/router/balance/balance_planner.h"
+#include "services/router/balance/cost_model.h"
+#include "services/router/balance/load_window.h"
+#include "services/router/cluster/unit_migration.h"
+#include "services/router/cluster/unit_repair.h"
+
+namespace tessera::router {
+
+struct BalancerConfig {
+  bool moves = true;  // false: it looks and tells, and moves nothing unless triggered
+  absl::Duration interval = absl::Seconds(30);  // between two looks; > 0
+  double threshold = 0.9;                       // a round begins when the balance is below; 0..1
+  double target = 0.98;          // and rounds go on until it is here, or nothing helps; 0..1
+  double gain_min = 0.05;        // a plan that promises less is not carried out
+  double window_steps = 1000;    // older load fades; > 0
+  double steps_min = 200;        // that must have been seen
+  uint32_t copies_min = 1;       // live copies of every expert; >= 1
+  uint32_t loads_max = 256;      // units in one round
+  double slots_kept_free = 0.1;  // of each shard's slots
+  uint32_t shards_max = 2;       // that read at a time
+  uint32_t bytes_per_second_max = 256u << 20;  // of one shard's reading for moves; 0: any
+};
+
+// What the last look found.
+enum class BalanceVerdict : uint8_t {
+  kNone,     // no look yet
+  kUnknown,  // too few steps seen
+  kGood,     // above the threshold
+  kNoGain,   // nothing helps enough
+  kFrozen,   // would move, but is told not to
+  kMoving,   // began to
+  kBusy,     // moves, repairs or drains are under way
+};
+std::string_view NameOf(BalanceVerdict verdict);
+
+struct BalanceLook {
+  BalanceVerdict verdict = BalanceVerdict::kNone;
+  absl::Duration at;
+  BalancePlan plan;
+  CostModel costs;
+  double steps = 0;  // known of the load
+};
+
+// Thread-compatible. `now` is Clock::Elapsed().
+class Balancer {
+ public:
+  Balancer(const BalancerConfig& config, const PlacementShape& shape,
+           std::vector<LayerIndex> moe_layers);
+
+  // What a router counted since its last report.
+  void Report(const ExpertTotals& delta) { window_.Add(delta); }
+
+  // If a look is due, what is to be planned, with options(); then Consider is called. Nothing while
+  // `disturbed`: repairs or drains are under way.
+  std::optional<BalanceProblem> DueProblem(const Placement& placement,
+                                           std::span<const RepairShard> shards,
+                                           const CostModel& costs, bool disturbed,
+                                           absl::Duration now);
+  BalanceOptions options() const;
+  void Consider(BalancePlan plan, absl::Duration now);
+
+  // The moves under way. While `disturbed` nothing new begins.
+  RepairActions Next(const Placement& placement, std::span<const RepairShard> shards,
+                     bool views_quiet, bool disturbed, absl::Duration now);
+  void Finished(ShardId shard, const absl::Status& status, absl::Duration now);
+
+  // No round begins any more, and the one under way stops after what has begun.
+  void Freeze();
+  void Thaw();
+  // A look now; with `moves` a round whatever the threshold, and though frozen.
+  void Trigger(bool moves);
+
+  bool frozen() const { return frozen_; }
+  bool WorksOn(ShardId shard) const { return migration_.WorksOn(shard); }
+  const UnitMigration& migration() const { return migration_; }
+  const BalanceLook& last_look() const { return look_; }
+  uint64_t rounds() const { return rounds_; }  // begun
+  uint64_t looks() const { return looks_; }
+  uint64_t moves_ended() const { return moves_before_ + MovesEnded(); }
+
+ private:
+  BalanceProblem MakeProblem(const Placement& placement, std::span<const RepairShard> shards,
+                             const CostModel& costs) const;
+
+  size_t MovesEnded() const;  // of the round under way
+
+  const BalancerConfig config_;  // constant after construction
+  const std::vector<LayerIndex> moe_layers_;
+  LoadWindow window_;
+  UnitMigration migration_;
+  BalanceLook look_;
+  std::optional<absl::Duration> due_at_;
+  std::vector<uint64_t> known_shards_;  // incarnations of the last look
+  bool frozen_ = false;
+  bool forced_ = false;   // the next look moves
+  bool fresh_ = false;    // some shard holds nothing yet
+  bool pursued_ = false;  // below target after a round: goes on above the threshold
+  uint64_t rounds_ = 0;
+  uint64_t looks_ = 0;
+  uint64_t moves_before_ = 0;  // ended in earlier rounds
+};
+
+}  // namespace tessera::router

@@ -1,0 +1,222 @@
+#include "services/router/cluster/unit_migration.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace tessera::router {
+namespace {
+
+using Kind = BalanceMove::Kind;
+using Stage = UnitMigration::Stage;
+
+const wire::HeldUnit* FindHeld(const wire::ShardDescriptor& shard, const BalanceMove& move) {
+  const auto it = std::ranges::find_if(shard.held, [&](const wire::HeldUnit& held) {
+    return held.layer == move.layer && held.expert == move.expert;
+  });
+  return it == shard.held.end() ? nullptr : &*it;
+}
+
+bool Ended(Stage stage) { return stage == Stage::kDone || stage == Stage::kFailed; }
+
+}  // namespace
+
+struct UnitMigration::Round {
+  const Placement& placement;
+  std::span<const RepairShard> shards;
+  bool views_quiet;
+  absl::Duration now;
+  // Steps further down leave these alone.
+  std::set<ShardId> targets_taken;
+  std::set<Unit> units_taken;
+  std::map<ShardId, ShardOrder> loads;
+  std::map<ShardId, ShardOrder> drops;
+  std::map<ShardId, std::vector<size_t>> load_steps;
+  std::map<ShardId, std::vector<size_t>> drop_steps;
+  std::map<ShardId, std::set<uint32_t>> slots_taken;
+  RepairActions actions;
+
+  const RepairShard* Find(ShardId id) const {
+    const auto it = std::ranges::lower_bound(
+        shards, id, {}, [](const RepairShard& shard) { return shard.shard->shard; });
+    return it != shards.end() && it->shard->shard == id ? &*it : nullptr;
+  }
+  size_t LiveBesides(const BalanceMove& move, ShardId besides) const {
+    size_t live = 0;
+    for (const Replica& replica : placement.replicas(move.layer, move.expert)) {
+      const RepairShard* shard = replica.shard == besides ? nullptr : Find(replica.shard);
+      live += shard != nullptr && shard->usable && !shard->leaving;
+    }
+    return live;
+  }
+};
+
+UnitMigration::UnitMigration(UnitMigrationConfig config) : config_(config) {
+  TESSERA_CHECK(config_.copies_min >= 1 && config_.shards_max >= 1 && config_.units_max >= 1);
+}
+
+void UnitMigration::Begin(const std::vector<BalanceMove>& moves, absl::Duration now) {
+  TESSERA_CHECK(idle());
+  steps_.clear();
+  for (const BalanceMove& move : moves) steps_.push_back({.move = move});
+  progress_at_ = now;
+}
+
+void UnitMigration::Cancel() {
+  for (Step& step : steps_) {
+    if (step.stage == Stage::kWaiting) step.stage = Stage::kFailed;
+  }
+}
+
+bool UnitMigration::idle() const {
+  return std::ranges::all_of(steps_, [](const Step& step) { return Ended(step.stage); });
+}
+
+size_t UnitMigration::CountOf(Stage stage) const {
+  return static_cast<size_t>(
+      std::ranges::count_if(steps_, [&](const Step& step) { return step.stage == stage; }));
+}
+
+std::optional<absl::Duration> UnitMigration::progress_at() const {
+  return idle() ? std::nullopt : std::optional(progress_at_);
+}
+
+void UnitMigration::SetStage(Step& step, Stage stage, absl::Duration now) {
+  step.stage = stage;
+  progress_at_ = now;
+}
+
+RepairActions UnitMigration::Next(const Placement& placement, std::span<const RepairShard> shards,
+                                  bool views_quiet, absl::Duration now) {
+  Round round{placement, shards, views_quiet, now, {}, {}, {}, {}, {}, {}, {}, {}};
+  if (!idle() && now - progress_at_ > config_.stall_max) Cancel();
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (!Ended(steps_[i].stage)) Advance(round, i);
+  }
+  for (auto& [id, order] : round.loads) {
+    in_flight_[id] = {.drops = false, .steps = std::move(round.load_steps[id])};
+    round.actions.orders.push_back(std::move(order));
+  }
+  for (auto& [id, order] : round.drops) {
+    in_flight_[id] = {.drops = true, .steps = std::move(round.drop_steps[id])};
+    round.actions.orders.push_back(std::move(order));
+  }
+  return std::move(round.actions);
+}
+
+void UnitMigration::Advance(Round& round, size_t index) {
+  Step& step = steps_[index];
+  const Unit unit{step.move.layer, step.move.expert};
+  if (step.stage == Stage::kWaiting && !round.units_taken.contains(unit)) TryBegin(round, index);
+  if (step.stage == Stage::kLoaded) TryHide(round, index);
+  if (step.stage == Stage::kHidden) TryDrop(round, index);
+  if (Ended(step.stage)) return;
+  round.units_taken.insert(unit);
+  if (step.stage == Stage::kWaiting && step.move.kind != Kind::kDrop) {
+    round.targets_taken.insert(step.move.to);
+  }
+}
+
+void UnitMigration::TryBegin(Round& round, size_t index) {
+  Step& step = steps_[index];
+  if (step.move.kind == Kind::kDrop) return TryHide(round, index);
+  const ShardId id = step.move.to;
+  const RepairShard* to = round.Find(id);
+  if (to == nullptr || to->leaving) return SetStage(step, Stage::kFailed, round.now);
+  if (FindHeld(*to->shard, step.move) != nullptr) {  // somebody was faster
+    return SetStage(step, step.move.kind == Kind::kCopy ? Stage::kDone : Stage::kLoaded, round.now);
+  }
+  if (!to->usable || to->busy || in_flight_.contains(id) || round.drops.contains(id) ||
+      round.targets_taken.contains(id)) {
+    return;
+  }
+  std::vector<size_t>& batch = round.load_steps[id];
+  const bool may_read =
+      !batch.empty() ||
+      round.loads.size() +
+              static_cast<size_t>(std::ranges::count_if(
+                  in_flight_, [](const auto& flight) { return !flight.second.drops; })) <
+          config_.shards_max;
+  if (batch.size() >= config_.units_max || !may_read) return;
+  std::set<uint32_t>& taken = round.slots_taken[id];
+  for (const wire::HeldUnit& held : to->shard->held) taken.insert(held.slot);
+  uint32_t slot = 0;
+  while (taken.contains(slot)) ++slot;
+  if (slot >= to->shard->slot_count) return;  // until something is dropped there
+  taken.insert(slot);
+  ShardOrder& order = round.loads[id];
+  order.shard = id;
+  order.incarnation = to->shard->incarnation;
+  order.order.bytes_per_second_max = config_.bytes_per_second_max;
+  order.order.load.push_back({step.move.layer, step.move.expert, slot});
+  batch.push_back(index);
+  SetStage(step, Stage::kLoading, round.now);
+}
+
+void UnitMigration::TryHide(Round& round, size_t index) {
+  Step& step = steps_[index];
+  const RepairShard* from = round.Find(step.move.from);
+  if (from == nullptr || FindHeld(*from->shard, step.move) == nullptr) {
+    return SetStage(step, Stage::kDone, round.now);  // it went by itself
+  }
+  if (round.LiveBesides(step.move, step.move.from) < config_.copies_min) {
+    const RepairShard* to = step.move.kind == Kind::kMove ? round.Find(step.move.to) : nullptr;
+    const bool may_come = to != nullptr && FindHeld(*to->shard, step.move) != nullptr;
+    if (!may_come) SetStage(step, Stage::kFailed, round.now);
+    return;
+  }
+  const Unit unit{step.move.layer, step.move.expert};
+  round.actions.hide.push_back({step.move.from, {unit}});
+  step.hidden_at = round.now;
+  step.hidden_incarnation = from->shard->incarnation;
+  SetStage(step, Stage::kHidden, round.now);
+}
+
+void UnitMigration::TryDrop(Round& round, size_t index) {
+  Step& step = steps_[index];
+  const ShardId id = step.move.from;
+  const RepairShard* from = round.Find(id);
+  const wire::HeldUnit* held = from == nullptr ? nullptr : FindHeld(*from->shard, step.move);
+  if (held == nullptr || from->shard->incarnation != step.hidden_incarnation) {
+    return SetStage(step, Stage::kDone, round.now);  // gone, or it stands in the map anew
+  }
+  if (round.LiveBesides(step.move, id) < config_.copies_min) {
+    round.actions.unhide.push_back({id, {Unit{step.move.layer, step.move.expert}}});
+    return SetStage(step, Stage::kFailed, round.now);
+  }
+  // The hide of this very round is not in any view yet.
+  const bool hidden_now = std::ranges::any_of(round.actions.hide, [&](const auto& hide) {
+    return hide.first == id && hide.second.front() == Unit{step.move.layer, step.move.expert};
+  });
+  if (hidden_now || !round.views_quiet || round.now - step.hidden_at < config_.drop_delay) return;
+  if (!from->usable || from->busy || in_flight_.contains(id) || round.loads.contains(id)) return;
+  ShardOrder& order = round.drops[id];
+  order.shard = id;
+  order.incarnation = from->shard->incarnation;
+  order.order.drop.push_back(*held);
+  round.drop_steps[id].push_back(index);
+  SetStage(step, Stage::kDropping, round.now);
+}
+
+void UnitMigration::Finished(ShardId shard, const absl::Status& status, absl::Duration now) {
+  const auto it = in_flight_.find(shard);
+  TESSERA_CHECK(it != in_flight_.end());
+  const Flight flight = std::move(it->second);
+  in_flight_.erase(it);
+  for (const size_t index : flight.steps) {
+    Step& step = steps_[index];
+    if (flight.drops) {
+      // What was not dropped stands hidden and is tried again, or has gone with its shard.
+      SetStage(step, status.ok() ? Stage::kDone : Stage::kHidden, now);
+    } else if (!status.ok()) {
+      SetStage(step, Stage::kFailed, now);
+    } else {
+      SetStage(step, step.move.kind == Kind::kCopy ? Stage::kDone : Stage::kLoaded, now);
+    }
+  }
+  // The plan counted on what did not come: the next round looks again.
+  if (!status.ok()) Cancel();
+}
+
+}  // namespace tessera::router

@@ -1,0 +1,133 @@
+#include "services/router/cluster/balancer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace tessera::router {
+namespace {
+
+constexpr PlacementShape kShape{.layer_count = 1, .expert_count = 8};
+constexpr LayerIndex kLayer{0};
+
+// Two shards with four experts each, and a load that is told to the balancer.
+class BalancerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (uint32_t id = 0; id < 2; ++id) AddShard(id, id * 4, id * 4 + 4);
+  }
+  void AddShard(uint32_t id, uint32_t first, uint32_t last) {
+    wire::ShardDescriptor& shard = shards_[id];
+    shard.shard = ShardId{id};
+    shard.incarnation = 10 + id;
+    shard.state = wire::ShardState::kReady;
+    shard.slot_count = 8;
+    for (uint32_t e = first; e < last; ++e) {
+      shard.held.push_back({kLayer, ExpertId{e}, e - first, 1});
+    }
+  }
+  void Load(Balancer& balancer, const std::vector<uint64_t>& rows, uint64_t steps = 1000) {
+    balancer.Report({kShape, rows, rows, {steps}});
+  }
+  // One look at `now`, with its plan.
+  BalanceVerdict Look(Balancer& balancer, absl::Duration now, bool disturbed = false) {
+    std::vector<RepairShard> known;
+    std::vector<PlacedUnit> units;
+    for (const auto& [id, shard] : shards_) {
+      known.push_back({.shard = &shard, .usable = true});
+      for (const auto& held : shard.held) {
+        units.push_back({held.layer, held.expert, {ShardId{id}, held.slot, 1}});
+      }
+    }
+    const auto placement = Placement::Build(Epoch{1}, kShape, std::move(units));
+    const auto problem = balancer.DueProblem(*placement, known, {}, disturbed, now);
+    if (problem) balancer.Consider(PlanBalance(*problem, balancer.options()), now);
+    return balancer.last_look().verdict;
+  }
+  static BalancerConfig Config() { return {.interval = absl::Seconds(10), .slots_kept_free = 0}; }
+
+  std::map<uint32_t, wire::ShardDescriptor> shards_;
+  const std::vector<uint64_t> even_ = {100, 100, 100, 100, 100, 100, 100, 100};
+  const std::vector<uint64_t> skewed_ = {500, 100, 100, 100, 50, 50, 50, 50};
+  const std::vector<uint64_t> nearly_ = {130, 100, 100, 100, 90, 90, 90, 90};
+};
+
+TEST_F(BalancerTest, LooksAtItsIntervalAndMovesBelowTheThreshold) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, skewed_);
+  EXPECT_EQ(Look(balancer, absl::Seconds(0)), BalanceVerdict::kNone);
+  EXPECT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kMoving);
+  EXPECT_GT(balancer.last_look().plan.after, 0.95);
+  EXPECT_EQ(balancer.rounds(), 1u);
+  // The next look finds it at work.
+  EXPECT_EQ(Look(balancer, absl::Seconds(45)), BalanceVerdict::kBusy);
+}
+
+TEST_F(BalancerTest, LeavesAGoodBalanceAlone) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, even_);
+  Look(balancer, absl::Seconds(0));
+  EXPECT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kGood);
+  Load(balancer, nearly_, 100'000);  // 0.92: not perfect, above the threshold
+  EXPECT_EQ(Look(balancer, absl::Seconds(60)), BalanceVerdict::kGood);
+  EXPECT_EQ(balancer.rounds(), 0u);
+}
+
+TEST_F(BalancerTest, WaitsUntilItKnowsEnough) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, skewed_, 50);
+  Look(balancer, absl::Seconds(0));
+  EXPECT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kUnknown);
+}
+
+TEST_F(BalancerTest, AShardThatHoldsNothingIsWorthALookAtOnce) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Look(balancer, absl::Seconds(0));
+  Look(balancer, absl::Seconds(30));
+  AddShard(2, 0, 0);
+  Look(balancer, absl::Seconds(31));
+  EXPECT_EQ(Look(balancer, absl::Seconds(33)), BalanceVerdict::kMoving);
+}
+
+TEST_F(BalancerTest, FrozenItMovesOnlyWhenTriggered) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, skewed_);
+  balancer.Freeze();
+  Look(balancer, absl::Seconds(0));
+  EXPECT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kFrozen);
+  EXPECT_TRUE(balancer.migration().idle());
+  balancer.Trigger(/*moves=*/false);  // a dry run
+  EXPECT_EQ(Look(balancer, absl::Seconds(31)), BalanceVerdict::kFrozen);
+  EXPECT_FALSE(balancer.last_look().plan.moves.empty());
+  balancer.Trigger(/*moves=*/true);
+  EXPECT_EQ(Look(balancer, absl::Seconds(32)), BalanceVerdict::kMoving);
+  EXPECT_TRUE(balancer.frozen());
+}
+
+TEST_F(BalancerTest, AFreezeEndsThePursuitOfTheTarget) {
+  BalancerConfig config = Config();
+  config.loads_max = 1;  // a round is not enough
+  config.gain_min = 0.001;
+  Balancer balancer(config, kShape, {kLayer});
+  Load(balancer, {800, 300, 300, 100, 50, 50, 50, 50});
+  Look(balancer, absl::Seconds(0));
+  ASSERT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kMoving);
+  // Above the threshold from here on, below the target.
+  balancer.Freeze();
+  balancer.Thaw();
+  ASSERT_TRUE(balancer.migration().idle());
+  Load(balancer, nearly_, 100'000);
+  EXPECT_EQ(Look(balancer, absl::Seconds(60)), BalanceVerdict::kGood);
+}
+
+TEST_F(BalancerTest, WhileDisturbedItWaits) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, skewed_);
+  Look(balancer, absl::Seconds(0));
+  EXPECT_EQ(Look(balancer, absl::Seconds(30), /*disturbed=*/true), BalanceVerdict::kBusy);
+  EXPECT_EQ(Look(balancer, absl::Seconds(32)), BalanceVerdict::kMoving);  // soon again
+}
+
+}  // namespace
+}  // namespace tessera::router
