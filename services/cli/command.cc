@@ -12,6 +12,7 @@
 #include "services/cli/key_command.h"
 #include "services/cli/logits_command.h"
 #include "services/cli/tokenize_command.h"
+#include "services/cli/top/top_command.h"
 #include "services/cli/up/up_command.h"
 
 namespace tessera::cli {
@@ -24,6 +25,7 @@ int Tokenize(std::span<const std::string_view> args, const Streams& streams) {
 constexpr std::array kCommands = {
     Command{"up", "a whole cluster on this box, until Ctrl-C", &RunUp},
     Command{"chat", "a conversation with a running cluster", &RunChat},
+    Command{"top", "speed, shards and experts of a running cluster, live", &RunTop},
     Command{"generate", "token ids to token ids, by a running cluster", &RunGenerate},
     Command{"inspect", "what a checkpoint holds, how big it is, and where it fits", &RunInspect},
     Command{"logits", "the logits of every position of a list of token ids", &RunLogits},

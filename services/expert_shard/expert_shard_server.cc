@@ -46,7 +46,9 @@ class ExpertShardServer::House {
         clock_(clock),
         labels_{{"shard", absl::StrCat(config.slice.shard_id)}},
         metrics_(registry_, labels_),
-        gauges_(registry_, labels_) {}
+        gauges_(registry_, labels_) {
+    AddProcessMetrics(registry_, "expert");
+  }
   ~House() { Close(); }
 
   absl::Status Build(ExpertShardParts parts);

@@ -4,7 +4,6 @@
 #include <iterator>
 #include <ostream>
 #include <string>
-#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -32,23 +31,6 @@ absl::StatusOr<std::string> ReadText(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
 }
 
-// The gateway of the cluster that runs in a state folder.
-absl::StatusOr<std::string> GatewayOf(const std::string& state_dir) {
-  const std::string file = state_dir + "/cluster.json";
-  const absl::StatusOr<std::vector<ClusterProcess>> processes = ReadClusterFile(file);
-  if (absl::IsNotFound(processes.status())) {
-    return Annotate(processes.status(),
-                    "no cluster runs there; start one with `tessera up`, or give --address");
-  }
-  TESSERA_RETURN_IF_ERROR(processes.status());
-  for (const ClusterProcess& process : *processes) {
-    const std::string* http = process.Endpoint("http");
-    if (process.role == "gateway" && http != nullptr) return *http;
-  }
-  return absl::UnavailableError(
-      absl::StrCat(file, " names no gateway: it may be starting, or the model has no tokenizer"));
-}
-
 absl::Status Chat(ChatOptions& options, const Streams& streams) {
   HttpClientConfig http;
   if (options.silence_seconds <= 0) {
@@ -66,7 +48,7 @@ absl::Status Chat(ChatOptions& options, const Streams& streams) {
     if (!tools->root().is_array()) return tools->root().Unexpected("an array of tools");
   }
   if (options.address.empty()) {
-    TESSERA_ASSIGN_OR_RETURN(options.address, GatewayOf(options.state_dir));
+    TESSERA_ASSIGN_OR_RETURN(options.address, GatewayAddressOf(options.state_dir));
   }
   TESSERA_ASSIGN_OR_RETURN(const HttpClient client, HttpClient::For(options.address, http));
   options.session.is_interactive = IsTerminal(streams.in);

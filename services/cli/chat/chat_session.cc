@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "services/cli/chat/expert_load.h"
+#include "services/cli/observe/expert_load.h"
 #include "services/gateway/api/json_writer.h"
 
 namespace tessera::cli {
@@ -197,9 +197,8 @@ absl::Status ChatSession::ShowLoad() {
     return absl::UnimplementedError("this gateway does not tell the load of its experts");
   }
   if (reply.status != 200) return ErrorOf(reply.status, reply.body);
-  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, JsonDocument::Parse(reply.body));
-  const std::string drawing = DrawExpertLoad(document);
-  out_ << (drawing.empty() ? reply.body : drawing) << std::endl;
+  TESSERA_ASSIGN_OR_RETURN(const ExpertLoad load, ParseExpertLoad(reply.body));
+  out_ << PlainText(DrawExpertLoad(load)) << std::endl;
   return absl::OkStatus();
 }
 

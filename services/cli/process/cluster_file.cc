@@ -103,4 +103,20 @@ absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path) {
   return process;
 }
 
+absl::StatusOr<std::string> GatewayAddressOf(const std::string& state_dir) {
+  const std::string file = state_dir + "/cluster.json";
+  const absl::StatusOr<std::vector<ClusterProcess>> processes = ReadClusterFile(file);
+  if (absl::IsNotFound(processes.status())) {
+    return Annotate(processes.status(),
+                    "no cluster runs there; start one with `tessera up`, or give --address");
+  }
+  TESSERA_RETURN_IF_ERROR(processes.status());
+  for (const ClusterProcess& process : *processes) {
+    const std::string* http = process.Endpoint("http");
+    if (process.role == "gateway" && http != nullptr) return *http;
+  }
+  return absl::UnavailableError(
+      absl::StrCat(file, " names no gateway: it may be starting, or the model has no tokenizer"));
+}
+
 }  // namespace tessera::cli

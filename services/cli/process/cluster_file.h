@@ -28,6 +28,10 @@ std::string ClusterJson(const std::vector<ClusterProcess>& processes);
 // kNotFound: no such file, so no cluster runs there. kInvalidArgument: it is no cluster file.
 absl::StatusOr<std::vector<ClusterProcess>> ReadClusterFile(const std::string& path);
 
+// The HTTP address of the gateway of the cluster that runs in a state folder. kNotFound: none runs
+// there; kUnavailable: it has no gateway (yet).
+absl::StatusOr<std::string> GatewayAddressOf(const std::string& state_dir);
+
 // What a service wrote into its endpoints file, {"pid":7,"grpc":"127.0.0.1:8010",...}; errors as
 // above. Role and id are the caller's; the scheme of a data address ("ucx:") is left away.
 absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path);

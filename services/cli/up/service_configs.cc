@@ -81,6 +81,7 @@ std::string RouterConfigText(const ClusterSettings& cluster, const RouterSetting
       .Text("cluster_secret_file", cluster.secret_file)
       .Raw("compute", Compute(cluster, router.threads, "dense_dtype", cluster.dense_dtype))
       .Flag("strict", cluster.strict)
+      .Flag("expert_metrics", true)
       .Raw("membership", absl::StrCat("{\"transport\": ", JsonQuoted(cluster.transport),
                                       ", \"copies_wanted\": ", router.replicas, "}"))
       .Raw("drain_seconds", "1");  // of the 5 s in which `tessera up` has to end

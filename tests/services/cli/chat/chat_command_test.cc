@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "services/cli/chat/chat_session.h"
-#include "services/cli/chat/expert_load.h"
 #include "services/gateway/gateway_server.h"
 #include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
@@ -197,12 +196,6 @@ TEST(ChatStreamTest, PiecesOfAnySizeAndErrors) {
       "data: {\"error\":{\"message\":\"too late\",\"type\":\"timeout_error\",\"code\":null}}\n");
   EXPECT_EQ(error, absl::DeadlineExceededError("too late"));
   EXPECT_EQ(stream.Push("data: nonsense\n").code(), absl::StatusCode::kDataLoss);
-}
-
-TEST(ExpertLoadTest, DrawsTheFirstMatrix) {
-  const auto load = JsonDocument::Parse(R"({"window":5,"tokens":[[0,1,9],[3,3,3]],"x":[[1]]})");
-  EXPECT_EQ(DrawExpertLoad(*load), "   0 | .@| 2.70\n   1 |@@@| 1.00\n");
-  EXPECT_EQ(DrawExpertLoad(*JsonDocument::Parse(R"({"a":[["x"]],"b":[1,2]})")), "");
 }
 
 }  // namespace

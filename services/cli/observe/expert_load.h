@@ -1,0 +1,47 @@
+#pragma once
+
+// What a gateway's /v1/experts/load tells, read and drawn.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace tessera::cli {
+
+struct ExpertLoad {
+  struct Layer {
+    int64_t layer = 0;
+    std::vector<int64_t> rows;  // [experts]
+  };
+  struct Shard {
+    std::string id;
+    std::string state;
+    int64_t rows = 0;
+    double busy_ratio = 0;
+    std::vector<int64_t> layer_rows;  // [layers]; empty if the gateway does not tell
+  };
+  double window_seconds = 0;
+  std::vector<Layer> layers;
+  std::vector<Shard> shards;
+};
+
+// kInvalidArgument names the member that is missing or wrong.
+absl::StatusOr<ExpertLoad> ParseExpertLoad(std::string_view json);
+
+// Heat of `rows` in at most `width_max` cells, each from 0 (no row) to `levels` (the busiest of the
+// layer); neighbours share a cell, the busier one counts, if there are more than that.
+std::vector<size_t> HeatOf(const std::vector<int64_t>& rows, size_t width_max, size_t levels);
+// The largest over the mean; 0 if there is nothing.
+double MaxToMean(const std::vector<int64_t>& rows);
+
+// The load as lines of text: a line per layer, a sign per expert, from ' ' (no row) to '@' (the
+// busiest of its layer), and behind it busiest over mean; then a line per shard.
+std::string DrawExpertLoad(const ExpertLoad& load);
+
+// The signs of DrawExpertLoad, coldest first.
+inline constexpr std::string_view kHeatSigns = " .:-=+*#%@";
+
+}  // namespace tessera::cli

@@ -1,0 +1,181 @@
+#include "services/cli/top/top_frame.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "services/cli/chat/chat_session.h"
+
+namespace tessera::cli {
+namespace {
+
+constexpr size_t kLabelColumns = 6;     // " 12 |"
+constexpr size_t kBalanceColumns = 18;  // "| 1.23  0.87"
+// Background colours of the 256 that terminals have, cold to hot.
+constexpr std::array<int, 8> kHeatColors = {17, 19, 25, 31, 71, 142, 172, 196};
+constexpr char kPlain[] = "\x1b[0m";
+constexpr char kBold[] = "\x1b[1m";
+constexpr char kRed[] = "\x1b[1;31m";
+constexpr char kYellow[] = "\x1b[33m";
+constexpr char kGreen[] = "\x1b[32m";
+
+class Frame {
+ public:
+  explicit Frame(const FrameStyle& style) : style_(style) {}
+
+  // Text of others is shown without what would move the cursor, and cut to the width.
+  void Line(std::string_view text, std::string_view color = {}) {
+    std::string plain = PlainText(text).substr(0, style_.width);
+    std::ranges::replace(plain, '\n', ' ');
+    if (style_.uses_color && !color.empty()) {
+      absl::StrAppend(&out_, std::string(color), plain, kPlain, "\n");
+    } else {
+      absl::StrAppend(&out_, plain, "\n");
+    }
+    ++lines_;
+  }
+  // Already as wide as it may be.
+  void Raw(std::string_view text) {
+    absl::StrAppend(&out_, std::string(text), "\n");
+    ++lines_;
+  }
+  size_t lines_left() const {
+    return style_.height == 0 ? SIZE_MAX : style_.height - std::min(style_.height, lines_);
+  }
+  const FrameStyle& style() const { return style_; }
+  std::string Done() { return std::move(out_); }
+
+ private:
+  const FrameStyle style_;
+  std::string out_;
+  size_t lines_ = 0;
+};
+
+std::string_view ColorOf(std::string_view state) {
+  if (state == "live") return kGreen;
+  return state == "lost" || state == "unreachable" ? kRed : kYellow;
+}
+
+std::optional<double> RateOf(const ClusterSight& now, const ClusterSight* before,
+                             const std::string& counter) {
+  if (before == nullptr || !now.metrics || !before->metrics) return std::nullopt;
+  const auto count = now.metrics->Sum(counter);
+  const auto earlier = before->metrics->Sum(counter);
+  const double seconds = absl::ToDoubleSeconds(now.looked_at - before->looked_at);
+  // Less than before: the gateway was started anew.
+  if (!count || !earlier || seconds <= 0 || *count < *earlier) return std::nullopt;
+  return (*count - *earlier) / seconds;
+}
+
+std::string Shown(const std::optional<double>& value, const char* unit, double factor = 1) {
+  if (!value) return absl::StrCat("-", unit);
+  const double shown = *value * factor;
+  const bool short_and_broken = shown < 10 && shown != std::floor(shown);
+  return absl::StrFormat("%.*f%s", short_and_broken ? 1 : 0, shown, unit);
+}
+
+void DrawHead(const ClusterSight& now, Frame& frame) {
+  frame.Line(absl::StrCat("tessera ", now.address, "  ", now.model.empty() ? "?" : now.model,
+                          now.not_ready.empty() ? "  ready" : "  NOT READY: ", now.not_ready),
+             now.not_ready.empty() ? kBold : kRed);
+}
+
+void DrawTraffic(const ClusterSight& now, const ClusterSight* before, Frame& frame) {
+  if (!now.metrics) {
+    frame.Line("metrics: not to be had (an admin key?)", kYellow);
+    return;
+  }
+  const MetricsText& metrics = *now.metrics;
+  const MetricsText* since = before != nullptr && before->metrics ? &*before->metrics : nullptr;
+  const auto quantile = [&](const char* histogram, double share) {
+    return Shown(metrics.Quantile(histogram, share, since), " ms", 1000);
+  };
+  frame.Line(
+      absl::StrCat("tokens/s ", Shown(RateOf(now, before, "tessera_generation_tokens_total"), ""),
+                   "  prompt/s ", Shown(RateOf(now, before, "tessera_prompt_tokens_total"), ""),
+                   "  requests ", Shown(metrics.Sum("tessera_num_requests_running"), ""),
+                   "  queued ", Shown(metrics.Sum("tessera_num_requests_waiting"), ""), "  kv ",
+                   Shown(metrics.Sum("tessera_kv_cache_usage_perc"), " %", 100)));
+  frame.Line(absl::StrCat("first token p50 ", quantile("tessera_time_to_first_token_seconds", 0.5),
+                          " p95 ", quantile("tessera_time_to_first_token_seconds", 0.95),
+                          "  gap p50 ", quantile("tessera_inter_token_latency_seconds", 0.5),
+                          " p95 ", quantile("tessera_inter_token_latency_seconds", 0.95)));
+}
+
+void DrawShards(const ExpertLoad& load, Frame& frame) {
+  frame.Raw("");
+  const double window = std::max(load.window_seconds, 1e-9);
+  for (const ExpertLoad::Shard& shard : load.shards) {
+    const auto bars = static_cast<size_t>(std::clamp(shard.busy_ratio, 0.0, 1.0) * 20 + 0.5);
+    frame.Line(absl::StrFormat("%-12s %-12s [%-20s] %3.0f %% busy %9.0f rows/s", shard.id,
+                               shard.state, std::string(bars, '#'), shard.busy_ratio * 100,
+                               static_cast<double>(shard.rows) / window),
+               ColorOf(shard.state));
+  }
+}
+
+std::string HeatLine(const ExpertLoad& load, size_t place, const FrameStyle& style) {
+  const ExpertLoad::Layer& layer = load.layers[place];
+  const size_t room =
+      std::max<size_t>(8, style.width - std::min(style.width, kLabelColumns + kBalanceColumns));
+  std::string line = absl::StrFormat("%4d |", layer.layer);
+  if (style.uses_color) {
+    for (const size_t level : HeatOf(layer.rows, room, kHeatColors.size())) {
+      if (level == 0) {
+        absl::StrAppend(&line, kPlain, " ");
+      } else {
+        absl::StrAppend(&line, "\x1b[48;5;", kHeatColors[level - 1], "m ");
+      }
+    }
+    absl::StrAppend(&line, kPlain);
+  } else {
+    for (const size_t level : HeatOf(layer.rows, room, kHeatSigns.size() - 1)) {
+      line += kHeatSigns[level];
+    }
+  }
+  absl::StrAppendFormat(&line, "| %5.2f", MaxToMean(layer.rows));
+  std::vector<int64_t> of_shards;
+  for (const ExpertLoad::Shard& shard : load.shards) {
+    const bool works = shard.state != "lost" && place < shard.layer_rows.size();
+    if (works) of_shards.push_back(shard.layer_rows[place]);
+  }
+  if (!of_shards.empty()) absl::StrAppendFormat(&line, "  %5.2f", MaxToMean(of_shards));
+  return line;
+}
+
+void DrawHeat(const ExpertLoad& load, Frame& frame) {
+  frame.Raw("");
+  frame.Line(absl::StrFormat(
+      "layer: rows per expert, last %g s; largest/mean over experts and over shards",
+      load.window_seconds));
+  const size_t layers = load.layers.size();
+  const size_t room = frame.lines_left();
+  // The last layers give way to a line that says so.
+  const size_t shown = layers <= room ? layers : room - std::min<size_t>(room, 1);
+  for (size_t place = 0; place < shown; ++place) {
+    frame.Raw(HeatLine(load, place, frame.style()));
+  }
+  if (shown < layers) frame.Line(absl::StrCat("... and ", layers - shown, " more layers"));
+}
+
+}  // namespace
+
+std::string DrawFrame(const ClusterSight& now, const ClusterSight* before,
+                      const FrameStyle& style) {
+  Frame frame(style);
+  DrawHead(now, frame);
+  DrawTraffic(now, before, frame);
+  if (now.load) {
+    DrawShards(*now.load, frame);
+    DrawHeat(*now.load, frame);
+  } else {
+    frame.Line(absl::StrCat("experts: ", now.load_error), kRed);
+  }
+  return frame.Done();
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,67 @@
+#include "services/cli/observe/expert_load.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tessera::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr char kJson[] =
+    R"({"window_seconds":10,"layers":[{"layer":2,"rows":[0,1,9]},{"layer":3,"rows":[3,3,3]}],)"
+    R"("shards":[{"id":"expert-0","state":"live","rows":19,"busy_ratio":0.25},)"
+    R"({"id":"expert-1","state":"lost","rows":0,"busy_ratio":0,"layer_rows":[0,0]}]})";
+
+TEST(ExpertLoadTest, ReadsWhatAGatewayTells) {
+  const auto load = ParseExpertLoad(kJson);
+  ASSERT_TRUE(load.ok()) << load.status();
+  EXPECT_EQ(load->window_seconds, 10);
+  ASSERT_EQ(load->layers.size(), 2u);
+  EXPECT_EQ(load->layers[0].layer, 2);
+  EXPECT_THAT(load->layers[0].rows, ElementsAre(0, 1, 9));
+  ASSERT_EQ(load->shards.size(), 2u);
+  EXPECT_EQ(load->shards[0].id, "expert-0");
+  EXPECT_EQ(load->shards[0].rows, 19);
+  EXPECT_EQ(load->shards[0].busy_ratio, 0.25);
+  EXPECT_THAT(load->shards[0].layer_rows, IsEmpty());
+  EXPECT_EQ(load->shards[1].state, "lost");
+  EXPECT_THAT(load->shards[1].layer_rows, ElementsAre(0, 0));
+}
+
+TEST(ExpertLoadTest, SaysWhatIsWrong) {
+  const auto error = [](std::string_view json) {
+    const auto load = ParseExpertLoad(json);
+    EXPECT_FALSE(load.ok()) << json;
+    return std::string(load.status().message());
+  };
+  error("<html>");
+  EXPECT_THAT(error("{}"), HasSubstr("window_seconds"));
+  EXPECT_THAT(error(R"({"window_seconds":1,"layers":7,"shards":[]})"), HasSubstr("layers"));
+  EXPECT_THAT(error(R"({"window_seconds":1,"layers":[{"layer":1,"rows":[-1]}],"shards":[]})"),
+              HasSubstr("-1"));
+}
+
+TEST(ExpertLoadTest, DrawsLayersAndShards) {
+  EXPECT_EQ(DrawExpertLoad(*ParseExpertLoad(kJson)),
+            "   2 | .@| 2.70\n"
+            "   3 |@@@| 1.00\n"
+            "expert-0 live, 19 rows in 10 s, busy 25 %\n"
+            "expert-1 lost, 0 rows in 10 s, busy 0 %\n");
+  EXPECT_EQ(DrawExpertLoad({}), "");
+}
+
+TEST(HeatTest, NeighboursShareACell) {
+  EXPECT_THAT(HeatOf({0, 1, 5, 10}, 10, 10), ElementsAre(0, 1, 5, 10));
+  EXPECT_THAT(HeatOf({0, 1, 5, 10}, 2, 10), ElementsAre(1, 10));
+  EXPECT_THAT(HeatOf({0, 0, 0}, 2, 10), ElementsAre(0, 0));
+  EXPECT_THAT(HeatOf({1, 1'000'000}, 2, 4), ElementsAre(1, 4));  // a row is never cold
+  EXPECT_THAT(HeatOf({}, 2, 4), IsEmpty());
+  EXPECT_EQ(MaxToMean({}), 0);
+  EXPECT_EQ(MaxToMean({0, 4}), 2);
+}
+
+}  // namespace
+}  // namespace tessera::cli

@@ -1,0 +1,95 @@
+#include "services/cli/top/top_frame.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace tessera::cli {
+namespace {
+
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+std::string Page(int tokens, int quick) {
+  return absl::StrCat("tessera_generation_tokens_total{model_name=\"m\"} ", tokens,
+                      "\ntessera_prompt_tokens_total 100\ntessera_num_requests_running 3\n"
+                      "tessera_num_requests_waiting 2\ntessera_kv_cache_usage_perc 0.5\n"
+                      "tessera_time_to_first_token_seconds_bucket{le=\"0.1\"} ",
+                      quick, "\ntessera_time_to_first_token_seconds_bucket{le=\"+Inf\"} ", quick,
+                      "\n");
+}
+
+ClusterSight Sight(double seconds, int tokens) {
+  ClusterSight sight;
+  sight.address = "127.0.0.1:8000";
+  sight.model = "tiny";
+  sight.looked_at = absl::Seconds(seconds);
+  sight.metrics.emplace(Page(tokens, tokens));
+  sight.load = ExpertLoad{
+      .window_seconds = 10,
+      .layers = {{2, {0, 5, 10, 10}}, {3, {1, 1, 1, 1}}},
+      .shards = {{"expert-0", "live", 20, 0.5, {15, 4}}, {"expert-1", "lost", 10, 0, {10, 0}}}};
+  return sight;
+}
+
+TEST(TopFrameTest, ShowsSpeedShardsHeatAndBalance) {
+  const ClusterSight before = Sight(10, 100);
+  const std::string frame = DrawFrame(Sight(12, 300), &before, {.width = 100});
+  EXPECT_EQ(frame,
+            "tessera 127.0.0.1:8000  tiny  ready\n"
+            "tokens/s 100  prompt/s 0  requests 3  queued 2  kv 50 %\n"
+            "first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
+            "\n"
+            "expert-0     live         [##########          ]  50 % busy         2 rows/s\n"
+            "expert-1     lost         [                    ]   0 % busy         1 rows/s\n"
+            "\n"
+            "layer: rows per expert, last 10 s; largest/mean over experts and over shards\n"
+            "   2 | +@@|  1.60   1.00\n"
+            "   3 |@@@@|  1.00   1.00\n");
+}
+
+TEST(TopFrameTest, WithoutAnEarlierSightThereAreNoRates) {
+  EXPECT_THAT(DrawFrame(Sight(12, 300), nullptr, {}), HasSubstr("tokens/s -  prompt/s -"));
+  const ClusterSight restarted = Sight(13, 5);
+  const ClusterSight before = Sight(12, 300);
+  EXPECT_THAT(DrawFrame(restarted, &before, {}), HasSubstr("tokens/s -"));
+}
+
+TEST(TopFrameTest, FitsTheTerminal) {
+  ClusterSight sight = Sight(1, 1);
+  sight.load->layers.clear();
+  for (int64_t layer = 0; layer < 60; ++layer) {
+    sight.load->layers.push_back({layer, std::vector<int64_t>(256, 1)});
+  }
+  const std::string frame = DrawFrame(sight, nullptr, {.width = 60, .height = 24});
+  const std::vector<std::string> lines = absl::StrSplit(frame, '\n', absl::SkipEmpty());
+  EXPECT_LE(lines.size(), 24u);
+  for (const std::string& line : lines) EXPECT_LE(line.size(), 60u) << line;
+  EXPECT_THAT(lines.back(), HasSubstr("more layers"));
+}
+
+TEST(TopFrameTest, ColoursOnlyWhereTheyAreWanted) {
+  const std::string colored = DrawFrame(Sight(1, 1), nullptr, {.uses_color = true});
+  EXPECT_THAT(colored, HasSubstr("\x1b[1;31mexpert-1"));
+  EXPECT_THAT(colored, HasSubstr("\x1b[48;5;196m "));
+  EXPECT_THAT(DrawFrame(Sight(1, 1), nullptr, {}), Not(HasSubstr("\x1b")));
+}
+
+TEST(TopFrameTest, SaysWhatIsMissing) {
+  ClusterSight sight = Sight(1, 1);
+  sight.not_ready = "no router\x1b[2J is connected";
+  sight.metrics.reset();
+  sight.load.reset();
+  sight.load_error = "no router is connected";
+  const std::string frame = DrawFrame(sight, nullptr, {});
+  EXPECT_THAT(frame, HasSubstr("NOT READY: no router[2J is connected"));
+  EXPECT_THAT(frame, HasSubstr("metrics: not to be had"));
+  EXPECT_THAT(frame, HasSubstr("experts: no router is connected"));
+}
+
+}  // namespace
+}  // namespace tessera::cli
