@@ -1,5 +1,7 @@
 #include "common/transport/fault_plan.h"
 
+#include <algorithm>
+
 namespace tessera {
 
 FaultDecision FaultPlan::Decide(const std::string& listener, FrameDirection direction,
@@ -28,7 +30,7 @@ FaultDecision FaultPlan::Decide(const std::string& listener, FrameDirection dire
         decision.delay += delay;
         break;
       case FaultKind::kReorder:
-        decision.delay += absl::Milliseconds(1);
+        decision.delay += std::max(delay, absl::Milliseconds(1));
         break;
       case FaultKind::kDuplicate:
         decision.duplicate = true;

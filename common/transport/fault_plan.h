@@ -17,7 +17,7 @@ namespace tessera {
 enum class FaultKind : uint8_t {
   kDrop,       // the frame never arrives
   kDelay,      // it arrives `delay` later, and another up to `jitter`
-  kReorder,    // the same as kDelay with 1 ms: what is sent meanwhile overtakes it
+  kReorder,    // kDelay, 1 ms at least: what is sent meanwhile overtakes it
   kDuplicate,  // it arrives twice, the second time `delay` later
   kCorrupt,    // one bit of its payload (of its header, if there is none) is flipped
   kKill,       // the listener dies in place of taking the frame

@@ -85,7 +85,7 @@ TEST_F(LoopbackFaultTest, ACorruptedReplyFailsItsCallOnly) {
 }
 
 TEST_F(LoopbackFaultTest, ADelayedReplyIsOvertaken) {
-  network_->Inject({.kind = FaultKind::kDelay,
+  network_->Inject({.kind = FaultKind::kReorder,
                     .type = wire::FrameType::kReply,
                     .count = 1,
                     .delay = absl::Milliseconds(300)});
