@@ -25,7 +25,7 @@ namespace {
 [[noreturn]] void BecomeChild(char* const* words, int output_fd, int null_fd, pid_t parent) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(126);  // it died before prctl took effect
+  if (getppid() != parent) raise(SIGKILL);  // it died before prctl took effect: the same end
   struct sigaction usual {};
   usual.sa_handler = SIG_DFL;
   for (const int signal : {SIGINT, SIGTERM, SIGPIPE, SIGHUP}) sigaction(signal, &usual, nullptr);
