@@ -25,7 +25,7 @@
 namespace tessera::router {
 
 struct BalancerConfig {
-  bool moves = true;  // false: it looks and tells, and moves nothing unless triggered
+  bool moves = false;  // false: it looks and tells, and moves nothing unless triggered
   absl::Duration interval = absl::Seconds(30);  // between two looks; > 0
   double threshold = 0.9;                       // a round begins when the balance is below; 0..1
   double target = 0.98;          // and rounds go on until it is here, or nothing helps; 0..1

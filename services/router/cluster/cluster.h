@@ -68,7 +68,7 @@ struct ClusterConfig {
   absl::Duration surplus_grace = absl::Seconds(10);  // before a copy made in need goes again
 
   // Balance (leader); copies_min is copies_wanted.
-  BalancerConfig balance = {.moves = false};
+  BalancerConfig balance;
 };
 
 // Thread-safe; has a thread "cluster" and one for each shard. Order of the end: Stop, then stop the

@@ -30,6 +30,11 @@ TEST(RouterConfigTest, OnlyTheModelMustBeGiven) {
   EXPECT_EQ(config->experts_wait_max, absl::Seconds(60));
 }
 
+TEST(RouterConfigTest, ExpertsMoveOnlyWhereItIsSaid) {
+  EXPECT_FALSE(ConfigWith({"model=m"})->balance.moves);
+  EXPECT_TRUE(ConfigWith({"model=m", "balance.enabled=true"})->balance.moves);
+}
+
 TEST(RouterConfigTest, WhatIsSaidArrives) {
   const auto config = ConfigWith({"model=m", "strict=true", "kv_bytes=1000", "prefix_cache=false",
                                   "compute.dense_dtype=q8", "membership.transport=grpc",
