@@ -46,37 +46,42 @@ struct Blocks {
   size_t rows;
   size_t cols;
 
-  size_t down() const { return (rows + kBlock - 1) / kBlock; }
   size_t across() const { return (cols + kBlock - 1) / kBlock; }
-  float ScaleAt(size_t block_row, size_t block_col) const {
-    float largest = 0;
-    for (size_t r = block_row * kBlock; r < std::min(rows, (block_row + 1) * kBlock); ++r) {
-      for (size_t c = block_col * kBlock; c < std::min(cols, (block_col + 1) * kBlock); ++c) {
-        largest = std::max(largest, std::fabs(values[r * cols + c]));
-      }
+  size_t count() const { return (rows + kBlock - 1) / kBlock * across(); }
+  // Calls visit(index into values) for each number of a block.
+  template <typename Visit>
+  void ForEach(size_t block, Visit visit) const {
+    const size_t row = block / across() * kBlock, col = block % across() * kBlock;
+    for (size_t r = row; r < std::min(rows, row + kBlock); ++r) {
+      for (size_t c = col; c < std::min(cols, col + kBlock); ++c) visit(r * cols + c);
     }
+  }
+  float Scale(size_t block) const {
+    float largest = 0;
+    ForEach(block, [&](size_t i) { largest = std::max(largest, std::fabs(values[i])); });
     return largest > 0 ? largest / kFp8Largest : 1.0f;
   }
 };
 
 void AddFp8(const std::string& name, const Blocks& blocks, std::vector<TensorToWrite>& tensors) {
   const auto fill = [blocks](std::span<std::byte> bytes) {
-    for (size_t r = 0; r < blocks.rows; ++r) {
-      for (size_t c = 0; c < blocks.cols; ++c) {
-        const float scale = blocks.ScaleAt(r / kBlock, c / kBlock);
-        const size_t at = r * blocks.cols + c;
-        Put(bytes, at, ToF8E4M3(blocks.values[at] / scale));
-      }
+    for (size_t block = 0; block < blocks.count(); ++block) {
+      const float scale = blocks.Scale(block);
+      blocks.ForEach(block, [&](size_t i) { Put(bytes, i, ToF8E4M3(blocks.values[i] / scale)); });
     }
   };
   const auto fill_scales = [blocks](std::span<std::byte> bytes) {
-    for (size_t i = 0; i < blocks.down() * blocks.across(); ++i) {
-      Put(bytes, i, blocks.ScaleAt(i / blocks.across(), i % blocks.across()));
-    }
+    for (size_t block = 0; block < blocks.count(); ++block) Put(bytes, block, blocks.Scale(block));
   };
   tensors.push_back({name, DType::kF8E4M3, {blocks.rows, blocks.cols}, fill});
-  tensors.push_back(
-      {absl::StrCat(name, "_scale"), DType::kF32, {blocks.down(), blocks.across()}, fill_scales});
+  tensors.push_back({absl::StrCat(name, "_scale"),
+                     DType::kF32,
+                     {blocks.count() / blocks.across(), blocks.across()},
+                     fill_scales});
+}
+
+bool IsFp8(const Parameter& parameter, ExpertFormat experts) {
+  return parameter.kind == ParameterKind::kExpert && experts == ExpertFormat::kFp8;
 }
 
 std::string NameOf(const Parameter& parameter, size_t index) {
@@ -202,7 +207,7 @@ absl::Status WriteModel(const std::string& directory, const ParameterLayout& lay
           weights.values.subspan(parameter.offset + i * parameter.stride, parameter.size());
       if (parameter.kind == ParameterKind::kNorm) {
         tensors.push_back(Plain(name, DType::kF32, {parameter.cols}, values));
-      } else if (parameter.kind == ParameterKind::kExpert && experts == ExpertFormat::kFp8) {
+      } else if (IsFp8(parameter, experts)) {
         AddFp8(name, {values, parameter.rows, parameter.cols}, tensors);
       } else {
         tensors.push_back(Plain(name, DType::kBF16, {parameter.rows, parameter.cols}, values));
@@ -216,6 +221,26 @@ absl::Status WriteModel(const std::string& directory, const ParameterLayout& lay
   }
   TESSERA_RETURN_IF_ERROR(WriteWholeFile(directory + "/config.json", ConfigText(spec, experts)));
   return WriteTensorFile(directory + "/model.safetensors", tensors);
+}
+
+void RoundAsWritten(const ParameterLayout& layout, ExpertFormat experts, std::span<float> values) {
+  for (const Parameter& parameter : layout.parameters) {
+    if (parameter.kind == ParameterKind::kNorm) continue;
+    for (size_t i = 0; i < parameter.count; ++i) {
+      const std::span<float> matrix =
+          values.subspan(parameter.offset + i * parameter.stride, parameter.size());
+      if (!IsFp8(parameter, experts)) {
+        for (float& value : matrix) value = ToFloat(ToBF16(value));
+        continue;
+      }
+      const Blocks blocks = {matrix, parameter.rows, parameter.cols};
+      for (size_t block = 0; block < blocks.count(); ++block) {
+        const float scale = blocks.Scale(block);
+        blocks.ForEach(
+            block, [&](size_t at) { matrix[at] = ToFloat(ToF8E4M3(matrix[at] / scale)) * scale; });
+      }
+    }
+  }
 }
 
 absl::Status ReadModel(const std::string& directory, const ParameterLayout& layout,

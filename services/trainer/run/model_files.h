@@ -30,6 +30,9 @@ struct ModelWeights {
 absl::Status WriteModel(const std::string& directory, const ParameterLayout& layout,
                         const ModelWeights& weights, ExpertFormat experts);
 
+// Rounds `values` [layout.size] to what WriteModel writes and ReadModel reads.
+void RoundAsWritten(const ParameterLayout& layout, ExpertFormat experts, std::span<float> values);
+
 // config.json of the model.
 std::string ConfigText(const ModelSpec& spec, ExpertFormat experts);
 
