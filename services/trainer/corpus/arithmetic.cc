@@ -91,7 +91,27 @@ std::string SubtractColumns(int64_t a, int64_t b, size_t width) {
   return text;
 }
 
+// One line for each digit, from the left to the first that differ.
+std::string CompareDigits(const std::string& a, const std::string& b) {
+  std::string text;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const std::string_view sign = a[i] == b[i] ? " = " : a[i] < b[i] ? " < " : " > ";
+    text.append(1, a[i]).append(sign).append(1, b[i]);
+    if (a[i] < b[i]) text += ", swap";
+    text += "\n";
+    if (a[i] != b[i]) break;
+  }
+  return text;
+}
+
 }  // namespace
+
+std::string ComparedColumns(int64_t a, int64_t b) {
+  const size_t width = std::max(absl::StrCat(a).size(), absl::StrCat(b).size());
+  const std::string first = Padded(a, width), second = Padded(b, width);
+  return absl::StrCat(first, " - ", second, "\n", CompareDigits(first, second),
+                      WorkedColumns(std::max(a, b), std::min(a, b), /*subtract=*/true));
+}
 
 std::string WorkedColumns(int64_t a, int64_t b, bool subtract) {
   std::string text;
@@ -107,10 +127,15 @@ std::string WorkedColumns(int64_t a, int64_t b, bool subtract) {
 
 void AddSum(bool subtract, size_t digits_a, size_t digits_b, Draw& draw,
             Conversation& conversation) {
+  const bool compares = subtract && draw.course().compares;
   std::string a, b, key;
   do {
     a = draw.Digits(digits_a);
     b = draw.Digits(digits_b);
+    if (compares && digits_a == digits_b && draw.Chance(0.3)) {
+      const size_t alike = draw.Between(1, digits_a);
+      b = a.substr(0, alike) + b.substr(alike);
+    }
     // 3 + 4 tells what 4 + 3 is.
     const bool turn = !subtract && std::stoll(a) > std::stoll(b);
     key = absl::StrCat(turn ? b : a, subtract ? "-" : "+", turn ? a : b);
@@ -122,11 +147,11 @@ void AddSum(bool subtract, size_t digits_a, size_t digits_b, Draw& draw,
   conversation.User(Casual(question, draw));
   conversation.Assistant(
       absl::StrCat(a, subtract ? " - " : " + ", b, " = ", subtract ? x - y : x + y),
-      WorkedColumns(x, y, subtract));
+      compares ? ComparedColumns(x, y) : WorkedColumns(x, y, subtract));
 }
 
 void AddArithmetic(Draw& draw, Conversation& conversation) {
-  const bool subtract = draw.Chance(0.5);
+  const bool subtract = draw.Chance(draw.course().subtract);
   const size_t digits_a = draw.Between(1, 3);
   // Equal lengths come more often: they are the ones with the longest chains of carries.
   const size_t digits_b = draw.Chance(0.4) ? digits_a : draw.Between(1, 3);

@@ -21,8 +21,20 @@ namespace tessera::trainer {
 // swap. a and b are not negative.
 std::string WorkedColumns(int64_t a, int64_t b, bool subtract);
 
+// The columns of a - b behind the comparison of the two, from the left to the first digits that
+// differ; which is larger need not be seen at a glance:
+//
+//   109 - 127
+//   1 = 1
+//   0 < 2, swap
+//   127 - 109
+//   7 - 9 - 0 = -2: 8 borrow 1
+//   ...
+std::string ComparedColumns(int64_t a, int64_t b);
+
 // One sum or difference of numbers with `digits_a` and `digits_b` digits, and its answer "a + b =
-// c". The pairs of the two splits are disjoint.
+// c". The pairs of the two splits are disjoint. A course that compares has more pairs that begin
+// alike, and ComparedColumns.
 void AddSum(bool subtract, size_t digits_a, size_t digits_b, Draw& draw,
             Conversation& conversation);
 

@@ -1,5 +1,6 @@
 #include "services/trainer/corpus/corpus.h"
 
+#include <algorithm>
 #include <array>
 
 #include "common/base/check.h"
@@ -14,11 +15,6 @@
 
 namespace tessera::trainer {
 namespace {
-
-constexpr auto kSkills =
-    std::to_array<std::string_view>({"faq", "arithmetic", "tools", "recall", "talk", "text"});
-// Shares of the documents. Text jobs and tools are learned last and are the most varied.
-constexpr std::array<double, kSkills.size()> kShares = {0.15, 0.17, 0.27, 0.12, 0.07, 0.22};
 
 constexpr auto kSystemLines = std::to_array<std::string_view>(
     {"You are a helpful assistant.", "You are Tessera.", "Answer briefly.",
@@ -170,19 +166,22 @@ uint64_t SeedOf(uint64_t seed, uint64_t index) { return RandomBits(MixBits(seed)
 
 }  // namespace
 
-std::span<const std::string_view> CorpusSkills() { return kSkills; }
+std::span<const std::string_view> CorpusSkills() { return kCorpusSkills; }
 
-Conversation MakeConversation(uint64_t seed, uint64_t index, Split split) {
+Conversation MakeConversation(uint64_t seed, uint64_t index, Split split, const Course& course) {
   // Small talk has one side only: at least it comes in another order.
-  Draw draw(SeedOf(split == Split::kTraining ? seed : ~seed, index), split);
+  Draw draw(SeedOf(split == Split::kTraining ? seed : ~seed, index), split, course);
   double share = static_cast<double>(draw.Below(1u << 20)) / (1u << 20);
   size_t skill = 0;
-  while (skill + 1 < kSkills.size() && share >= kShares[skill]) share -= kShares[skill++];
-  return Make(kSkills[skill], draw);
+  while (skill + 1 < kCorpusSkills.size() && share >= course.shares[skill]) {
+    share -= course.shares[skill++];
+  }
+  return Make(kCorpusSkills[skill], draw);
 }
 
-Conversation MakeConversationOf(std::string_view skill, uint64_t seed, uint64_t index) {
-  Draw draw(SeedOf(seed, index), Split::kTraining);
+Conversation MakeConversationOf(std::string_view skill, uint64_t seed, uint64_t index,
+                                const Course& course) {
+  Draw draw(SeedOf(seed, index), Split::kTraining, course);
   return Make(skill, draw);
 }
 
@@ -198,20 +197,23 @@ absl::StatusOr<Document> Encode(const Conversation& conversation, const Tokenize
   return document;
 }
 
-uint64_t CorpusIdentity(uint64_t seed) {
+uint64_t CorpusIdentity(uint64_t seed, const Course& course) {
   constexpr uint64_t kConversations = 500;
   uint64_t identity = 0;
   for (uint64_t i = 0; i < kConversations; ++i) {
-    identity = MixBits(identity ^ HashText(RenderText(MakeConversation(MixBits(seed), i))));
+    identity =
+        MixBits(identity ^
+                HashText(RenderText(MakeConversation(MixBits(seed), i, Split::kTraining, course))));
   }
   return identity;
 }
 
 Document Corpus::Make(uint64_t index) const {
+  const Course& course = courses_[std::min(PhaseOfDocument(index), courses_.size() - 1)];
   // The few that are too long are drawn again.
   for (uint64_t attempt = 0;; ++attempt) {
     absl::StatusOr<Document> document =
-        Encode(MakeConversation(MixBits(seed_) + attempt, index, split_), tokenizer_);
+        Encode(MakeConversation(MixBits(seed_) + attempt, index, split_, course), tokenizer_);
     TESSERA_CHECK(document.ok());  // our own text is UTF-8
     if (document->ids.size() <= kDocumentTokensMax) return *std::move(document);
   }

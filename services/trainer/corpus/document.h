@@ -2,6 +2,7 @@
 
 // What the trainer learns from: documents of token ids, made one by one by a source.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +15,12 @@ struct Document {
   std::vector<uint8_t> has_loss;  // ids.size(); 1: this token is predicted with loss
   std::string skill;              // which part of the corpus it belongs to, for evaluations
 };
+
+// A run's documents are numbered phase by phase: number n of phase p has the index FirstDocument(p)
+// + n. What an index means so does not depend on how many documents the phases before have used.
+inline constexpr int kPhaseShift = 40;
+constexpr uint64_t FirstDocument(size_t phase) { return uint64_t{phase} << kPhaseShift; }
+constexpr size_t PhaseOfDocument(uint64_t index) { return index >> kPhaseShift; }
 
 // An endless numbered sequence of documents.
 class DocumentSource {

@@ -1,6 +1,6 @@
 #pragma once
 
-// The random choices of one conversation, and which half of the world they may come from.
+// The random choices of one conversation, and what they may choose from.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/base/random.h"
+#include "services/trainer/corpus/course.h"
 
 namespace tessera::trainer {
 
@@ -29,9 +30,11 @@ bool LooksMadeUp(std::string_view word);
 // The draws are a function of the seed alone. Owned by one thread.
 class Draw {
  public:
-  Draw(uint64_t seed, Split split) : random_(seed), split_(split) {}
+  Draw(uint64_t seed, Split split, const Course& course = {})
+      : random_(seed), split_(split), course_(course) {}
 
   Split split() const { return split_; }
+  const Course& course() const { return course_; }
   size_t Below(size_t bound) { return random_.Below(bound); }                      // bound > 0
   size_t Between(size_t low, size_t high) { return low + Below(high - low + 1); }  // inclusive
   bool Chance(double probability) { return random_.Uniform() < probability; }
@@ -60,6 +63,7 @@ class Draw {
  private:
   Random random_;
   Split split_;
+  Course course_;
 };
 
 }  // namespace tessera::trainer

@@ -22,13 +22,66 @@ constexpr auto kWhatFrames = std::to_array<std::string_view>(
      "Say something about $.", "I want to know about $.", "Give me a short explanation of $.",
      "What about $?"});
 
-// The frames of the list that are held out: three of sixteen, the same in every list.
+// Of a course with more frames, besides the trained ones above.
+constexpr auto kMoreHowFrames = std::to_array<std::string_view>({"What is the best way to $?",
+                                                                 "What are the steps to $?",
+                                                                 "How would I $?",
+                                                                 "How could I $?",
+                                                                 "How should I $?",
+                                                                 "How do you $?",
+                                                                 "How do we $?",
+                                                                 "Could you tell me how to $?",
+                                                                 "I am trying to $.",
+                                                                 "Let me $.",
+                                                                 "Give me the command to $.",
+                                                                 "Is it possible to $?",
+                                                                 "Can I $?",
+                                                                 "Can you $ for me?",
+                                                                 "Which steps do I take to $?",
+                                                                 "Explain to me how to $.",
+                                                                 "Teach me to $.",
+                                                                 "I have to $.",
+                                                                 "Where do I start to $?",
+                                                                 "What if I want to $?",
+                                                                 "Say how to $."});
+constexpr auto kMoreWhatFrames = std::to_array<std::string_view>({"What exactly is $?",
+                                                                  "What is meant by $?",
+                                                                  "Could you explain $?",
+                                                                  "Could you tell me about $?",
+                                                                  "I would love to hear about $.",
+                                                                  "I want an explanation of $.",
+                                                                  "Give me some facts about $.",
+                                                                  "Give me details on $.",
+                                                                  "Give me an idea of $.",
+                                                                  "What should I know about $?",
+                                                                  "Do you know $?",
+                                                                  "Can you describe $?",
+                                                                  "Talk about $.",
+                                                                  "In short, what is $?",
+                                                                  "A few words about $, please.",
+                                                                  "How would you explain $?",
+                                                                  "I do not understand $.",
+                                                                  "Remind me of $.",
+                                                                  "And $?",
+                                                                  "Explain $ in short.",
+                                                                  "Let me hear about $.",
+                                                                  "Teach me about $."});
+
+struct Frames {
+  std::span<const std::string_view> first;
+  std::span<const std::string_view> more;
+};
+constexpr Frames kHow = {kHowFrames, kMoreHowFrames};
+constexpr Frames kWhat = {kWhatFrames, kMoreWhatFrames};
+
+// Of the first frames the last are held out: three of sixteen, the same in every list.
 constexpr size_t kHeldOutFrames = 3;
 
-std::string Frame(std::span<const std::string_view> frames, bool held_out, Draw& draw) {
-  const size_t trained = frames.size() - kHeldOutFrames;
-  return std::string(held_out ? frames[trained + draw.Below(kHeldOutFrames)]
-                              : frames[draw.Below(trained)]);
+std::string Frame(const Frames& frames, bool held_out, Draw& draw) {
+  const size_t trained = frames.first.size() - kHeldOutFrames;
+  if (held_out) return std::string(frames.first[trained + draw.Below(kHeldOutFrames)]);
+  const size_t at = draw.Below(trained + (draw.course().more_frames ? frames.more.size() : 0));
+  return std::string(at < trained ? frames.first[at] : frames.more[at - trained]);
 }
 
 // The number chooses an eighth without the questions that a newcomer asks first ("What is
@@ -57,8 +110,7 @@ std::string Question(const Fact& fact, FaqKind kind, Draw& draw) {
   const bool how = at < weight_how;
   const std::string topic = Topic(how ? fact.how : fact.what, new_topic, draw);
   if (topic.empty()) return "";
-  const std::string frame =
-      how ? Frame(kHowFrames, new_frame, draw) : Frame(kWhatFrames, new_frame, draw);
+  const std::string frame = Frame(how ? kHow : kWhat, new_frame, draw);
   return absl::StrReplaceAll(frame, {{"$", topic}});
 }
 

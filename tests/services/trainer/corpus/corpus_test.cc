@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -86,6 +87,48 @@ TEST(ArithmeticTest, ColumnsEndWithTheDigitsOfTheResult) {
   }
 }
 
+TEST(ArithmeticTest, ComparisonsEndAtTheFirstDigitsThatDiffer) {
+  EXPECT_EQ(ComparedColumns(9, 27), "09 - 27\n0 < 2, swap\n" + WorkedColumns(27, 9, true));
+  EXPECT_EQ(ComparedColumns(109, 127),
+            "109 - 127\n1 = 1\n0 < 2, swap\n" + WorkedColumns(127, 109, true));
+  EXPECT_EQ(ComparedColumns(44, 36), "44 - 36\n4 > 3\n" + WorkedColumns(44, 36, true));
+  EXPECT_EQ(ComparedColumns(55, 55), "55 - 55\n5 = 5\n5 = 5\n" + WorkedColumns(55, 55, true));
+  for (int64_t a = 0; a < 1000; a += 37) {
+    for (int64_t b = 0; b < 1000; b += 41) {
+      const std::string text = ComparedColumns(a, b);
+      EXPECT_EQ(text.find("swap") != std::string::npos, a < b) << text;
+      EXPECT_TRUE(text.ends_with("\n" + std::to_string(std::abs(a - b)))) << text;
+    }
+  }
+}
+
+// What a course with comparisons asks for: more differences, all of them compared, with many pairs
+// that begin alike; sums stay as they are.
+TEST(ArithmeticTest, ACourseMayCompare) {
+  Draw draw(5, Split::kTraining, {.subtract = 0.8, .compares = true});
+  size_t differences = 0, alike = 0;
+  for (int i = 0; i < 1000; ++i) {
+    Conversation conversation;
+    AddArithmetic(draw, conversation);
+    const Message& answer = conversation.messages[1];
+    long long a = 0, b = 0;
+    char sign = 0;
+    ASSERT_EQ(std::sscanf(answer.content.c_str(), "%lld %c %lld", &a, &sign, &b), 3);
+    if (sign == '+') {
+      EXPECT_EQ(answer.reasoning, WorkedColumns(a, b, false));
+      continue;
+    }
+    EXPECT_EQ(answer.reasoning, ComparedColumns(a, b));
+    EXPECT_FALSE(IsHeldOut(std::to_string(a) + "-" + std::to_string(b)));
+    ++differences;
+    alike += answer.reasoning.find(" = ") < answer.reasoning.find(" > ") &&
+             answer.reasoning.find(" = ") < answer.reasoning.find(" < ");
+  }
+  EXPECT_GT(differences, 750u);
+  EXPECT_LT(differences, 850u);
+  EXPECT_GT(alike, differences / 6);
+}
+
 TEST(ArithmeticTest, AnswersAreRightAndLengthsAreAllThere) {
   Draw draw(5, Split::kTraining);
   std::set<std::pair<size_t, size_t>> lengths;
@@ -127,6 +170,32 @@ TEST(HeldOutTest, WordsTopicsAndPairsOfTheTwoSplitsAreDisjoint) {
   }
 }
 
+// More frames are other frames: neither those of the first course nor those held out.
+TEST(HeldOutTest, MoreFramesLeaveTheHeldOutOnesUnseen) {
+  const auto first_words = [](const Conversation& conversation) {
+    return conversation.messages[0].content.substr(0, 14);
+  };
+  Draw few(1, Split::kTraining), more(1, Split::kTraining, {.more_frames = true});
+  Draw held_out(1, Split::kHeldOut);
+  std::set<std::string> of_few, of_more;
+  size_t held_out_questions = 0;
+  for (int i = 0; i < 4000; ++i) {
+    Conversation a, b, c;
+    AddFaq(FaqKind::kTraining, few, a);
+    AddFaq(FaqKind::kTraining, more, b);
+    AddFaq(FaqKind::kNewFrame, held_out, c);
+    of_few.insert(first_words(a));
+    of_more.insert(first_words(b));
+    for (const std::string_view frame : {"Give me a short", "Is there a way", "Help me to"}) {
+      EXPECT_FALSE(b.messages[0].content.starts_with(frame)) << b.messages[0].content;
+      held_out_questions += c.messages[0].content.starts_with(frame);
+    }
+  }
+  EXPECT_GT(held_out_questions, 500u);
+  EXPECT_TRUE(of_more.contains("Give me detail"));
+  EXPECT_FALSE(of_few.contains("Give me detail"));
+}
+
 TEST_F(CorpusTest, HeldOutDocumentsHaveAllSkills) {
   const Corpus training(*tokenizer_, 1), held_out(*tokenizer_, 1, Split::kHeldOut);
   std::set<std::string> skills;
@@ -142,6 +211,31 @@ TEST_F(CorpusTest, HeldOutDocumentsHaveAllSkills) {
 TEST_F(CorpusTest, IdentityIsThatOfTheText) {
   EXPECT_EQ(CorpusIdentity(3), CorpusIdentity(3));
   EXPECT_NE(CorpusIdentity(3), CorpusIdentity(4));
+  EXPECT_NE(CorpusIdentity(3), CorpusIdentity(3, {.more_frames = true}));
+}
+
+// A phase has its own course and its own documents; other phases change none of them.
+TEST_F(CorpusTest, TheIndexSaysWhichCourseADocumentIsOf) {
+  const Course sums = {.shares = {0, 1, 0, 0, 0, 0}};
+  const Course talk = {.shares = {0, 0, 0, 0, 1, 0}};
+  const Corpus alone(*tokenizer_, 7), both(*tokenizer_, 7, Split::kTraining, {{}, sums, talk});
+  for (uint64_t i = 0; i < 20; ++i) {
+    EXPECT_EQ(both.Make(i).ids, alone.Make(i).ids);
+    EXPECT_EQ(both.Make(FirstDocument(1) + i).skill, "arithmetic");
+    EXPECT_EQ(both.Make(FirstDocument(2) + i).skill, "talk");
+    EXPECT_NE(alone.Make(FirstDocument(1) + i).ids, alone.Make(i).ids);
+  }
+}
+
+TEST_F(CorpusTest, SharesAreThoseOfTheCourse) {
+  const Course course = {.shares = {0.5, 0, 0, 0.25, 0.25, 0}};
+  std::map<std::string, size_t> count;
+  for (uint64_t i = 0; i < 1000; ++i) {
+    ++count[MakeConversation(3, i, Split::kTraining, course).skill];
+  }
+  EXPECT_EQ(count.size(), 3u);
+  EXPECT_NEAR(static_cast<double>(count["faq"]), 500, 60);
+  EXPECT_NEAR(static_cast<double>(count["recall"]), 250, 50);
 }
 
 TEST(FaqTest, PatternsGiveAllTheirTexts) {
