@@ -13,6 +13,7 @@
 #include "services/trainer/corpus/corpus.h"
 #include "services/trainer/run/expert_load.h"
 #include "services/trainer/run/model_files.h"
+#include "services/trainer/run/train_config.h"
 #include "services/trainer/run/trainer.h"
 
 namespace tessera::trainer {
@@ -20,6 +21,7 @@ namespace {
 
 struct BalanceFlags {
   std::string model;
+  std::string config;
   size_t tokens = 100'000;
   size_t seed = 1;
   size_t threads = 0;
@@ -27,8 +29,14 @@ struct BalanceFlags {
 };
 
 // A run's documents come from its seed as it is: none of them are among those of another seed.
-Corpus HeldOut(const BalanceFlags& flags, const Tokenizer& tokenizer) {
-  return {tokenizer, MixBits(flags.seed), flags.new_words ? Split::kHeldOut : Split::kTraining};
+absl::StatusOr<Corpus> HeldOut(const BalanceFlags& flags, const Tokenizer& tokenizer) {
+  Course course;
+  if (!flags.config.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(const TrainConfig config, ReadTrainConfig(flags.config));
+    course = config.phases.back().course;
+  }
+  return Corpus(tokenizer, MixBits(flags.seed),
+                flags.new_words ? Split::kHeldOut : Split::kTraining, {course});
 }
 
 void Print(const ModelSpec& spec, const ExpertLoad& load, std::ostream& out) {
@@ -56,7 +64,7 @@ absl::Status Measure(const BalanceFlags& flags, const cli::Streams& streams) {
   TESSERA_RETURN_IF_ERROR(ReadModel(flags.model, layout, values, expert_bias));
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                            Tokenizer::Load(flags.model + "/tokenizer.json"));
-  const Corpus corpus = HeldOut(flags, *tokenizer);
+  TESSERA_ASSIGN_OR_RETURN(const Corpus corpus, HeldOut(flags, *tokenizer));
   ThreadPool pool({.thread_count = flags.threads});
   TESSERA_ASSIGN_OR_RETURN(const ExpertLoad load,
                            MeasureExpertLoad(layout, {values, expert_bias}, corpus,
@@ -73,6 +81,8 @@ int RunBalance(std::span<const std::string_view> args, const cli::Streams& strea
                      "Prints how evenly a model's experts are loaded, layer by layer, by mixed "
                      "documents that it was not trained on.");
   flags.Add("model", &options.model, "folder of a model that `train` wrote");
+  flags.Add("config", &options.config,
+            "description of a run: documents as in its last phase; empty: as runs begin");
   flags.Add("tokens", &options.tokens, "of the documents, about");
   flags.Add("seed", &options.seed, "of the documents");
   flags.Add("new_words", &options.new_words,

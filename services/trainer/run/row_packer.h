@@ -41,6 +41,8 @@ class RowPacker {
   // `source` is borrowed. vocab: ids of its documents must be below.
   RowPacker(const PackerOptions& options, const DocumentSource& source, size_t vocab);
 
+  // Documents from `index` on are read next; those in the buffer stay.
+  void GoOnAt(uint64_t index) { next_document_ = index; }
   // Fills the buffer, documents side by side on `pool`. Call it before each batch; a batch must not
   // need more documents than the buffer holds. kInvalidArgument: a document is wrong (an id that is
   // out of range, sizes that differ).

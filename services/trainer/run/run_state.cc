@@ -114,23 +114,24 @@ absl::Status WriteRunState(const std::string& path, const RunIdentity& identity,
   return WriteTensorFile(path, tensors);
 }
 
-absl::Status ReadRunState(const std::string& path, const RunIdentity& identity,
+absl::Status ReadRunState(const std::string& path,
+                          absl::FunctionRef<RunIdentity(uint64_t step)> identity_of,
                           const RunArrays& arrays, RunProgress& progress) {
   TESSERA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   absl::StatusOr<std::vector<StoredTensor>> tensors = ParseSafetensors(file.bytes());
   if (!tensors.ok()) return Annotate(tensors.status(), path);
   const StateReader reader(file, *tensors);
-  TESSERA_RETURN_IF_ERROR(CheckIdentity(reader, path, identity));
-  for (const NamedArray& array : NamesOf(arrays)) {
-    TESSERA_RETURN_IF_ERROR(
-        reader.Read(array.name, DType::kF32, std::as_writable_bytes(array.values)));
-  }
   std::vector<uint64_t> numbers(3);
   TESSERA_RETURN_IF_ERROR(
       reader.Read("numbers", DType::kI64, std::as_writable_bytes(std::span(numbers))));
   progress.step = numbers[0];
   progress.packer.next_document = numbers[1];
   progress.packer.draws = numbers[2];
+  TESSERA_RETURN_IF_ERROR(CheckIdentity(reader, path, identity_of(progress.step)));
+  for (const NamedArray& array : NamesOf(arrays)) {
+    TESSERA_RETURN_IF_ERROR(
+        reader.Read(array.name, DType::kF32, std::as_writable_bytes(array.values)));
+  }
   TESSERA_RETURN_IF_ERROR(reader.ReadIntegers("packer_documents", progress.packer.documents));
   TESSERA_RETURN_IF_ERROR(reader.ReadIntegers("packer_offsets", progress.packer.offsets));
   TESSERA_RETURN_IF_ERROR(

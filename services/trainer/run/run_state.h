@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "services/trainer/run/row_packer.h"
 
@@ -28,19 +29,21 @@ struct RunProgress {
   std::vector<uint64_t> load;  // rows per expert of the load window under way, and its steps
 };
 
-// Which run it is.
+// Which run it is, up to some step.
 struct RunIdentity {
-  std::string config;  // TrainConfig::Fingerprint
-  std::string data;    // what it learns from: tokenizer and corpus; empty: unknown
+  std::string config;  // everything that changes what a step does
+  std::string data;    // what it learns from: tokenizer and corpora; empty: unknown
 };
 
 // kUnavailable: it cannot be written.
 absl::Status WriteRunState(const std::string& path, const RunIdentity& identity,
                            const RunArrays& arrays, const RunProgress& progress);
-// Fills arrays and progress. kNotFound: no such file; kFailedPrecondition: another config wrote it,
+// Fills arrays and progress. identity_of: of the run that wants to go on, up to the step the file
+// was written behind. kNotFound: no such file; kFailedPrecondition: another config wrote it,
 // or one with other data, with both (data that either side does not know is not compared);
 // kDataLoss: it is damaged. Arrays are in no particular state after an error.
-absl::Status ReadRunState(const std::string& path, const RunIdentity& identity,
+absl::Status ReadRunState(const std::string& path,
+                          absl::FunctionRef<RunIdentity(uint64_t step)> identity_of,
                           const RunArrays& arrays, RunProgress& progress);
 
 }  // namespace tessera::trainer

@@ -6,6 +6,8 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
@@ -95,13 +97,26 @@ absl::Status TakeSteps(Trainer& trainer, const TrainConfig& config, const RunFil
   return absl::OkStatus();
 }
 
-// Of the tokenizer's file and of the corpus; what a checkpoint is compared by.
-absl::StatusOr<std::string> DataIdentity(const std::string& tokenizer_path, uint64_t seed) {
+std::vector<Course> CoursesOf(const TrainConfig& config) {
+  std::vector<Course> courses;
+  for (const Phase& phase : config.phases) courses.push_back(phase.course);
+  return courses;
+}
+
+// Of the tokenizer's file and of the corpora; what a checkpoint is compared by.
+absl::Status IdentifyData(const std::string& tokenizer_path, TrainConfig& config) {
   std::ifstream file(tokenizer_path, std::ios::binary);
   const std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file) return absl::UnavailableError(absl::StrCat("cannot read ", tokenizer_path));
-  return absl::StrCat("tokenizer ", absl::Hex(HashText(content), absl::kZeroPad16), ", corpus ",
-                      absl::Hex(CorpusIdentity(seed), absl::kZeroPad16));
+  const std::string tokenizer =
+      absl::StrCat("tokenizer ", absl::Hex(HashText(content), absl::kZeroPad16), ", ");
+  for (size_t i = 0; i < config.phases.size(); ++i) {
+    Phase& phase = config.phases[i];
+    phase.data_identity =
+        absl::StrCat(i == 0 ? tokenizer : "", "corpus ",
+                     absl::Hex(CorpusIdentity(config.seed, phase.course), absl::kZeroPad16));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Prepare(Trainer& trainer, const TrainFlags& flags, const RunFiles& files) {
@@ -121,7 +136,10 @@ absl::Status Train(const TrainFlags& flags, const cli::Streams& streams) {
     return absl::InvalidArgumentError("train needs --config=FILE and --out=DIR");
   }
   TESSERA_ASSIGN_OR_RETURN(TrainConfig config, ReadTrainConfig(flags.config));
-  if (flags.steps > 0) config.schedule.steps = flags.steps;
+  if (flags.steps > 0) {
+    config.phases.resize(1);
+    config.phases[0].schedule.steps = flags.steps;
+  }
   if (!flags.balance.empty()) {
     TESSERA_ASSIGN_OR_RETURN(config.balance.method, ParseBalanceMethod(flags.balance));
   }
@@ -129,8 +147,8 @@ absl::Status Train(const TrainFlags& flags, const cli::Streams& streams) {
       (std::filesystem::path(flags.config).parent_path() / config.tokenizer).string();
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                            Tokenizer::Load(tokenizer_path));
-  const Corpus corpus(*tokenizer, config.seed);
-  TESSERA_ASSIGN_OR_RETURN(config.data_identity, DataIdentity(tokenizer_path, config.seed));
+  TESSERA_RETURN_IF_ERROR(IdentifyData(tokenizer_path, config));
+  const Corpus corpus(*tokenizer, config.seed, Split::kTraining, CoursesOf(config));
   ThreadPool pool({.thread_count = flags.threads});
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                            Trainer::Create(config, corpus, pool));
@@ -138,12 +156,11 @@ absl::Status Train(const TrainFlags& flags, const cli::Streams& streams) {
   TESSERA_RETURN_IF_ERROR(CreateFolder(flags.out));
   TESSERA_RETURN_IF_ERROR(Prepare(*trainer, flags, files));
   TESSERA_RETURN_IF_ERROR(CopyBeside(tokenizer_path, flags.out));
-  const uint64_t last_step = flags.stop_after > 0
-                                 ? std::min<uint64_t>(flags.stop_after, config.schedule.steps)
-                                 : config.schedule.steps;
+  const uint64_t last_step =
+      flags.stop_after > 0 ? std::min<uint64_t>(flags.stop_after, config.steps()) : config.steps();
   TESSERA_RETURN_IF_ERROR(TakeSteps(*trainer, config, files, last_step, stop, streams.err));
   streams.out << (stop.made() ? "stopped as asked: " : "") << "trained " << trainer->step()
-              << " of " << config.schedule.steps << " steps: " << flags.out << "\n";
+              << " of " << config.steps() << " steps: " << flags.out << "\n";
   return absl::OkStatus();
 }
 
@@ -158,7 +175,7 @@ int RunTrain(std::span<const std::string_view> args, const cli::Streams& streams
   flags.Add("out", &options.out, "folder to write to");
   flags.Add("resume", &options.resume, "go on from the last checkpoint in DIR, if there is one");
   flags.Add("threads", &options.threads, "threads that compute; 0: as many as there are CPUs");
-  flags.Add("steps", &options.steps, "length of the run instead of the file's; 0: the file's");
+  flags.Add("steps", &options.steps, "length of a run without later phases; 0: as the file says");
   flags.Add("stop_after", &options.stop_after,
             "stop and checkpoint after this step of the run; 0: at its end");
   flags.Add("balance", &options.balance,

@@ -67,26 +67,15 @@ void PackWeights(const ParameterLayout& layout, std::span<const float> values, T
   });
 }
 
-LossOptions Trainer::OptionsOf(std::span<const PackedRow> rows) const {
-  size_t loss_tokens = 0;
-  for (const PackedRow& row : rows) {
-    loss_tokens +=
-        row.ids.size() - static_cast<size_t>(std::ranges::count(row.targets, PackedRow::kNoLoss));
-  }
-  const double aux =
-      config_.balance.method == BalanceMethod::kAux ? config_.balance.aux_weight : 0.0;
-  return {.token_weight = 1.0 / static_cast<double>(std::max<size_t>(1, loss_tokens)),
-          .z_weight = config_.z_weight,
-          .balance_weight = (config_.balance_weight + aux) / static_cast<double>(rows.size())};
+void Trainer::BeginPhase(size_t index) {
+  packer_.GoOnAt(FirstDocument(index));
+  std::ranges::fill(window_, 0);
+  if (!config_.phases[index].settles) return;
+  RoundAsWritten(layout_, config_.experts, values_);
+  PackWeights(layout_, values_, pool_, packed_);
 }
 
-double Trainer::BalanceRate() const {
-  const BalanceOptions& balance = config_.balance;
-  return balance.rate_end +
-         (balance.rate - balance.rate_end) * config_.schedule.DecayScale(step_ + 1);
-}
-
-absl::StatusOr<StepReport> Trainer::Step() {
+absl::StatusOr<std::vector<PackedRow>> Trainer::NextRows() {
   TESSERA_RETURN_IF_ERROR(packer_.Refill(pool_));
   std::vector<PackedRow> rows;
   for (size_t i = 0; i < config_.batch_rows; ++i) {
@@ -97,16 +86,34 @@ absl::StatusOr<StepReport> Trainer::Step() {
                        config_.packer.buffer_documents, " of batch.buffer_documents"));
     }
   }
-  const LossOptions options = OptionsOf(rows);
+  return rows;
+}
+
+LossOptions Trainer::OptionsOf(std::span<const PackedRow> rows, const Phase& phase) const {
+  size_t loss_tokens = 0;
+  for (const PackedRow& row : rows) {
+    loss_tokens +=
+        row.ids.size() - static_cast<size_t>(std::ranges::count(row.targets, PackedRow::kNoLoss));
+  }
+  const double aux =
+      config_.balance.method == BalanceMethod::kAux ? config_.balance.aux_weight : 0.0;
+  return {.token_weight = 1.0 / static_cast<double>(std::max<size_t>(1, loss_tokens)),
+          .z_weight = config_.z_weight,
+          .balance_weight = (phase.balance_weight + aux) / static_cast<double>(rows.size())};
+}
+
+Trainer::Counts Trainer::RunRows(std::span<const PackedRow> rows, const Phase& phase,
+                                 StepReport& report) {
+  const LossOptions options = OptionsOf(rows, phase);
   const WeightView<float> weights = {values_.data(), packed_.data(), balance_.bias().data()};
   std::vector<RowLoss> losses(rows.size());
   pool_.ParallelFor(rows.size(), 1, [&](size_t begin, size_t end, size_t) {
     for (size_t i = begin; i < end; ++i) {
-      losses[i] = passes_[i]->Run(rows[i], weights, options, gradients_[i].data());
+      losses[i] = phase.settles ? passes_[i]->Evaluate(rows[i], weights, options)
+                                : passes_[i]->Run(rows[i], weights, options, gradients_[i].data());
     }
   });
-  StepReport report = {.step = step_ + 1, .rate_scale = config_.schedule.RateScale(step_ + 1)};
-  std::vector<std::vector<uint32_t>> counts = losses[0].counts;
+  Counts counts = losses[0].counts;
   for (size_t i = 0; i < rows.size(); ++i) {
     report.tokens += rows[i].ids.size();
     report.loss_tokens += losses[i].tokens;
@@ -120,23 +127,42 @@ absl::StatusOr<StepReport> Trainer::Step() {
   const auto loss_tokens = static_cast<double>(std::max<size_t>(1, report.loss_tokens));
   report.loss /= loss_tokens;
   report.accuracy /= loss_tokens;
-  std::vector<float*> gradients;
-  for (const Slab<float>& slab : gradients_) gradients.push_back(slab.data());
-  report.gradient_norm = optimizer_.Step(step_ + 1, report.rate_scale, gradients, values_);
+  return counts;
+}
+
+absl::StatusOr<StepReport> Trainer::Step() {
+  const PhaseStep place = config_.PhaseOf(step_ + 1);
+  const Phase& phase = config_.phases[place.phase];
+  if (place.phase > 0 && place.step == 1) BeginPhase(place.phase);
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<PackedRow> rows, NextRows());
+  StepReport report = {.step = step_ + 1};
+  const Counts counts = RunRows(rows, phase, report);
+  if (!phase.settles) {
+    report.rate_scale = phase.rate * phase.schedule.RateScale(place.step);
+    std::vector<float*> gradients;
+    for (const Slab<float>& slab : gradients_) gradients.push_back(slab.data());
+    report.gradient_norm = optimizer_.Step(step_ + 1, report.rate_scale, gradients, values_);
+  }
   if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
     return absl::DataLossError(absl::StrCat("step ", step_ + 1, ": loss ", report.loss,
                                             ", gradient norm ", report.gradient_norm,
                                             "; a lower rate may help"));
   }
-  balance_.Update(BalanceRate(), counts);
-  PackWeights(layout_, values_, pool_, packed_);
-  AddLoad(counts, report.tokens, report);
+  const double balance_rate =
+      phase.balance_rate_end +
+      (phase.balance_rate - phase.balance_rate_end) * phase.schedule.DecayScale(place.step);
+  const Counts window = AddLoad(counts, report.tokens, report);
+  if (!phase.settles) {
+    balance_.Update(balance_rate, counts);
+    PackWeights(layout_, values_, pool_, packed_);
+  } else if (!window.empty()) {
+    balance_.Update(balance_rate, window);
+  }
   ++step_;
   return report;
 }
 
-void Trainer::AddLoad(const std::vector<std::vector<uint32_t>>& counts, size_t tokens,
-                      StepReport& report) {
+Trainer::Counts Trainer::AddLoad(const Counts& counts, size_t tokens, StepReport& report) {
   for (size_t layer = 0; layer < counts.size(); ++layer) {
     report.load.push_back(FiguresOf(counts[layer]));
     for (size_t e = 0; e < counts[layer].size(); ++e) {
@@ -144,14 +170,16 @@ void Trainer::AddLoad(const std::vector<std::vector<uint32_t>>& counts, size_t t
     }
   }
   window_.back() += tokens;
-  if (window_.back() < kLoadTokens) return;
+  if (window_.back() < kLoadTokens) return {};
+  Counts sums;
   for (size_t layer = 0; layer < counts.size(); ++layer) {
     const size_t experts = counts[layer].size();
     const auto begin = window_.begin() + static_cast<ptrdiff_t>(layer * experts);
-    const std::vector<uint32_t> sum(begin, begin + static_cast<ptrdiff_t>(experts));
-    report.window_load.push_back(FiguresOf(sum));
+    sums.emplace_back(begin, begin + static_cast<ptrdiff_t>(experts));
+    report.window_load.push_back(FiguresOf(sums.back()));
   }
   std::ranges::fill(window_, 0);
+  return sums;
 }
 
 RunArrays Trainer::Arrays() {
@@ -160,15 +188,14 @@ RunArrays Trainer::Arrays() {
 }
 
 absl::Status Trainer::Save(const std::string& path) {
-  return WriteRunState(path, {config_.Fingerprint(), config_.data_identity}, Arrays(),
-                       {step_, packer_.state(), window_});
+  return WriteRunState(path, config_.Identity(step_), Arrays(), {step_, packer_.state(), window_});
 }
 
 absl::Status Trainer::Restore(const std::string& path) {
   RunProgress progress;
   progress.load.resize(window_.size());
-  TESSERA_RETURN_IF_ERROR(
-      ReadRunState(path, {config_.Fingerprint(), config_.data_identity}, Arrays(), progress));
+  TESSERA_RETURN_IF_ERROR(ReadRunState(
+      path, [&](uint64_t step) { return config_.Identity(step); }, Arrays(), progress));
   TESSERA_RETURN_IF_ERROR(packer_.Restore(progress.packer, pool_));
   step_ = progress.step;
   window_ = progress.load;

@@ -4,6 +4,8 @@
 //
 //   packer --rows--> a pass per row, side by side --gradients--> optimizer --> weights --> panels
 //                           \--rows per expert--> balance --> expert bias
+//
+// In a phase that settles the passes go forward only, and the balance is told once a load window.
 
 #include <cstdint>
 #include <memory>
@@ -27,9 +29,9 @@ struct StepReport {
   uint64_t step = 0;
   size_t tokens = 0;
   size_t loss_tokens = 0;
-  double loss = 0;      // cross entropy per token with loss, nats
-  double accuracy = 0;  // part of them predicted as the likeliest
-  double gradient_norm = 0;
+  double loss = 0;           // cross entropy per token with loss, nats
+  double accuracy = 0;       // part of them predicted as the likeliest
+  double gradient_norm = 0;  // 0 in a phase that settles, like the one below
   double rate_scale = 0;
   std::vector<LoadFigures> load;  // of this step, per MoE layer
   // The same over the last kLoadTokens; empty unless this step ends such a window.
@@ -52,7 +54,7 @@ class Trainer {
   absl::StatusOr<StepReport> Step();
 
   uint64_t step() const { return step_; }  // steps taken
-  bool done() const { return step_ >= config_.schedule.steps; }
+  bool done() const { return step_ >= config_.steps(); }
   const ParameterLayout& layout() const { return layout_; }
   ModelWeights weights() const { return {values_, balance_.bias()}; }
 
@@ -66,9 +68,16 @@ class Trainer {
   Trainer(const TrainConfig& config, ParameterLayout layout, const DocumentSource& source,
           ThreadPool& pool);
   absl::Status AllocatePasses();
-  LossOptions OptionsOf(std::span<const PackedRow> rows) const;
-  void AddLoad(const std::vector<std::vector<uint32_t>>& counts, size_t tokens, StepReport& report);
-  double BalanceRate() const;
+  using Counts = std::vector<std::vector<uint32_t>>;  // rows per expert, [MoE layers][experts]
+
+  // Before the first step of a later phase.
+  void BeginPhase(size_t index);
+  absl::StatusOr<std::vector<PackedRow>> NextRows();
+  LossOptions OptionsOf(std::span<const PackedRow> rows, const Phase& phase) const;
+  // Runs the rows and adds up in `report` and the result.
+  Counts RunRows(std::span<const PackedRow> rows, const Phase& phase, StepReport& report);
+  // The sums of the load window that ends with `counts`; empty if none does.
+  Counts AddLoad(const Counts& counts, size_t tokens, StepReport& report);
   RunArrays Arrays();
 
   const TrainConfig config_;

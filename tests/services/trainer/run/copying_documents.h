@@ -2,6 +2,7 @@
 
 // A corpus small models learn in seconds: a word, a mark, and the word again.
 
+#include <atomic>
 #include <cstdint>
 
 #include "common/base/random.h"
@@ -14,7 +15,11 @@ class CopyingDocuments final : public DocumentSource {
   explicit CopyingDocuments(size_t vocab, size_t length_max = 6)
       : vocab_(vocab), length_max_(length_max) {}
 
+  uint64_t largest() const { return largest_; }  // index asked for
+
   Document Make(uint64_t index) const override {
+    for (uint64_t seen = largest_; seen < index && !largest_.compare_exchange_weak(seen, index);) {
+    }
     Random random(index);
     const size_t length = 2 + random.Below(length_max_ - 1);
     Document document;
@@ -33,6 +38,7 @@ class CopyingDocuments final : public DocumentSource {
  private:
   const size_t vocab_;
   const size_t length_max_;
+  mutable std::atomic<uint64_t> largest_ = 0;
 };
 
 }  // namespace tessera::trainer

@@ -22,7 +22,7 @@ TrainConfig SmallConfig() {
   config.model.layer_count = 4;
   config.model.vocab = 24;
   config.packer = {.row_tokens = 96, .buffer_documents = 64, .seed = 3};
-  config.schedule.steps = 300;
+  config.phases[0].schedule.steps = 300;
   return config;
 }
 
@@ -122,7 +122,7 @@ TEST(TrainerTest, ACheckpointOfOtherDataIsRefusedAndOneOfUnknownDataIsNot) {
   const std::string state = folder.File("state.safetensors");
   const auto with = [](const std::string& data) {
     TrainConfig config = SmallConfig();
-    config.data_identity = data;
+    config.phases[0].data_identity = data;
     return config;
   };
   const auto restore = [&](const std::string& data) {
@@ -151,7 +151,7 @@ TEST(TrainerTest, SmebuEvensTheLoad) {
   const auto mean_load = [](BalanceMethod method) {
     TrainConfig config = SmallConfig();
     config.balance.method = method;
-    config.schedule.steps = 90;
+    config.phases[0].schedule.steps = 90;
     SmallRun run(config);
     double sum = 0;
     run.Steps(60);
@@ -163,6 +163,87 @@ TEST(TrainerTest, SmebuEvensTheLoad) {
   const double smebu = mean_load(BalanceMethod::kSmebu), none = mean_load(BalanceMethod::kNone);
   EXPECT_GT(smebu, none + 0.1);
   EXPECT_GT(smebu, 0.6);
+}
+
+TrainConfig ThreePhases() {
+  TrainConfig config = SmallConfig();
+  config.experts = ExpertFormat::kFp8;
+  config.batch_rows = 4;
+  config.packer.row_tokens = 1100;  // four steps are a load window, three are not
+  config.packer.buffer_documents = 600;
+  config.phases.resize(3);
+  config.phases[0].schedule.steps = 4;
+  config.phases[1] = {.schedule = {.steps = 3, .warmup = 0, .decay = 1}, .rate = 0.5};
+  config.phases[2] = {.schedule = {.steps = 9, .warmup = 0, .decay = 1},
+                      .settles = true,
+                      .balance_rate = 0.1,
+                      .balance_rate_end = 0};
+  return config;
+}
+
+TEST(TrainerTest, EachPhaseHasItsRatesAndItsDocuments) {
+  SmallRun run(ThreePhases());
+  EXPECT_DOUBLE_EQ(run.Steps(4).rate_scale, 0.625);  // 1 / 1.6: the schedule of 4 steps alone
+  EXPECT_DOUBLE_EQ(run.Steps(1).rate_scale, 0.5);
+  EXPECT_DOUBLE_EQ(run.Steps(2).rate_scale, 0.5 / 3);
+  EXPECT_GE(run.documents.largest(), FirstDocument(1));
+  EXPECT_LT(run.documents.largest(), FirstDocument(2));
+  EXPECT_DOUBLE_EQ(run.Steps(1).rate_scale, 0);
+  EXPECT_GE(run.documents.largest(), FirstDocument(2));
+  run.Steps(8);
+  EXPECT_TRUE(run.trainer->done());
+}
+
+// While it settles the weights are what is read back from the files, and only the biases move, at
+// the end of each load window.
+TEST(TrainerTest, SettlingMovesBiasesOfTheModelAsItIsWritten) {
+  SmallRun run(ThreePhases());
+  run.Steps(7);
+  const std::vector<float> trained = run.Weights();
+  const std::vector<float> bias = run.Bias();
+  EXPECT_GT(run.Steps(1).loss, 0);
+  const std::vector<float> rounded = run.Weights();
+  EXPECT_NE(rounded, trained);
+  EXPECT_EQ(run.Bias(), bias);  // a quarter of a window
+  run.Steps(2);
+  EXPECT_EQ(run.Bias(), bias);
+  EXPECT_FALSE(run.Steps(1).window_load.empty());
+  EXPECT_NE(run.Bias(), bias);
+  run.Steps(5);
+  EXPECT_EQ(run.Weights(), rounded);
+  const testing::TempFolder folder;
+  const Trainer& trainer = *run.trainer;
+  ASSERT_TRUE(
+      WriteModel(folder.path(), trainer.layout(), trainer.weights(), ExpertFormat::kFp8).ok());
+  std::vector<float> read(trainer.layout().size), read_bias(run.Bias().size());
+  ASSERT_TRUE(ReadModel(folder.path(), trainer.layout(), read, read_bias).ok());
+  EXPECT_EQ(read_bias, run.Bias());
+  for (size_t i = 0; i < read.size(); ++i) {
+    ASSERT_FLOAT_EQ(read[i], rounded[i]) << i;  // a scale may end in another last bit
+  }
+}
+
+TEST(TrainerTest, PhasesAddedToAFinishedRunAreThoseOfALongerRun) {
+  const testing::TempFolder folder;
+  const std::string state = folder.File("state.safetensors");
+  TrainConfig first_phase = ThreePhases();
+  first_phase.phases.resize(1);
+  SmallRun finished(first_phase), whole(ThreePhases());
+  finished.Steps(4);
+  ASSERT_TRUE(finished.trainer->done());
+  ASSERT_TRUE(finished.trainer->Save(state).ok());
+  SmallRun longer(ThreePhases());
+  ASSERT_TRUE(longer.trainer->Restore(state).ok());
+  longer.Steps(6);  // stops in the middle of what settles, and of a load window
+  ASSERT_TRUE(longer.trainer->Save(state).ok());
+  SmallRun last(ThreePhases());
+  ASSERT_TRUE(last.trainer->Restore(state).ok());
+  last.Steps(6);
+  whole.Steps(16);
+  EXPECT_EQ(last.Weights(), whole.Weights());
+  EXPECT_EQ(last.Bias(), whole.Bias());
+  // The finished run itself ends there.
+  EXPECT_EQ(finished.trainer->Restore(state).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(TrainerTest, ABufferTooSmallForABatchIsNamed) {
