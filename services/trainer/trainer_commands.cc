@@ -8,6 +8,7 @@
 #include "services/trainer/corpus/corpus_command.h"
 #include "services/trainer/eval/eval_command.h"
 #include "services/trainer/run/balance_command.h"
+#include "services/trainer/run/bench_command.h"
 #include "services/trainer/run/train_command.h"
 #include "services/trainer/tokenizer/tokenizer_command.h"
 
@@ -20,6 +21,7 @@ std::vector<TrainerCommand> Commands() {
       {"corpus", "shows what a model is trained on", &RunCorpus},
       {"tokenizer", "learns the tokenizer of a run from its corpus", &RunTokenizer},
       {"train", "trains the model that a file describes", &RunTrain},
+      {"bench", "measures the speed of a run's steps beside what the CPU could do", &RunBench},
       {"balance", "measures how evenly a model's experts are loaded", &RunBalance},
       {"eval", "asks a served model held-out items and counts right answers", &RunEval},
   };

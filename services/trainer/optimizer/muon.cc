@@ -14,6 +14,9 @@ constexpr float kLinear = 3.4445f;
 constexpr float kCubic = -4.7750f;
 constexpr float kQuintic = 2.0315f;
 
+// Whether iterations on the short side are fewer operations.
+bool IsLong(size_t length, size_t side) { return length > 2 * side; }
+
 // C [n, n] = A B of matrices that commute and are symmetric.
 void SquareProduct(size_t n, const float* a, const float* b, float* c) {
   Gemm(n, n, n, Rows(a, n), RightRows(b, n), c, n, GemmMode::kSet);
@@ -91,11 +94,22 @@ void Orthogonalize(size_t rows, size_t cols, size_t iterations, float* x, MuonSc
   const float norm = std::sqrt(Dot(n, x, x));
   if (!(norm > 0)) return;
   Scale(n, 1 / norm, x, x);
-  if (length > 2 * side) {
+  if (IsLong(length, side)) {
     scratch.IterateShort(rows, cols, iterations, x);
   } else {
     scratch.IterateLong(rows, cols, iterations, x);
   }
+}
+
+double OrthogonalizeFlops(size_t rows, size_t cols, size_t iterations) {
+  const auto side = static_cast<double>(std::min(rows, cols));
+  const auto length = static_cast<double>(std::max(rows, cols));
+  const double once = 4 * length * side * side;  // Gram and Multiply
+  const double small = 2 * side * side * side;
+  const auto n = static_cast<double>(iterations);
+  if (iterations == 0) return 0;
+  return IsLong(std::max(rows, cols), std::min(rows, cols)) ? once + small * (1 + 4 * (n - 1))
+                                                            : n * (once + small);
 }
 
 void MuonStep(const MuonOptions& options, double rate, size_t rows, size_t cols,

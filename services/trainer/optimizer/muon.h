@@ -48,6 +48,9 @@ class MuonScratch {
 // 0.7 and 1.2 after five iterations, those near zero excepted. Zero stays zero.
 void Orthogonalize(size_t rows, size_t cols, size_t iterations, float* x, MuonScratch& scratch);
 
+// Additions and multiplications of the products that does.
+double OrthogonalizeFlops(size_t rows, size_t cols, size_t iterations);
+
 // One step on one matrix [rows, cols]. The gradient counts gradient_scale times.
 void MuonStep(const MuonOptions& options, double rate, size_t rows, size_t cols,
               const float* gradient, float gradient_scale, float* momentum, float* weights,

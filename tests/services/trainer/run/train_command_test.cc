@@ -98,6 +98,17 @@ TEST_F(TrainCommandTest, AnotherTokenizerIsRefused) {
   EXPECT_EQ(ExitCode(Train({"--resume", "--stop_after=2"})), 0) << Log();
 }
 
+TEST_F(TrainCommandTest, TheSpeedOfARunIsPrintedBesideTheLimit) {
+  const std::string config = "--config=" + folder_.File("run.json");
+  EXPECT_EQ(ExitCode(Start("bench", {config, "--steps=2", "--threads=1"})), 0);
+  EXPECT_THAT(Log(), HasSubstr("1 threads: "));
+  EXPECT_THAT(Log(), HasSubstr(" tokens/s, "));
+  EXPECT_THAT(Log(), HasSubstr("GFLOP/s that these threads can do in fused multiply-adds"));
+  EXPECT_FALSE(std::filesystem::exists(folder_.File("out")));
+  EXPECT_EQ(ExitCode(Start("bench", {})), 2);
+  EXPECT_THAT(Log(), HasSubstr("bench needs --config=FILE"));
+}
+
 TEST_F(TrainCommandTest, TheBalanceOfWhatItWroteIsPrinted) {
   ASSERT_EQ(ExitCode(Train({"--stop_after=1"})), 0) << Log();
   const std::string model = "--model=" + folder_.File("out");
@@ -109,6 +120,14 @@ TEST_F(TrainCommandTest, TheBalanceOfWhatItWroteIsPrinted) {
   const std::string table = Log().substr(before.size());
   EXPECT_THAT(table, HasSubstr("held-out tokens, 1 windows of 16384"));
   EXPECT_FALSE(before.ends_with(table));  // other documents
+  // Documents of the run's last course.
+  std::string run = testing::ReadFile(folder_.File("run.json"));
+  run.insert(run.rfind('}'), R"(, "corpus": {"more_frames": true, "compares": true})");
+  testing::WriteFile(folder_.File("later.json"), run);
+  const std::string config = "--config=" + folder_.File("later.json");
+  const size_t before_course = Log().size();
+  EXPECT_EQ(ExitCode(Start("balance", {model, config, "--tokens=17000", "--threads=1"})), 0);
+  EXPECT_FALSE(before.ends_with(Log().substr(before_course)));
   EXPECT_EQ(ExitCode(Start("balance", {model, "--tokens=100"})), 2);
   EXPECT_EQ(ExitCode(Start("balance", {})), 2);
   EXPECT_THAT(Log(), HasSubstr("balance needs --model=DIR"));
