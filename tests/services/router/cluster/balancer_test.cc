@@ -45,7 +45,9 @@ class BalancerTest : public ::testing::Test {
     if (problem) balancer.Consider(PlanBalance(*problem, balancer.options()), now);
     return balancer.last_look().verdict;
   }
-  static BalancerConfig Config() { return {.moves = true, .interval = absl::Seconds(10), .slots_kept_free = 0}; }
+  static BalancerConfig Config() {
+    return {.moves = true, .interval = absl::Seconds(10), .slots_kept_free = 0};
+  }
 
   std::map<uint32_t, wire::ShardDescriptor> shards_;
   const std::vector<uint64_t> even_ = {100, 100, 100, 100, 100, 100, 100, 100};
