@@ -48,32 +48,33 @@ test("the heat map, the balance and the figures follow the load", async () => {
   assert.match(await page.innerText("#experts-cell"), /^Busiest: layer \d+, expert \d+/);
 });
 
-test("a killed shard turns red within two seconds and recovers", async () => {
+test("a killed shard turns red within two seconds and recovers", async (t) => {
   const { id, pid } = cluster.processes().find(({ role }) => role === "expert");
-  // Timed in the page, from before the kill to the frame that is red: the test's own polling is no part of it. A busy box is
-  // allowed what ten questions cost on it beyond the two seconds.
-  const askMs = await page.evaluate(async () => {
-    const start = performance.now();
-    await (await fetch("v1/experts/load")).text();
+  // Timed in the page, from before the kill to the frame that is red: the test's own polling is no part of it.
+  await page.evaluate(() => {
     window.red = new Promise((resolve) => {
       const begin = performance.now();
       const watch = () => {
         const lost = document.querySelector(".shard[data-state=lost]");
-        if (lost === null) return requestAnimationFrame(watch);
+        if (lost === null && performance.now() - begin < 60_000) return requestAnimationFrame(watch);
+        if (lost === null) return resolve(null);
         resolve({ id: lost.dataset.id, ms: performance.now() - begin, color: getComputedStyle(lost).backgroundColor });
       };
       watch();
     });
-    return performance.now() - start;
   });
+  cluster.child.kill("SIGSTOP"); // `tessera up`, which starts it again sooner than the page asks
+  t.after(() => cluster.child.kill("SIGCONT"));
   process.kill(pid, "SIGKILL");
   const seen = await page.evaluate(() => window.red);
+  assert.ok(seen !== null, "never red");
   assert.equal(seen.id, id);
   const [r, g, b] = seen.color.match(/\d+/g).map(Number);
   assert.ok(r > 2 * g && r > 2 * b, seen.color);
-  console.log(`red after ${Math.round(seen.ms)} ms, a question took ${Math.round(askMs)} ms`);
-  assert.ok(seen.ms <= seenWithinMs + 10 * askMs, `${seen.ms} ms`);
+  console.log(`red after ${Math.round(seen.ms)} ms`);
+  assert.ok(seen.ms <= seenWithinMs, `${seen.ms} ms`);
   await shoot(page, "killed-shard");
+  cluster.child.kill("SIGCONT");
   await until(async () => (await liveCards()) === 2, "the shard's return");
   assert.notEqual(cluster.process(id).pid, pid);
   await closePage(page);
