@@ -153,9 +153,11 @@ class Search {
     }
   }
 
+  // While it moves, a unit keeps the copies it must have: with one more than it has now, one goes.
   // A base copy is not replaced by one that may go at any time.
   bool MayMove(uint32_t unit, uint32_t from, uint32_t to) const {
-    if (!board_.shard(from).usable) return false;
+    if (!board_.shard(from).usable || board_.copies(unit).size() < options_.copies_min)
+      return false;
     if (!board_.shard(to).burst) return true;
     return board_.shard(from).burst || board_.MayRemove(unit, from, 1);
   }

@@ -1,6 +1,7 @@
 #include "services/router/cluster/unit_migration.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "common/base/check.h"
@@ -18,6 +19,16 @@ const wire::HeldUnit* FindHeld(const wire::ShardDescriptor& shard, const Balance
   return it == shard.held.end() ? nullptr : &*it;
 }
 
+// Whether a new map would list the copy.
+bool IsMapped(const Placement& placement, const BalanceMove& move, ShardId shard) {
+  return std::ranges::any_of(placement.replicas(move.layer, move.expert),
+                             [&](const Replica& replica) { return replica.shard == shard; });
+}
+
+bool Counts(const RepairShard* shard) {
+  return shard != nullptr && shard->usable && !shard->leaving;
+}
+
 bool Ended(Stage stage) { return stage == Stage::kDone || stage == Stage::kFailed; }
 
 }  // namespace
@@ -27,6 +38,7 @@ struct UnitMigration::Round {
   std::span<const RepairShard> shards;
   bool views_quiet;
   absl::Duration now;
+  bool has_base;  // some shard that counts is no burst shard
   // Steps further down leave these alone.
   std::set<ShardId> targets_taken;
   std::set<Unit> units_taken;
@@ -42,13 +54,29 @@ struct UnitMigration::Round {
         shards, id, {}, [](const RepairShard& shard) { return shard.shard->shard; });
     return it != shards.end() && it->shard->shard == id ? &*it : nullptr;
   }
-  size_t LiveBesides(const BalanceMove& move, ShardId besides) const {
+  // Whether the copy at `from` may go: so many others live, and one of them on a shard that stays.
+  bool EnoughBesides(const BalanceMove& move, size_t copies_min) const {
     size_t live = 0;
+    bool stays = !has_base;
     for (const Replica& replica : placement.replicas(move.layer, move.expert)) {
-      const RepairShard* shard = replica.shard == besides ? nullptr : Find(replica.shard);
-      live += shard != nullptr && shard->usable && !shard->leaving;
+      const RepairShard* shard = replica.shard == move.from ? nullptr : Find(replica.shard);
+      if (!Counts(shard)) continue;
+      ++live;
+      stays = stays || !shard->shard->burst;
     }
-    return live;
+    return live >= copies_min && stays;
+  }
+  void Hide(const BalanceMove& move) {
+    actions.hide.push_back({move.from, {Unit{move.layer, move.expert}}});
+  }
+  void Unhide(const BalanceMove& move) {
+    actions.unhide.push_back({move.from, {Unit{move.layer, move.expert}}});
+  }
+  // In this round: no view knows it yet.
+  bool HidNow(const BalanceMove& move) const {
+    return std::ranges::any_of(actions.hide, [&](const auto& hide) {
+      return hide.first == move.from && hide.second.front() == Unit{move.layer, move.expert};
+    });
   }
 };
 
@@ -89,10 +117,16 @@ void UnitMigration::SetStage(Step& step, Stage stage, absl::Duration now) {
 
 RepairActions UnitMigration::Next(const Placement& placement, std::span<const RepairShard> shards,
                                   bool views_quiet, absl::Duration now) {
-  Round round{placement, shards, views_quiet, now, {}, {}, {}, {}, {}, {}, {}, {}};
-  if (!idle() && now - progress_at_ > config_.stall_max) Cancel();
+  const bool has_base = std::ranges::any_of(
+      shards, [](const RepairShard& shard) { return Counts(&shard) && !shard.shard->burst; });
+  Round round{placement, shards, views_quiet, now, has_base, {}, {}, {}, {}, {}, {}, {}, {}};
+  const bool stalled = !idle() && now - progress_at_ > config_.stall_max;
+  if (stalled) Cancel();
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (!Ended(steps_[i].stage)) Advance(round, i);
+    const Stage before = steps_[i].stage;
+    if (Ended(before)) continue;
+    Advance(round, i);
+    if (stalled && steps_[i].stage == before) GiveUp(round, i);
   }
   for (auto& [id, order] : round.loads) {
     in_flight_[id] = {.drops = false, .steps = std::move(round.load_steps[id])};
@@ -160,14 +194,15 @@ void UnitMigration::TryHide(Round& round, size_t index) {
   if (from == nullptr || FindHeld(*from->shard, step.move) == nullptr) {
     return SetStage(step, Stage::kDone, round.now);  // it went by itself
   }
-  if (round.LiveBesides(step.move, step.move.from) < config_.copies_min) {
+  if (!round.EnoughBesides(step.move, config_.copies_min)) {
+    // The copy that was loaded may not be in the map yet, or out of reach for a moment.
     const RepairShard* to = step.move.kind == Kind::kMove ? round.Find(step.move.to) : nullptr;
-    const bool may_come = to != nullptr && FindHeld(*to->shard, step.move) != nullptr;
+    const bool counted = Counts(to) && IsMapped(round.placement, step.move, step.move.to);
+    const bool may_come = to != nullptr && FindHeld(*to->shard, step.move) != nullptr && !counted;
     if (!may_come) SetStage(step, Stage::kFailed, round.now);
     return;
   }
-  const Unit unit{step.move.layer, step.move.expert};
-  round.actions.hide.push_back({step.move.from, {unit}});
+  round.Hide(step.move);
   step.hidden_at = round.now;
   step.hidden_incarnation = from->shard->incarnation;
   SetStage(step, Stage::kHidden, round.now);
@@ -181,22 +216,35 @@ void UnitMigration::TryDrop(Round& round, size_t index) {
   if (held == nullptr || from->shard->incarnation != step.hidden_incarnation) {
     return SetStage(step, Stage::kDone, round.now);  // gone, or it stands in the map anew
   }
-  if (round.LiveBesides(step.move, id) < config_.copies_min) {
-    round.actions.unhide.push_back({id, {Unit{step.move.layer, step.move.expert}}});
+  if (!round.EnoughBesides(step.move, config_.copies_min)) {
+    round.Unhide(step.move);
     return SetStage(step, Stage::kFailed, round.now);
   }
-  // The hide of this very round is not in any view yet.
-  const bool hidden_now = std::ranges::any_of(round.actions.hide, [&](const auto& hide) {
-    return hide.first == id && hide.second.front() == Unit{step.move.layer, step.move.expert};
-  });
-  if (hidden_now || !round.views_quiet || round.now - step.hidden_at < config_.drop_delay) return;
+  if (round.HidNow(step.move)) return;
+  if (IsMapped(round.placement, step.move, id)) {  // it was away for a moment and registered again
+    round.Hide(step.move);
+    step.hidden_at = round.now;
+    return;
+  }
+  if (!round.views_quiet || round.now < step.drop_at ||
+      round.now - step.hidden_at < config_.drop_delay) {
+    return;
+  }
   if (!from->usable || from->busy || in_flight_.contains(id) || round.loads.contains(id)) return;
   ShardOrder& order = round.drops[id];
   order.shard = id;
   order.incarnation = from->shard->incarnation;
   order.order.drop.push_back(*held);
   round.drop_steps[id].push_back(index);
-  SetStage(step, Stage::kDropping, round.now);
+  step.stage = Stage::kDropping;
+  if (step.drops_failed == 0) progress_at_ = round.now;  // repeated, it gets nothing on
+}
+
+void UnitMigration::GiveUp(Round& round, size_t index) {
+  Step& step = steps_[index];
+  if (step.stage != Stage::kLoaded && step.stage != Stage::kHidden) return;
+  if (step.stage == Stage::kHidden) round.Unhide(step.move);
+  SetStage(step, Stage::kFailed, round.now);
 }
 
 void UnitMigration::Finished(ShardId shard, const absl::Status& status, absl::Duration now) {
@@ -206,9 +254,14 @@ void UnitMigration::Finished(ShardId shard, const absl::Status& status, absl::Du
   in_flight_.erase(it);
   for (const size_t index : flight.steps) {
     Step& step = steps_[index];
-    if (flight.drops) {
-      // What was not dropped stands hidden and is tried again, or has gone with its shard.
-      SetStage(step, status.ok() ? Stage::kDone : Stage::kHidden, now);
+    if (flight.drops && !status.ok()) {
+      // It stands hidden and is tried again after a while, or has gone with its shard.
+      step.stage = Stage::kHidden;
+      const double doublings = std::min<uint32_t>(step.drops_failed++, 16);
+      step.drop_at =
+          now + std::min(config_.drop_pause_max, config_.drop_pause * std::exp2(doublings));
+    } else if (flight.drops) {
+      SetStage(step, Stage::kDone, now);
     } else if (!status.ok()) {
       SetStage(step, Stage::kFailed, now);
     } else {

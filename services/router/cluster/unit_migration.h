@@ -3,14 +3,15 @@
 // Carries a balance plan out, make before break. A state machine: time and the cluster's state come
 // in, orders come out. No gRPC, no threads.
 //
-//   kMove:  waiting ─order─► loading ─held, in the map─► loaded ─hide─► hidden ─quiet─► dropping ─►
-//   done kCopy:  waiting ─order─► loading
-//   ────────────────────────────────────────────────────────────► done kDrop:  waiting
-//   ──────────────────────────────────────────hide─► hidden ─quiet─► dropping ───► done
+//           waiting     loading     loaded      hidden      dropping     done
+//   kMove      ├──order──►├───held───►├───hide───►├──quiet───►├───gone────►│
+//   kCopy      ├──order──►├──────────────────────held─────────────────────►│
+//   kDrop      ├───────────────hide──────────────►├──quiet───►├───gone────►│
 //
-// A copy leaves the map only while others live, comes back if they go before it is dropped, and is
-// dropped when nobody uses a map that has it. Wherever this is cut off, the map is valid: shards
-// hold what they say, and what was loaded too much is a replica.
+// A copy leaves the map only while enough others live, one of them on a shard that stays. It comes
+// back if they go before it is dropped, or if nothing gets on for too long, which fails the step.
+// It is dropped when the map does not list it and nobody uses a map that does. Wherever this is cut
+// off, the map is valid: shards hold what they say, and what was loaded too much is a replica.
 
 #include <cstdint>
 #include <map>
@@ -33,6 +34,9 @@ struct UnitMigrationConfig {
   size_t units_max = 4;                          // in one order; a step's wish waits behind it
   uint32_t bytes_per_second_max = 0;             // of one shard's reading; 0: no limit
   absl::Duration drop_delay = absl::Seconds(1);  // between leaving the map and memory
+  // After a drop that failed, doubled with each further one up to drop_pause_max.
+  absl::Duration drop_pause = absl::Milliseconds(250);
+  absl::Duration drop_pause_max = absl::Seconds(10);
   absl::Duration stall_max = absl::Seconds(30);  // without progress the rest is given up
 };
 
@@ -45,6 +49,8 @@ class UnitMigration {
     Stage stage = Stage::kWaiting;
     absl::Duration hidden_at;
     uint64_t hidden_incarnation = 0;  // of `from` when its copy left the map
+    uint32_t drops_failed = 0;
+    absl::Duration drop_at;  // not before
   };
 
   explicit UnitMigration(UnitMigrationConfig config);
@@ -78,6 +84,8 @@ class UnitMigration {
   void TryBegin(Round& round, size_t index);
   void TryHide(Round& round, size_t index);
   void TryDrop(Round& round, size_t index);
+  // Ends a step that has nothing under way; its copy comes back into the map.
+  void GiveUp(Round& round, size_t index);
   void SetStage(Step& step, Stage stage, absl::Duration now);
 
   UnitMigrationConfig config_;

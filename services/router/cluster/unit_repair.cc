@@ -1,6 +1,7 @@
 #include "services/router/cluster/unit_repair.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -37,9 +38,12 @@ struct UnitRepair::Candidates {
 
 struct UnitRepair::Room {
   const wire::ShardDescriptor* shard = nullptr;
+  bool is_base = true;
   std::set<Unit> held;
   std::vector<uint32_t> free;  // slots, the next one last
   bool ordered = false;        // in this round
+  bool later = false;          // works on an order, or refused a slot: there may be room soon
+  bool busy = false;           // takes no order now
 };
 
 UnitRepair::UnitRepair(UnitRepairConfig config) : config_(std::move(config)) {
@@ -64,32 +68,43 @@ void UnitRepair::Saw(const Placement& placement) {
   }
 }
 
-size_t UnitRepair::LiveCopies(const Placement& placement, std::span<const RepairShard> shards,
-                              const Unit& unit, std::span<const ShardId> besides) const {
-  size_t copies = 0;
-  for (const Replica& replica : placement.replicas(unit.first, unit.second)) {
+bool UnitRepair::IsBase(const World& world, const RepairShard& shard) {
+  return !world.has_base || !shard.shard->burst;
+}
+
+UnitRepair::Copies UnitRepair::LiveCopies(const World& world, const Unit& unit,
+                                          std::span<const ShardId> besides) const {
+  Copies copies;
+  for (const Replica& replica : world.placement.replicas(unit.first, unit.second)) {
     if (std::ranges::find(besides, replica.shard) != besides.end()) continue;
-    copies += Counts(FindShard(shards, replica.shard));
+    const RepairShard* shard = FindShard(world.shards, replica.shard);
+    if (!Counts(shard)) continue;
+    ++copies.live;
+    copies.base += IsBase(world, *shard);
   }
   return copies;
 }
 
 size_t UnitRepair::OnlyOn(ShardId id, const Placement& placement,
                           std::span<const RepairShard> shards) {
+  const bool has_base = std::ranges::any_of(shards, [id](const RepairShard& shard) {
+    return shard.shard->shard != id && Counts(&shard) && !shard.shard->burst;
+  });
+  const World world{placement, shards, has_base};
   size_t only = 0;
   for (const PlacedUnit& placed : placement.Units()) {
     if (placed.replica.shard != id) continue;
     bool elsewhere = false;
     for (const Replica& replica : placement.replicas(placed.layer, placed.expert)) {
-      elsewhere = elsewhere || (replica.shard != id && Counts(FindShard(shards, replica.shard)));
+      const RepairShard* shard = replica.shard == id ? nullptr : FindShard(shards, replica.shard);
+      elsewhere = elsewhere || (Counts(shard) && IsBase(world, *shard));
     }
     only += !elsewhere;
   }
   return only;
 }
 
-UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
-                                          std::span<const RepairShard> shards, absl::Duration now) {
+UnitRepair::Candidates UnitRepair::Survey(const World& world, absl::Duration now) {
   std::erase_if(wanted_, [&](const auto& w) { return now - w.second.at > config_.wanted_life; });
   if (!first_round_at_) first_round_at_ = now;
   const bool beginning = now - *first_round_at_ < config_.first_grace;
@@ -100,34 +115,32 @@ UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
   Candidates candidates;
   std::vector<Unit> thin;
   without_copy_ = 0;
+  without_base_ = 0;
   copies_min_ = units_.empty() ? 0 : SIZE_MAX;
   for (auto& [unit, state] : units_) {
-    const size_t copies = LiveCopies(placement, shards, unit, {});
+    const auto [copies, base] = LiveCopies(world, unit, {});
     copies_min_ = std::min(copies_min_, copies);
+    without_copy_ += copies == 0;
+    without_base_ += base == 0;
     auto wish = wanted_.find(unit);
-    if (wish != wanted_.end() && LiveCopies(placement, shards, unit, wish->second.unfit) > 0) {
+    if (wish != wanted_.end() && LiveCopies(world, unit, wish->second.unfit).live > 0) {
       wanted_.erase(wish);
       wish = wanted_.end();
     }
-    if (copies > 0) {
-      state.lost_at.reset();
-    } else {
-      ++without_copy_;
-      if (state.held_once && !state.lost_at) state.lost_at = now;
-    }
+    if (base > 0) state.lost_at.reset();
+    if (base == 0 && state.held_once && !state.lost_at) state.lost_at = now;
     if (under_way.contains(unit) || now < state.retry_at) continue;
-    const bool placed = !placement.replicas(unit.first, unit.second).empty();
-    if (beginning && (placed || !state.held_once)) continue;
-    const bool leaving = std::ranges::any_of(
-        placement.replicas(unit.first, unit.second), [&](const Replica& replica) {
-          const RepairShard* shard = FindShard(shards, replica.shard);
-          return shard != nullptr && shard->leaving;
-        });
+    const auto replicas = world.placement.replicas(unit.first, unit.second);
+    if (beginning && (!replicas.empty() || !state.held_once)) continue;
+    const bool leaving = std::ranges::any_of(replicas, [&](const Replica& replica) {
+      const RepairShard* shard = FindShard(world.shards, replica.shard);
+      return shard != nullptr && shard->leaving;
+    });
     if (wish != wanted_.end()) {
       (copies == 0 ? candidates.wanted : candidates.relocated).push_back(unit);
-    } else if (copies == 0 && leaving) {
+    } else if (base == 0 && leaving) {
       candidates.evacuated.push_back(unit);
-    } else if (copies == 0) {
+    } else if (base == 0) {
       if (config_.restore_lost && state.lost_at && now - *state.lost_at >= config_.restore_after) {
         candidates.background.push_back(unit);
       }
@@ -139,21 +152,27 @@ UnitRepair::Candidates UnitRepair::Survey(const Placement& placement,
   return candidates;
 }
 
-std::vector<UnitRepair::Room> UnitRepair::Rooms(std::span<const RepairShard> shards,
-                                                absl::Duration now) {
+std::vector<UnitRepair::Room> UnitRepair::Rooms(const World& world, absl::Duration now) {
   std::erase_if(avoid_, [&](const auto& a) { return now >= a.second; });
   std::vector<Room> rooms;
-  for (const RepairShard& shard : shards) {
-    if (!Counts(&shard) || shard.busy || in_flight_.contains(shard.shard->shard)) continue;
+  for (const RepairShard& shard : world.shards) {
+    if (!Counts(&shard)) continue;
     Room room;
     room.shard = shard.shard;
+    room.is_base = IsBase(world, shard);
+    room.later = room.busy = shard.busy || in_flight_.contains(shard.shard->shard);
     std::vector<bool> used(shard.shard->slot_count);
     for (const wire::HeldUnit& held : shard.shard->held) {
       room.held.insert({held.layer, held.expert});
       if (held.slot < used.size()) used[held.slot] = true;
     }
     for (uint32_t slot = 0; slot < used.size(); ++slot) {
-      if (!used[slot] && !avoid_.contains({shard.shard->shard, slot})) room.free.push_back(slot);
+      if (used[slot]) continue;
+      if (avoid_.contains({shard.shard->shard, slot})) {
+        room.later = true;
+      } else {
+        room.free.push_back(slot);
+      }
     }
     if (!config_.slots_from_top) std::reverse(room.free.begin(), room.free.end());
     rooms.push_back(std::move(room));
@@ -171,41 +190,43 @@ std::vector<const wire::ShardDescriptor*> UnitRepair::HoldersOf(const World& wor
   return holders;
 }
 
-// A shard in a zone without a copy takes a unit before others; then the one that holds the fewest,
-// of equal ones the one with less to load. A shard that got an order of higher urgency in this
-// round takes no other.
-void UnitRepair::Place(const World& world, const std::vector<Unit>& units, size_t units_max,
-                       uint32_t rate, std::vector<Room>& rooms, RepairActions& actions) {
+// Burst shards come last; a shard in a zone without a copy takes a unit before others; then the one
+// that holds the fewest, of equal ones the one with less to load. A shard that got an order of
+// higher urgency in this round takes no other.
+size_t UnitRepair::Place(const World& world, const std::vector<Unit>& units, const Urgency& urgency,
+                         std::vector<Room>& rooms, RepairActions& actions) {
   std::map<ShardId, ShardOrder> orders;
+  size_t unplaceable = 0;
   for (const Unit& unit : units) {
     const std::vector<const wire::ShardDescriptor*> holders = HoldersOf(world, unit);
+    const bool burst_may = urgency.at_once || LiveCopies(world, unit, {}).base > 0;
     Room* best = nullptr;
-    std::tuple<bool, size_t, size_t> best_load;
+    std::tuple<bool, bool, size_t, size_t> best_load;
     bool room_later = false;
     for (Room& room : rooms) {
-      if (room.free.empty() || room.held.contains(unit)) continue;
-      room_later = true;
+      if (room.held.contains(unit) || (!room.is_base && !burst_may)) continue;
+      room_later = room_later || room.later || !room.free.empty();
       const auto it = orders.find(room.shard->shard);
       const size_t ordered = it == orders.end() ? 0 : it->second.order.load.size();
-      if (room.ordered || ordered >= units_max) continue;
+      if (room.busy || room.free.empty() || room.ordered || ordered >= urgency.units_max) continue;
       const bool zone_has_one =
           !room.shard->zone.empty() && std::ranges::any_of(holders, [&](const auto* holder) {
             return holder->zone == room.shard->zone;
           });
-      const std::tuple load(zone_has_one, room.held.size(), ordered);
+      const std::tuple load(!room.is_base, zone_has_one, room.held.size(), ordered);
       if (best == nullptr || load < best_load) {
         best = &room;
         best_load = load;
       }
     }
     if (best == nullptr) {
-      unplaceable_ += !room_later && in_flight_.empty() && actions.orders.empty();
+      unplaceable += !room_later && in_flight_.empty() && actions.orders.empty();
       continue;
     }
     ShardOrder& order = orders[best->shard->shard];
     order.shard = best->shard->shard;
     order.incarnation = best->shard->incarnation;
-    order.order.bytes_per_second_max = rate;
+    order.order.bytes_per_second_max = urgency.rate;
     order.order.load.push_back({unit.first, unit.second, best->free.back(),
                                 holders.empty() ? "" : holders.front()->grpc_address});
     best->free.pop_back();
@@ -216,14 +237,26 @@ void UnitRepair::Place(const World& world, const std::vector<Unit>& units, size_
     in_flight_[shard] = {order.incarnation, order.order.load};
     actions.orders.push_back(std::move(order));
   }
+  return unplaceable;
+}
+
+void UnitRepair::ForgetKept(std::span<const RepairShard> shards, absl::Duration now) {
+  for (auto it = kept_.begin(); it != kept_.end();) {
+    const auto& [id, unit] = it->first;
+    Kept& kept = it->second;
+    const RepairShard* shard = FindShard(shards, id);
+    const bool reborn = shard != nullptr && shard->shard->incarnation != kept.incarnation;
+    if (shard != nullptr && Holds(*shard->shard, unit)) {
+      kept.absent_since.reset();
+    } else if (!kept.absent_since) {
+      kept.absent_since = now;
+    }
+    const bool gone = kept.absent_since && now - *kept.absent_since >= config_.kept_absence_max;
+    it = reborn || gone ? kept_.erase(it) : std::next(it);
+  }
 }
 
 void UnitRepair::AdoptExtras(std::span<const RepairShard> shards) {
-  std::erase_if(kept_, [&](const auto& kept) {
-    const RepairShard* shard = FindShard(shards, kept.first.first);
-    return shard == nullptr || shard->shard->incarnation != kept.second ||
-           !Holds(*shard->shard, kept.first.second);
-  });
   for (const RepairShard& each : shards) {
     const wire::ShardDescriptor& shard = *each.shard;
     if (!Counts(&each) || each.busy || in_flight_.contains(shard.shard)) continue;
@@ -238,74 +271,98 @@ void UnitRepair::AdoptExtras(std::span<const RepairShard> shards) {
 }
 
 void UnitRepair::Keep(ShardId shard, uint64_t incarnation, const Unit& unit) {
-  kept_[{shard, unit}] = incarnation;
+  kept_[{shard, unit}] = {.incarnation = incarnation};
   extras_.erase({shard, unit});
 }
 
-void UnitRepair::AdoptSurplus(const Placement& placement, std::span<const RepairShard> shards,
-                              absl::Duration now) {
-  size_t wanted = unplaceable_ - std::min(unplaceable_, extras_.size());
-  for (auto it = units_.begin(); it != units_.end() && wanted > 0; ++it) {
-    const auto& [unit, state] = *it;
-    size_t copies = LiveCopies(placement, shards, unit, {});
-    for (const Replica& replica : placement.replicas(unit.first, unit.second)) {
-      const RepairShard* shard = FindShard(shards, replica.shard);
-      if (copies <= config_.copies_wanted || wanted == 0) break;
-      if (!Counts(shard) || extras_.contains({replica.shard, unit})) continue;
-      extras_[{replica.shard, unit}] = {.incarnation = shard->shard->incarnation,
-                                        .surplus_at = now};
-      kept_.erase({replica.shard, unit});
-      --copies;
-      --wanted;
-    }
-  }
-}
-
-void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard> shards,
-                         bool views_quiet, absl::Duration now, RepairActions& actions) {
-  std::map<ShardId, std::vector<Unit>> hide;
+void UnitRepair::MarkSurplus(const World& world, absl::Duration now, RepairActions& actions) {
   std::map<ShardId, std::vector<Unit>> unhide;
-  std::map<ShardId, ShardOrder> drops;
-  std::map<Unit, size_t> hidden_now;  // of two copies that could go, one does
-  // The room is needed now: surplus does not wait for its owner to prove itself.
-  const absl::Duration grace = unplaceable_ > 0 ? absl::ZeroDuration() : config_.surplus_grace;
   for (auto it = extras_.begin(); it != extras_.end();) {
     const auto& [id, unit] = it->first;
     Extra& extra = it->second;
-    const RepairShard* shard = FindShard(shards, id);
+    const RepairShard* shard = FindShard(world.shards, id);
     if (shard == nullptr || shard->shard->incarnation != extra.incarnation ||
         !Holds(*shard->shard, unit)) {
       it = extras_.erase(it);
       continue;
     }
     ++it;
-    const size_t others = LiveCopies(placement, shards, unit, std::span(&id, 1));
-    const bool enough = others >= config_.copies_wanted + hidden_now[unit];
-    if (!enough) {
-      if (extra.hidden_at) unhide[id].push_back(unit);
-      extra.surplus_at.reset();
-      extra.hidden_at.reset();
+    const Copies others = LiveCopies(world, unit, std::span(&id, 1));
+    if (others.live >= config_.copies_wanted && others.base > 0) {
+      if (!extra.surplus_at) extra.surplus_at = now;
       continue;
     }
-    if (!extra.surplus_at) extra.surplus_at = now;
-    if (!extra.hidden_at && now - *extra.surplus_at >= grace) {
+    if (extra.hidden_at) unhide[id].push_back(unit);
+    extra.surplus_at.reset();
+    extra.hidden_at.reset();
+  }
+  for (auto& entry : unhide) actions.unhide.push_back(std::move(entry));
+}
+
+void UnitRepair::AdoptSurplus(const World& world, bool on_base, size_t wanted, absl::Duration now) {
+  for (const auto& [key, extra] : extras_) {
+    const RepairShard* shard = FindShard(world.shards, key.first);
+    if (extra.surplus_at && IsBase(world, *shard) == on_base && wanted > 0) --wanted;
+  }
+  for (auto it = units_.begin(); it != units_.end() && wanted > 0; ++it) {
+    const Unit& unit = it->first;
+    Copies copies = LiveCopies(world, unit, {});
+    for (const Replica& replica : world.placement.replicas(unit.first, unit.second)) {
+      const RepairShard* shard = FindShard(world.shards, replica.shard);
+      if (copies.live <= config_.copies_wanted || wanted == 0) break;
+      if (!Counts(shard) || extras_.contains({replica.shard, unit})) continue;
+      if (IsBase(world, *shard) != on_base || (on_base && copies.base <= 1)) continue;
+      extras_[{replica.shard, unit}] = {.incarnation = shard->shard->incarnation,
+                                        .surplus_at = now};
+      kept_.erase({replica.shard, unit});
+      --copies.live;
+      copies.base -= on_base;
+      --wanted;
+    }
+  }
+}
+
+void UnitRepair::LetGo(const World& world, bool views_quiet, absl::Duration now,
+                       RepairActions& actions) {
+  std::map<ShardId, std::vector<Unit>> hide;
+  std::map<ShardId, ShardOrder> drops;
+  std::map<Unit, Copies> hidden_now;  // of two copies that could go, one does
+  // The room is needed now: surplus does not wait for its owner to prove itself.
+  const absl::Duration grace = unplaceable_ > 0 ? absl::ZeroDuration() : config_.surplus_grace;
+  for (auto& [key, extra] : extras_) {
+    const auto& [id, unit] = key;
+    if (!extra.surplus_at) continue;
+    const RepairShard& shard = *FindShard(world.shards, id);
+    const auto replicas = world.placement.replicas(unit.first, unit.second);
+    const bool mapped = std::ranges::any_of(
+        replicas, [id = id](const Replica& replica) { return replica.shard == id; });
+    if (mapped) extra.hidden_at.reset();  // its shard was away for a moment and registered again
+    if (!extra.hidden_at) {
+      const Copies others = LiveCopies(world, unit, std::span(&id, 1));
+      Copies& going = hidden_now[unit];
+      if (now - *extra.surplus_at < grace || others.base <= going.base ||
+          others.live < config_.copies_wanted + going.live) {
+        continue;
+      }
       extra.hidden_at = now;
-      ++hidden_now[unit];
+      ++going.live;
+      going.base += IsBase(world, shard);
       hide[id].push_back(unit);
       continue;
     }
-    if (extra.hidden_at && now - *extra.hidden_at >= config_.drop_delay && views_quiet &&
-        shard->usable && !shard->busy && !in_flight_.contains(id)) {
-      ShardOrder& order = drops[id];
-      order.shard = id;
-      order.incarnation = extra.incarnation;
-      for (const wire::HeldUnit& held : shard->shard->held) {
-        if (Unit{held.layer, held.expert} == unit) order.order.drop.push_back(held);
-      }
+    if (now - *extra.hidden_at < config_.drop_delay || !views_quiet || !shard.usable ||
+        shard.busy || in_flight_.contains(id)) {
+      continue;
     }
+    ShardOrder& order = drops[id];
+    order.shard = id;
+    order.incarnation = extra.incarnation;
+    std::ranges::copy_if(shard.shard->held, std::back_inserter(order.order.drop),
+                         [&](const wire::HeldUnit& held) {
+                           return Unit{held.layer, held.expert} == unit;
+                         });
   }
   for (auto& entry : hide) actions.hide.push_back(std::move(entry));
-  for (auto& entry : unhide) actions.unhide.push_back(std::move(entry));
   for (auto& [id, order] : drops) {
     in_flight_[id] = {order.incarnation, {}};
     actions.orders.push_back(std::move(order));
@@ -315,23 +372,32 @@ void UnitRepair::Surplus(const Placement& placement, std::span<const RepairShard
 RepairActions UnitRepair::Next(const Placement& placement, std::span<const RepairShard> shards,
                                bool views_quiet, absl::Duration now) {
   RepairActions actions;
-  const Candidates candidates = Survey(placement, shards, now);
-  unplaceable_ = 0;
+  const bool has_base = std::ranges::any_of(
+      shards, [](const RepairShard& shard) { return Counts(&shard) && !shard.shard->burst; });
+  const World world{placement, shards, has_base};
+  const Candidates candidates = Survey(world, now);
+  unplaceable_ = unplaceable_wanted_ = 0;
   if (!candidates.wanted.empty() || !candidates.relocated.empty() ||
       !candidates.evacuated.empty() || !candidates.background.empty()) {
-    std::vector<Room> rooms = Rooms(shards, now);
-    const World world{placement, shards};
-    Place(world, candidates.wanted, SIZE_MAX, 0, rooms, actions);
-    const size_t unplaceable = unplaceable_;
-    Place(world, candidates.relocated, SIZE_MAX, 0, rooms, actions);
-    unplaceable_ = unplaceable;  // they have a copy, if a slow one
-    Place(world, candidates.evacuated, config_.evacuated_units_max, 0, rooms, actions);
-    Place(world, candidates.background, config_.background_units_max,
-          config_.background_bytes_per_second_max, rooms, actions);
+    std::vector<Room> rooms = Rooms(world, now);
+    unplaceable_wanted_ = Place(world, candidates.wanted, {.at_once = true}, rooms, actions);
+    // These have a copy, if a slow one: they are not missing.
+    Place(world, candidates.relocated, {.at_once = true}, rooms, actions);
+    unplaceable_ = unplaceable_wanted_;
+    unplaceable_ += Place(world, candidates.evacuated, {.units_max = config_.evacuated_units_max},
+                          rooms, actions);
+    unplaceable_ += Place(world, candidates.background,
+                          {.units_max = config_.background_units_max,
+                           .rate = config_.background_bytes_per_second_max},
+                          rooms, actions);
   }
-  if (config_.drops) AdoptExtras(shards);
-  if (config_.drops && unplaceable_ > 0) AdoptSurplus(placement, shards, now);
-  if (config_.drops) Surplus(placement, shards, views_quiet, now, actions);
+  if (!config_.drops) return actions;
+  ForgetKept(shards, now);
+  if (config_.adopts) AdoptExtras(shards);
+  MarkSurplus(world, now, actions);
+  if (unplaceable_ > 0) AdoptSurplus(world, /*on_base=*/true, unplaceable_, now);
+  if (unplaceable_wanted_ > 0) AdoptSurplus(world, /*on_base=*/false, unplaceable_wanted_, now);
+  LetGo(world, views_quiet, now, actions);
   return actions;
 }
 

@@ -7,12 +7,16 @@
 //   wanted     a step waits for it: at once, exactly the units asked for
 //   relocated  the same, while a shard that answers too late holds it
 //   evacuated  its only copies lie on a shard that leaves: at once
-//   lost       it had a copy and has none: after a while, a few at a time
+//   lost       it had a copy and has none, or on burst shards only: after a while, a few at a time
 //   thin       it has fewer copies than wished: as lost, if so configured
 // A shard works on one order at a time; what is asked meanwhile stands in the next one. A copy made
 // in need, by whichever router's order, is surplus once enough others live: it leaves the map first
 // and the shard's memory later. Copies that a shard was started with are never let go.
-// Where units find no slot, as many copies that others have too are surplus, whoever made them.
+// Where units find no slot, as many copies that others have too are surplus, whoever made them; a
+// shard that works on an order may have a slot afterwards.
+// Burst shards may go at any time: a copy there does not stand for one on another shard, and only a
+// step that waits, or a unit that has a base copy, is given one. Where all shards are burst shards
+// they are base shards.
 
 #include <cstdint>
 #include <map>
@@ -54,6 +58,11 @@ struct UnitRepairConfig {
   // A follower fills from the top, so that it and the leader seldom choose the same slot.
   bool slots_from_top = false;
   bool drops = true;  // false: leave surplus copies to the leader
+  // Copies in spare slots that others ordered count as made in need. False where a balancer fills
+  // spare slots: a leader that starts cannot tell which those are.
+  bool adopts = true;
+  // A copy made for balance is remembered so long while its shard is away or tells nothing of it.
+  absl::Duration kept_absence_max = absl::Seconds(30);
 };
 
 // A shard as it is now; `shard.held` is complete, copies outside of the map included.
@@ -102,15 +111,17 @@ class UnitRepair {
   // As the last Next found it.
   size_t without_copy() const { return without_copy_; }  // units, ever held or not
   size_t copies_min() const { return copies_min_; }      // live ones, over all units
+  size_t without_base() const { return without_base_; }  // of those on burst shards only, too
   size_t unplaceable() const { return unplaceable_; }    // no shard has a slot for them
-  // Units of this shard that no other usable shard holds.
+  // Units of this shard that no other usable shard holds; burst shards do not count.
   static size_t OnlyOn(ShardId shard, const Placement& placement,
                        std::span<const RepairShard> shards);
   bool busy() const { return !in_flight_.empty(); }
   bool WorksOn(ShardId shard) const { return in_flight_.contains(shard); }
   // Nothing to do before the placement, a link or a wish changes.
   bool idle() const {
-    return !busy() && wanted_.empty() && extras_.empty() && copies_min_ >= config_.copies_wanted;
+    return !busy() && wanted_.empty() && extras_.empty() && without_base_ == 0 &&
+           copies_min_ >= config_.copies_wanted;
   }
 
  private:
@@ -128,6 +139,10 @@ class UnitRepair {
     std::optional<absl::Duration> surplus_at;
     std::optional<absl::Duration> hidden_at;
   };
+  struct Kept {
+    uint64_t incarnation = 0;
+    std::optional<absl::Duration> absent_since;
+  };
   struct Flight {
     uint64_t incarnation = 0;
     std::vector<UnitToLoad> units;
@@ -136,27 +151,40 @@ class UnitRepair {
   struct Room;        // what a shard could take
   struct Candidates;  // units by urgency
 
-  size_t LiveCopies(const Placement& placement, std::span<const RepairShard> shards,
-                    const Unit& unit, std::span<const ShardId> besides) const;
-  Candidates Survey(const Placement& placement, std::span<const RepairShard> shards,
-                    absl::Duration now);
-  std::vector<Room> Rooms(std::span<const RepairShard> shards, absl::Duration now);
   // What stands behind a decision about a unit.
   struct World {
     const Placement& placement;
     std::span<const RepairShard> shards;
+    bool has_base = false;  // some shard that counts is no burst shard
   };
-  void Place(const World& world, const std::vector<Unit>& units, size_t units_max, uint32_t rate,
-             std::vector<Room>& rooms, RepairActions& actions);
+  struct Copies {
+    size_t live = 0;
+    size_t base = 0;  // of those that count as base copies
+  };
+  static bool IsBase(const World& world, const RepairShard& shard);
+  Copies LiveCopies(const World& world, const Unit& unit, std::span<const ShardId> besides) const;
+  Candidates Survey(const World& world, absl::Duration now);
+  std::vector<Room> Rooms(const World& world, absl::Duration now);
+  // How a list of units is placed.
+  struct Urgency {
+    size_t units_max = SIZE_MAX;  // in one order
+    uint32_t rate = 0;            // of reading, bytes/s; 0: any
+    bool at_once = false;         // on a burst shard if no other has a slot
+  };
+  // Returns how many of them no shard has a slot for.
+  size_t Place(const World& world, const std::vector<Unit>& units, const Urgency& urgency,
+               std::vector<Room>& rooms, RepairActions& actions);
   // Living shards that hold it, leaving ones included.
   static std::vector<const wire::ShardDescriptor*> HoldersOf(const World& world, const Unit& unit);
+  void ForgetKept(std::span<const RepairShard> shards, absl::Duration now);
   // Copies in spare slots that others ordered: a follower, or a router before this one.
   void AdoptExtras(std::span<const RepairShard> shards);
-  // Makes room for what is unplaceable: copies beyond copies_wanted become surplus.
-  void AdoptSurplus(const Placement& placement, std::span<const RepairShard> shards,
-                    absl::Duration now);
-  void Surplus(const Placement& placement, std::span<const RepairShard> shards, bool views_quiet,
-               absl::Duration now, RepairActions& actions);
+  // Which extras may go, and since when.
+  void MarkSurplus(const World& world, absl::Duration now, RepairActions& actions);
+  // Makes room for `wanted` units on base or on burst shards: copies beyond copies_wanted become
+  // surplus.
+  void AdoptSurplus(const World& world, bool on_base, size_t wanted, absl::Duration now);
+  void LetGo(const World& world, bool views_quiet, absl::Duration now, RepairActions& actions);
 
   const UnitRepairConfig config_;  // constant after construction
   std::optional<absl::Duration> first_round_at_;
@@ -164,11 +192,13 @@ class UnitRepair {
   std::map<Unit, Wish> wanted_;
   std::map<ShardId, Flight> in_flight_;
   std::map<ExtraKey, Extra> extras_;
-  std::map<ExtraKey, uint64_t> kept_;                             // of this incarnation
+  std::map<ExtraKey, Kept> kept_;
   std::map<std::pair<ShardId, uint32_t>, absl::Duration> avoid_;  // slots refused, until when
   size_t without_copy_ = 0;
+  size_t without_base_ = 0;
   size_t copies_min_ = 0;
   size_t unplaceable_ = 0;
+  size_t unplaceable_wanted_ = 0;  // of those, a step waits for them
 };
 
 }  // namespace tessera::router

@@ -35,6 +35,8 @@ BalanceMove Drop(uint32_t expert, uint32_t from) {
 struct World {
   struct Shard {
     bool lives = true;
+    bool linked = true;  // usable
+    bool burst = false;
     uint64_t incarnation = 1;
     std::map<uint32_t, uint32_t> slots;  // slot -> expert
     std::set<uint32_t> hidden;           // experts out of the map
@@ -43,8 +45,13 @@ struct World {
   std::map<uint32_t, Shard> shards;
   std::set<std::pair<uint32_t, uint32_t>> viewed;  // (shard, expert) a step still plans with
   uint32_t slot_count = 0;
+  uint32_t copies_min = 1;
+  absl::Duration now;
   int losses_left = 0;
   int failures_left = 0;
+  int unlinks_left = 0;
+  int stalls_left = 0;   // time that passes without an event
+  int returns_left = 0;  // a shard that was away for a moment registers again as it is
 
   bool HasExpert(const Shard& shard, uint32_t expert) const {
     return std::ranges::any_of(shard.slots, [&](const auto& s) { return s.second == expert; });
@@ -69,6 +76,7 @@ struct World {
       each.incarnation = shard.incarnation;
       each.state = wire::ShardState::kReady;
       each.slot_count = slot_count;
+      each.burst = shard.burst;
       for (const auto& [slot, expert] : shard.slots) {
         each.held.push_back({kLayer, ExpertId{expert}, slot, 1});
       }
@@ -88,16 +96,33 @@ struct World {
     EXPECT_TRUE(placement.ok()) << placement.status();
     return *std::move(placement);
   }
+  // The copy may be gone, and the unit has what it must have.
+  void ExpectEnoughBesides(uint32_t shard, uint32_t expert) const {
+    size_t live = 0;
+    bool stays = std::ranges::none_of(
+        shards, [](const auto& s) { return s.second.lives && s.second.linked && !s.second.burst; });
+    for (const auto& [id, mapped] : Map()) {
+      if (id == shard || mapped != expert || !shards.at(id).linked) continue;
+      ++live;
+      stays = stays || !shards.at(id).burst;
+    }
+    ASSERT_GE(live, copies_min) << "too few copies of expert " << expert;
+    ASSERT_TRUE(stays) << "expert " << expert << " on burst shards only";
+  }
   void Step(UnitMigration& migration) {
     const std::vector<wire::ShardDescriptor> described = Described();
     std::vector<RepairShard> known;
-    for (const auto& shard : described) known.push_back({.shard = &shard, .usable = true});
+    for (const auto& shard : described) {
+      known.push_back({.shard = &shard, .usable = shards.at(ToIndex(shard.shard)).linked});
+    }
     // Quiet: the view that somebody plans with is the newest.
     const bool quiet = viewed == Map();
-    RepairActions actions = migration.Next(MapNow(), known, quiet, absl::ZeroDuration());
+    RepairActions actions = migration.Next(MapNow(), known, quiet, now);
     for (const auto& [id, units] : actions.hide) {
       for (const Unit& unit : units) {
-        shards.at(ToIndex(id)).hidden.insert(static_cast<uint32_t>(ToIndex(unit.second)));
+        const auto expert = static_cast<uint32_t>(ToIndex(unit.second));
+        ASSERT_NO_FATAL_FAILURE(ExpectEnoughBesides(ToIndex(id), expert));
+        shards.at(ToIndex(id)).hidden.insert(expert);
       }
     }
     for (const auto& [id, units] : actions.unhide) {
@@ -109,6 +134,11 @@ struct World {
       Shard& shard = shards.at(ToIndex(order.shard));
       ASSERT_TRUE(shard.lives);
       ASSERT_FALSE(shard.order.has_value()) << "two orders at a time";
+      for (const HeldUnit& unit : order.order.drop) {
+        const auto expert = static_cast<uint32_t>(ToIndex(unit.expert));
+        ASSERT_TRUE(shard.hidden.contains(expert)) << "a copy in the map is dropped";
+        ASSERT_NO_FATAL_FAILURE(ExpectEnoughBesides(ToIndex(order.shard), expert));
+      }
       shard.order = std::move(order);
     }
   }
@@ -133,13 +163,18 @@ struct World {
       }
     }
     migration.Finished(ShardId{id},
-                       ok ? absl::OkStatus() : absl::UnavailableError("the link broke"),
-                       absl::ZeroDuration());
+                       ok ? absl::OkStatus() : absl::UnavailableError("the link broke"), now);
   }
   std::string Key(const UnitMigration& migration) const {
-    std::string key = absl::StrCat(losses_left, failures_left, "|");
+    std::string key =
+        absl::StrCat(losses_left, failures_left, unlinks_left, stalls_left, returns_left, "|");
+    const auto append_time = [&key](absl::Duration time) {
+      absl::StrAppend(&key, "t", absl::ToInt64Seconds(time));
+    };
+    append_time(now - migration.progress_at().value_or(now));
     for (const auto& [id, shard] : shards) {
-      absl::StrAppend(&key, id, shard.lives ? "+" : "-", shard.incarnation);
+      absl::StrAppend(&key, id, shard.lives ? "+" : "-", shard.linked ? "" : "u",
+                      shard.incarnation);
       for (const auto& [slot, expert] : shard.slots) absl::StrAppend(&key, ",", slot, ":", expert);
       for (const uint32_t expert : shard.hidden) absl::StrAppend(&key, "h", expert);
       if (shard.order) {
@@ -154,7 +189,8 @@ struct World {
     }
     for (const auto& [shard, expert] : viewed) absl::StrAppend(&key, "v", shard, expert);
     for (const auto& step : migration.steps()) {
-      absl::StrAppend(&key, "s", static_cast<int>(step.stage), "i", step.hidden_incarnation);
+      absl::StrAppend(&key, "s", static_cast<int>(step.stage), "i", step.hidden_incarnation, "f",
+                      step.drops_failed);
     }
     return key;
   }
@@ -165,12 +201,19 @@ struct State {
   UnitMigration migration;
 };
 
+// Longer than a migration waits for anything.
+constexpr absl::Duration kLong = absl::Seconds(31);
+
 // Breadth first over every order of: a round, a router that takes the newest view, an order that
-// ends well or fails, a shard that dies and one that comes back with what it began with.
+// ends well or fails, a shard that dies and one that comes back with what it began with, a data
+// link that breaks and comes back, a shard that registers again, time that passes.
 class Explorer {
  public:
   Explorer(World world, const std::vector<BalanceMove>& moves) : first_(world) {
-    UnitMigration migration({.units_max = 2, .drop_delay = absl::ZeroDuration()});
+    UnitMigration migration({.copies_min = world.copies_min,
+                             .units_max = 2,
+                             .drop_delay = absl::ZeroDuration(),
+                             .drop_pause = absl::ZeroDuration()});
     migration.Begin(moves, absl::ZeroDuration());
     world.viewed = world.Map();
     Push({std::move(world), std::move(migration)});
@@ -212,12 +255,27 @@ class Explorer {
     for (const auto& [id, shard] : world.shards) {
       ASSERT_LE(shard.slots.size(), world.slot_count);
     }
-    if (!state.migration.idle()) return;
+    if (!state.migration.idle()) return CheckItEnds(state);
     ++ends_;
     all_done_ += state.migration.CountOf(Stage::kDone) == state.migration.steps().size();
     for (const auto& [id, shard] : world.shards) {
       ASSERT_FALSE(shard.lives && shard.order.has_value()) << "over with an order under way";
+      ASSERT_TRUE(shard.hidden.empty()) << "a copy stays out of the map";
     }
+  }
+  // Whatever happened, without any further help it comes to an end: time passes, orders end, views
+  // are renewed; links stay as they are.
+  void CheckItEnds(State state) {
+    World& world = state.world;
+    for (int round = 0; round < 16 && !state.migration.idle(); ++round) {
+      for (const auto& [id, shard] : first_.shards) {
+        if (world.shards.at(id).order) world.FinishOrder(id, true, state.migration);
+      }
+      world.viewed = world.Map();
+      world.now += kLong;
+      world.Step(state.migration);
+    }
+    ASSERT_TRUE(state.migration.idle()) << "it waits for ever";
   }
 
   void Expand(const State& state) {
@@ -245,6 +303,31 @@ class Explorer {
       }
       if (shard.lives && state.world.losses_left > 0) Lose(state, id);
       if (!shard.lives) Return(state, id);
+      ExpandLinks(state, id, shard);
+    }
+    if (state.world.stalls_left > 0) {
+      State next = state;
+      --next.world.stalls_left;
+      next.world.now += kLong;
+      Push(std::move(next));
+    }
+  }
+  void ExpandLinks(const State& state, uint32_t id, const World::Shard& shard) {
+    if (!shard.linked) {
+      State next = state;
+      next.world.shards.at(id).linked = true;
+      Push(std::move(next));
+    } else if (shard.lives && state.world.unlinks_left > 0) {
+      State next = state;
+      --next.world.unlinks_left;
+      next.world.shards.at(id).linked = false;
+      Push(std::move(next));
+    }
+    if (shard.lives && !shard.order && state.world.returns_left > 0) {
+      State next = state;
+      --next.world.returns_left;
+      next.world.shards.at(id).hidden.clear();
+      Push(std::move(next));
     }
   }
   void Lose(const State& state, uint32_t id) {
@@ -342,6 +425,71 @@ TEST(UnitMigrationExplored, ALossAtAnyMomentEndsTheMigrationAndDropsNothingInUse
   }
 }
 
+TEST(UnitMigrationExplored, ALinkThatBreaksOrAStallHoldsItUpForAWhileOnly) {
+  for (Plan& plan : Plans()) {
+    SCOPED_TRACE(plan.name);
+    plan.world.unlinks_left = 2;
+    plan.world.stalls_left = 1;
+    Explorer explorer(plan.world, plan.moves);
+    explorer.Run();
+    ASSERT_FALSE(HasFatalFailure());
+    EXPECT_GT(explorer.all_done(), 0u);
+    printf("%s: %zu states\n", plan.name, explorer.states());
+  }
+}
+
+TEST(UnitMigrationExplored, WhereTwoCopiesMustLiveTwoDo) {
+  std::vector<Plan> plans = {
+      {"move_of_one_of_two", Begin({{0, 1}, {0, 1, 2}, {2}}, 3), {Move(0, 0, 2)}},
+      {"move_of_a_sole_copy", Begin({{0, 1}, {1, 2}, {2}}, 3), {Move(0, 0, 2)}},
+      {"drop_of_one_of_three", Begin({{0, 1, 2}, {0, 1, 2}, {0}}, 3), {Drop(0, 0)}},
+      {"drop_of_one_of_two", Begin({{0, 1, 2}, {0, 1, 2}}, 3), {Drop(0, 0)}}};
+  const std::vector<size_t> failed = {0, 1, 0, 1};
+  for (size_t i = 0; i < plans.size(); ++i) {
+    for (const int unlinks : {0, 2}) {
+      SCOPED_TRACE(absl::StrCat(plans[i].name, ", ", unlinks, " links break"));
+      World world = plans[i].world;
+      world.copies_min = 2;
+      world.unlinks_left = unlinks;
+      world.stalls_left = 1;
+      Explorer explorer(world, plans[i].moves);
+      explorer.Run();
+      ASSERT_FALSE(HasFatalFailure());
+      EXPECT_GT(explorer.ends(), 0u);
+      EXPECT_EQ(explorer.all_done() > 0, failed[i] == 0);
+      printf("%s: %zu states\n", plans[i].name, explorer.states());
+    }
+  }
+}
+
+TEST(UnitMigrationExplored, ACopyThatStandsInTheMapAgainIsNotDropped) {
+  for (Plan& plan : Plans()) {
+    SCOPED_TRACE(plan.name);
+    plan.world.returns_left = 2;
+    Explorer explorer(plan.world, plan.moves);
+    explorer.Run();
+    ASSERT_FALSE(HasFatalFailure());
+    EXPECT_EQ(explorer.all_done(), explorer.ends());
+  }
+}
+
+TEST(UnitMigrationExplored, BurstShardsHoldNoLastCopy) {
+  std::vector<Plan> plans = {
+      {"drop_of_the_base_copy", Begin({{0, 1}, {2}, {0}}, 3), {Drop(0, 0)}},
+      {"move_to_a_burst_shard", Begin({{0, 1}, {2}, {}}, 3), {Move(0, 0, 2)}},
+      {"move_between_base_shards", Begin({{0, 1}, {2}, {0}}, 3), {Move(0, 0, 1)}}};
+  for (Plan& plan : plans) {
+    SCOPED_TRACE(plan.name);
+    plan.world.shards.at(2).burst = true;
+    plan.world.unlinks_left = 1;
+    plan.world.losses_left = 1;
+    Explorer explorer(plan.world, plan.moves);
+    explorer.Run();
+    ASSERT_FALSE(HasFatalFailure());
+    EXPECT_GT(explorer.ends(), 0u);
+  }
+}
+
 // ---- details that the exploration does not name
 
 class MigrationTest : public ::testing::Test {
@@ -395,6 +543,41 @@ TEST_F(MigrationTest, WhatFindsNoSlotForTooLongIsGivenUp) {
   Next(absl::Minutes(1));
   EXPECT_TRUE(migration_.idle());
   EXPECT_EQ(migration_.CountOf(Stage::kFailed), 1u);
+}
+
+TEST_F(MigrationTest, AMoveThatCannotEndPutsItsCopyBack) {
+  world_ = Begin({{0, 1, 2}, {0}, {}}, 4);
+  migration_.Begin({Drop(0, 0)}, absl::ZeroDuration());
+  EXPECT_EQ(Next(absl::ZeroDuration()).hide.size(), 1u);
+  EXPECT_TRUE(Next(absl::Seconds(20), /*quiet=*/false).unhide.empty());
+  const RepairActions actions = Next(absl::Seconds(31), /*quiet=*/false);
+  ASSERT_EQ(actions.unhide.size(), 1u);
+  EXPECT_EQ(actions.unhide[0].first, ShardId{0});
+  EXPECT_EQ(migration_.CountOf(Stage::kFailed), 1u);
+  EXPECT_TRUE(migration_.idle());
+}
+
+TEST_F(MigrationTest, ADropThatFailsIsRepeatedWithGrowingPausesAndThenGivenUp) {
+  world_ = Begin({{0, 1, 2}, {0}, {}}, 4);
+  migration_.Begin({Drop(0, 0)}, absl::ZeroDuration());
+  Next(absl::ZeroDuration());
+  size_t orders = 0;
+  absl::Duration last;
+  absl::Duration pause;
+  for (absl::Duration now; now < absl::Minutes(2) && !migration_.idle();
+       now += absl::Milliseconds(50)) {
+    if (Next(now).orders.empty()) continue;
+    if (++orders > 1) {
+      EXPECT_GE(now - last, pause);
+      pause = now - last;
+    }
+    last = now;
+    migration_.Finished(ShardId{0}, absl::UnavailableError("the link broke"), now);
+  }
+  EXPECT_TRUE(migration_.idle());
+  EXPECT_EQ(migration_.CountOf(Stage::kFailed), 1u);
+  EXPECT_GE(orders, 4u);
+  EXPECT_LE(orders, 10u);
 }
 
 TEST_F(MigrationTest, CancelFinishesWhatHasBegunAndNothingMore) {
