@@ -1,5 +1,6 @@
 #include "services/router/balance/routing_trace.h"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -22,18 +23,22 @@ void Append(uint32_t value, std::string& bytes) {
 // Reads numbers; `good` stays true as long as they were there.
 class Numbers {
  public:
-  explicit Numbers(std::ifstream& file) : file_(file) {}
+  Numbers(std::ifstream& file, uint64_t bytes) : file_(file), bytes_left_(bytes) {}
   uint32_t Next(size_t width) {
     unsigned char bytes[4] = {};
     good_ = good_ && file_.read(reinterpret_cast<char*>(bytes), static_cast<ptrdiff_t>(width));
+    bytes_left_ -= std::min<uint64_t>(width, bytes_left_);
     uint32_t value = 0;
     for (size_t i = width; i > 0; --i) value = value << 8 | bytes[i - 1];
     return value;
   }
   bool good() const { return good_; }
+  // At most, as the file's size was when it was opened.
+  uint64_t bytes_left() const { return bytes_left_; }
 
  private:
   std::ifstream& file_;
+  uint64_t bytes_left_ = 0;
   bool good_ = true;
 };
 
@@ -53,8 +58,10 @@ absl::StatusOr<bool> ReadStep(const std::string& path, Numbers& numbers, Routing
                                       " and 1..65536 rows"));
   }
   step.layer = LayerIndex{layer};
-  step.experts.reserve(size_t{step.rows} * trace.top_k);
-  for (size_t i = 0; i < size_t{step.rows} * trace.top_k; ++i) {
+  const uint64_t count = uint64_t{step.rows} * trace.top_k;
+  if (2 * count > numbers.bytes_left()) return false;  // before anything is reserved for it
+  step.experts.reserve(count);
+  for (uint64_t i = 0; i < count; ++i) {
     step.experts.push_back(numbers.Next(2));
     if (!numbers.good()) return false;
     if (step.experts.back() >= trace.shape.expert_count) {
@@ -81,7 +88,7 @@ absl::StatusOr<RoutingTrace> RoutingTrace::Read(const std::string& path, uint64_
   if (!file || std::memcmp(magic, kMagic, kMagicBytes) != 0) {
     return Damaged(path, "is no routing trace: it does not begin with TSSTRCE1");
   }
-  Numbers numbers(file);
+  Numbers numbers(file, bytes - kMagicBytes);
   RoutingTrace trace;
   trace.shape.layer_count = numbers.Next(4);
   trace.shape.expert_count = numbers.Next(4);

@@ -36,7 +36,8 @@ struct RoutingTrace {
   uint32_t top_k = 0;
   std::vector<RoutedStep> steps;
 
-  // kNotFound; kDataLoss saying what is wrong with the file. At most `bytes_max` are read.
+  // kNotFound; kDataLoss saying what is wrong with the file. At most `bytes_max` are read; whatever
+  // the file claims, no more memory is taken than a few times its size.
   static absl::StatusOr<RoutingTrace> Read(const std::string& path,
                                            uint64_t bytes_max = uint64_t{4} << 30);
 };

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "services/router/balance/routing_source.h"
+#include "tests/support/memory_limit.h"
 #include "tests/support/temp_folder.h"
 
 namespace tessera::router {
@@ -86,6 +87,19 @@ TEST(RoutingTraceTest, DamagedFilesAreRefused) {
   EXPECT_THAT(RoutingTrace::Read(path).status().message(), HasSubstr("layer 7"));
   std::ofstream(path, std::ios::binary) << header << std::string("\1\0\0\0\1\0\0\0\11\0", 10);
   EXPECT_THAT(RoutingTrace::Read(path).status().message(), HasSubstr("expert 9"));
+}
+
+// A record that claims more than the file holds costs nothing.
+TEST(RoutingTraceTest, WhatAFileClaimsIsNotReserved) {
+  const testing::TempFolder folder;
+  const std::string path = folder.path() + "/trace";
+  // One layer, 65,536 experts, top 65,536; then a record of 65,536 rows: 16 GiB of numbers.
+  std::ofstream(path, std::ios::binary)
+      << std::string("TSSTRCE1\1\0\0\0\0\0\1\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0", 28);
+  const testing::MemoryLimit limit(size_t{1} << 30);
+  const auto trace = RoutingTrace::Read(path);
+  ASSERT_TRUE(trace.ok()) << trace.status();
+  EXPECT_TRUE(trace->steps.empty());
 }
 
 TEST(ZipfRoutingTest, RanksAreChosenByTheLawAndNoneTwiceInARow) {
