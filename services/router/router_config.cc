@@ -20,6 +20,11 @@ absl::Status CheckBalance(const config::v1::Balance& from) {
   TESSERA_RETURN_IF_ERROR(InRange("balance.gain_min", from.gain_min(), 0, 1000));
   TESSERA_RETURN_IF_ERROR(InRange("balance.window_steps", from.window_steps(), 1, 1e9));
   TESSERA_RETURN_IF_ERROR(InRange("balance.steps_min", from.steps_min(), 0, 1e9));
+  if (from.steps_min() > from.window_steps()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "balance.steps_min is ", from.steps_min(), ", expected at most balance.window_steps, ",
+        from.window_steps(), ": no more is ever remembered, so nothing would be moved"));
+  }
   TESSERA_RETURN_IF_ERROR(InRange("balance.slots_kept_free", from.slots_kept_free(), 0, 1));
   return InRange("balance.shards_max", from.shards_max(), 1, 1024);
 }

@@ -36,6 +36,8 @@ absl::Status CheckConfig(const ClusterConfig& c) {
   TESSERA_RETURN_IF_ERROR(Check(balance.interval > absl::ZeroDuration() &&
                                     balance.window_steps > 0 && balance.shards_max >= 1,
                                 "balance", "interval, window_steps and shards_max > 0"));
+  TESSERA_RETURN_IF_ERROR(Check(balance.steps_min <= balance.window_steps, "balance.steps_min",
+                                "at most window_steps"));
   return Check(c.copies_wanted >= 1, "copies_wanted", ">= 1");
 }
 

@@ -75,6 +75,17 @@ TEST(RouterConfigTest, ErrorsNameTheField) {
       {"membership.rows_max=0", "rows_max is 0"},
       {"membership.copies_wanted=0", "copies_wanted is 0"},
       {"membership.silence_max_seconds=0.1", "silence_max_seconds is 0.1"},
+      {"balance.interval_seconds=0", "balance.interval_seconds is 0"},
+      {"balance.threshold=1.5", "balance.threshold is 1.5"},
+      {"balance.target=-1", "balance.target is -1"},
+      {"balance.window_steps=0", "balance.window_steps is 0"},
+      // With the default of the other one.
+      {"balance.steps_min=1001",
+       "balance.steps_min is 1001, expected at most balance.window_steps, 1000"},
+      {"balance.window_steps=199",
+       "balance.steps_min is 200, expected at most balance.window_steps, 199"},
+      {"balance.slots_kept_free=2", "balance.slots_kept_free is 2"},
+      {"balance.shards_max=0", "balance.shards_max is 0"},
   };
   for (const auto& [assignment, word] : cases) {
     const auto config = ConfigWith({"model=m", assignment});
