@@ -71,6 +71,7 @@ class RouterServer::House {
   absl::Status Listen();
   void WatchReadiness(const std::stop_token& stop);
   void RefreshMetrics();
+  ExpertTally& tally() { return cluster_->meter().tally; }
 
   const RouterConfig config_;
   const Clock& clock_;
@@ -81,10 +82,9 @@ class RouterServer::House {
   std::unique_ptr<HttpServer> admin_;
   std::unique_ptr<RouterModel> model_;
   KvPlan kv_;
-  std::unique_ptr<ExpertTally> tally_;
-  std::unique_ptr<TallyMetrics> tally_metrics_;
   std::unique_ptr<ExchangeClient> exchange_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<TallyMetrics> tally_metrics_;
   std::unique_ptr<Dispatcher> dispatcher_;
   LoadBoard board_;
   std::unique_ptr<RequestBook> book_;
@@ -116,7 +116,7 @@ absl::Status RouterServer::House::StartAdmin() {
     routes.push_back({"GET", "/metrics/experts", [this](const HttpRequest&) {
                         if (!built_) return HttpReply{.status = 503, .body = "loading\n"};
                         return HttpReply{.content_type = kMetricsContentType,
-                                         .body = ExpertMetricsText(*tally_)};
+                                         .body = ExpertMetricsText(tally())};
                       }});
   }
   std::ranges::move(
@@ -133,8 +133,6 @@ absl::Status RouterServer::House::LoadModel() {
   TESSERA_ASSIGN_OR_RETURN(
       kv_, PlanKv(model_->spec(), model_->kv_type(), config_.capacity, weight_bytes));
   TESSERA_RETURN_IF_ERROR(model_->Load({}));
-  tally_ = std::make_unique<ExpertTally>(MoeLayers(model_->spec()), model_->spec().expert_count);
-  tally_metrics_ = std::make_unique<TallyMetrics>(registry_, *tally_);
   TESSERA_LOG(INFO) << "weights loaded: "
                     << absl::StrFormat("%.2f GB", static_cast<double>(weight_bytes) / 1e9)
                     << "; context of " << kv_.context_max << " tokens";
@@ -184,6 +182,7 @@ absl::Status RouterServer::House::JoinCluster() {
   cluster.balance = config_.balance;
   TESSERA_ASSIGN_OR_RETURN(cluster_,
                            Cluster::Start(std::move(cluster), *exchange_, clock_, registry_));
+  tally_metrics_ = std::make_unique<TallyMetrics>(registry_, tally());
   return absl::OkStatus();
 }
 
@@ -192,9 +191,9 @@ absl::Status RouterServer::House::BuildEngine() {
   if (!config_.record_routing.empty()) {
     TESSERA_ASSIGN_OR_RETURN(
         cluster_->meter().recorder,
-        RoutingRecorder::Create(config_.record_routing, cluster_->meter().experts.shape(),
-                                static_cast<uint32_t>(model_->spec().top_k),
-                                config_.record_routing_bytes_max));
+        RoutingRecorder::Create(
+            config_.record_routing, {model_->spec().layer_count, model_->spec().expert_count},
+            static_cast<uint32_t>(model_->spec().top_k), config_.record_routing_bytes_max));
   }
   dispatcher_ = std::make_unique<Dispatcher>(config_.dispatch, DispatchRooms{*exchange_,
                                                                              directory,
@@ -202,12 +201,12 @@ absl::Status RouterServer::House::BuildEngine() {
                                                                              registry_,
                                                                              {},
                                                                              &model_->pool(),
-                                                                             tally_.get(),
+                                                                             &tally(),
                                                                              &cluster_->meter()});
   book_ = std::make_unique<RequestBook>(BookConfig{}, clock_);
-  TESSERA_ASSIGN_OR_RETURN(rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,
-                                                       {*dispatcher_, *book_, clock_, registry_,
-                                                        &directory, tally_.get()}));
+  TESSERA_ASSIGN_OR_RETURN(
+      rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,
+                                  {*dispatcher_, *book_, clock_, registry_, &directory, &tally()}));
   loop_ = std::make_unique<EngineLoop>(
       EngineLoopConfig{.waiting_max = config_.capacity.waiting_max,
                        .vocab = model_->spec().vocab,
@@ -223,7 +222,7 @@ absl::Status RouterServer::House::Listen() {
   std::vector<NamedService> services = cluster_->services();
   services.push_back(generation_->named());
   observation_ = std::make_unique<ObservationService>(
-      [this] { return LoadOf(*tally_, cluster_->ShardActivities(), clock_.Elapsed()); });
+      [this] { return LoadOf(tally(), cluster_->ShardActivities(), clock_.Elapsed()); });
   services.push_back(observation_->named());
   TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start({.listen = config_.grpc_listen,
                                                    .stop_timeout = absl::Seconds(1),

@@ -107,14 +107,15 @@ absl::Status TestRouter::JoinCluster(const TestRouterOptions& options,
 
 absl::Status TestRouter::BuildEngine(const TestRouterOptions& options) {
   router::ShardDirectory& directory = cluster_->directory();
+  router::ExpertTally& tally = cluster_->meter().tally;
   dispatcher_ = std::make_unique<router::Dispatcher>(
       dispatch_,
       router::DispatchRooms{
-          *exchange_, directory, clock_, registry_, {}, nullptr, nullptr, &cluster_->meter()});
+          *exchange_, directory, clock_, registry_, {}, nullptr, &tally, &cluster_->meter()});
   router::TokenSink& sink = options.sink != nullptr ? *options.sink : book_;
-  TESSERA_ASSIGN_OR_RETURN(
-      rooms_, router::RouterRooms::Create(*model_, kCapacity, kv_,
-                                          {*dispatcher_, sink, clock_, registry_, &directory}));
+  TESSERA_ASSIGN_OR_RETURN(rooms_, router::RouterRooms::Create(*model_, kCapacity, kv_,
+                                                               {*dispatcher_, sink, clock_,
+                                                                registry_, &directory, &tally}));
   if (options.sink != nullptr) return absl::OkStatus();
   loop_ = std::make_unique<router::EngineLoop>(
       router::EngineLoopConfig{.vocab = model_->spec().vocab, .seed = FreshNumber()},

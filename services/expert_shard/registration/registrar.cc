@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -22,12 +23,13 @@ namespace tessera::expert_shard {
 class Registrar::Link {
  public:
   Link(const RegistrarConfig& config, std::string address, std::shared_ptr<grpc::Channel> channel,
-       ReportSource reports, EpochSink epochs)
+       ReportSource reports, EpochSink epochs, std::atomic<uint64_t>& sequence)
       : config_(config),
         address_(std::move(address)),
         reports_(std::move(reports)),
         epochs_(std::move(epochs)),
         stub_(v1::Cluster::NewStub(std::move(channel))),
+        sequence_(sequence),
         random_(config.shard.incarnation ^ std::hash<std::string>()(address_)) {}
 
   void Start() {
@@ -74,13 +76,15 @@ class Registrar::Link {
   const ReportSource reports_;
   const EpochSink epochs_;
   const std::unique_ptr<v1::Cluster::Stub> stub_;
+  // Of this incarnation's last heartbeat, to whichever router: what was told to one cannot be
+  // repeated to another, nor to one that started anew.
+  std::atomic<uint64_t>& sequence_;
 
-  Random random_;  // owned by the thread, as the next six
+  Random random_;  // owned by the thread, as the next five
   absl::Duration interval_ = absl::Milliseconds(100);
   absl::Duration pause_;
   uint64_t told_version_ = 0;  // of the list the router has
   bool held_wanted_ = false;
-  uint64_t sequence_ = 0;  // of the last heartbeat
   std::string last_complaint_;
 
   mutable absl::Mutex mutex_;
@@ -149,6 +153,7 @@ absl::Status Registrar::Link::Register() {
   shard.held = std::move(report.held);
   wire::ToProto(config_.model, *request.mutable_model());
   wire::ToProto(shard, *request.mutable_shard());
+  request.set_sequence(sequence_);
   v1::RegisterReply reply;
   TESSERA_RETURN_IF_ERROR(Call(config_.rpc_timeout, [&](grpc::ClientContext& context) {
     return stub_->Register(&context, request, &reply);
@@ -233,8 +238,8 @@ absl::StatusOr<std::unique_ptr<Registrar>> Registrar::Start(const RegistrarConfi
     TESSERA_ASSIGN_OR_RETURN(auto channel, MakeChannel({.address = address,
                                                         .reconnect_max = absl::Milliseconds(500),
                                                         .tls = config.tls}));
-    registrar->links_.push_back(
-        std::make_unique<Link>(config, address, std::move(channel), reports, epochs));
+    registrar->links_.push_back(std::make_unique<Link>(config, address, std::move(channel), reports,
+                                                       epochs, registrar->sequence_));
   }
   for (const auto& link : registrar->links_) link->Start();
   return registrar;

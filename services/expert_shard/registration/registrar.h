@@ -10,6 +10,7 @@
 //
 // Every router address is told; the one that leads accepts, the others refuse until they do.
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -66,6 +67,7 @@ class Registrar {
  private:
   class Link;
   Registrar();
+  std::atomic<uint64_t> sequence_ = 0;  // of the last heartbeat to any router
   std::vector<std::unique_ptr<Link>> links_;
 };
 

@@ -3,20 +3,22 @@
 // What one router learns about experts while it works: how often they are chosen, what they cost.
 
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "services/router/balance/cost_model.h"
-#include "services/router/balance/expert_counters.h"
 #include "services/router/balance/routing_trace.h"
-#include "services/router/balance/shard_counters.h"
+#include "services/router/tally/expert_tally.h"
 
 namespace tessera::router {
 
 // Written by the engine thread, read by any.
 struct ExpertMeter {
-  explicit ExpertMeter(const PlacementShape& shape) : experts(shape), shards(shape.layer_count) {}
+  // `layers`: those with experts, ascending.
+  ExpertMeter(std::vector<LayerIndex> layers, size_t expert_count)
+      : tally(std::move(layers), expert_count) {}
 
-  ExpertCounters experts;
-  ShardCounters shards;
+  ExpertTally tally;
   CostFit costs;
   std::unique_ptr<RoutingRecorder>
       recorder;  // null: nothing is recorded; set before the first step

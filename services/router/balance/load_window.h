@@ -6,7 +6,7 @@
 
 #include "common/moe/placement.h"
 #include "services/router/balance/cost_model.h"
-#include "services/router/balance/expert_counters.h"
+#include "services/router/balance/expert_totals.h"
 
 namespace tessera::router {
 

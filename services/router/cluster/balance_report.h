@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "services/router/balance/shard_counters.h"
+#include "services/router/balance/measured_balance.h"
 #include "services/router/cluster/balancer.h"
 
 namespace tessera::router {

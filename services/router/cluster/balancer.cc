@@ -10,6 +10,8 @@ namespace {
 
 // After a shard came: others may be on their way.
 constexpr absl::Duration kNewShardPause = absl::Seconds(1);
+// After a look that found moves, repairs or drains under way.
+constexpr absl::Duration kBusyPause = absl::Seconds(1);
 
 }  // namespace
 
@@ -25,6 +27,8 @@ std::string_view NameOf(BalanceVerdict verdict) {
       return "no_gain";
     case BalanceVerdict::kFrozen:
       return "frozen";
+    case BalanceVerdict::kDryRun:
+      return "dry_run";
     case BalanceVerdict::kMoving:
       return "moving";
     case BalanceVerdict::kBusy:
@@ -94,18 +98,20 @@ std::optional<BalanceProblem> Balancer::DueProblem(const Placement& placement,
     due_at_ = std::min(*due_at_, now + kNewShardPause);
     known_shards_ = known;
   }
-  if (!forced_ && now < *due_at_) return std::nullopt;
+  if (!IsDue(now)) return std::nullopt;
+  dry_ = !forced_ && now < *due_at_;
+  asked_ = false;
   known_shards_ = std::move(known);
   fresh_ = std::ranges::any_of(shards, [](const RepairShard& shard) {
     return shard.usable && !shard.leaving && shard.shard->slot_count > 0 &&
            shard.shard->held.empty();
   });
-  due_at_ = now + config_.interval;
+  if (!dry_) due_at_ = now + config_.interval;
   look_.at = now;
   ++looks_;
   if (disturbed || !migration_.idle()) {
     look_.verdict = BalanceVerdict::kBusy;
-    due_at_ = now + std::min(config_.interval, absl::Seconds(1));
+    if (!dry_) due_at_ = now + std::min(config_.interval, kBusyPause);
     return std::nullopt;
   }
   look_.costs = costs;
@@ -115,6 +121,7 @@ std::optional<BalanceProblem> Balancer::DueProblem(const Placement& placement,
 
 void Balancer::Consider(BalancePlan plan, absl::Duration now) {
   const bool forced = std::exchange(forced_, false);
+  const bool dry = std::exchange(dry_, false) && !forced;
   const bool known = look_.steps >= config_.steps_min;
   const bool low = plan.before < (pursued_ ? config_.target : config_.threshold);
   look_.plan = std::move(plan);
@@ -124,12 +131,14 @@ void Balancer::Consider(BalancePlan plan, absl::Duration now) {
     look_.verdict = BalanceVerdict::kUnknown;
   } else if (!low && !forced) {
     look_.verdict = BalanceVerdict::kGood;
-    pursued_ = false;
+    pursued_ = pursued_ && dry;
   } else if (look_.plan.moves.empty() || (look_.plan.gain() < config_.gain_min && !forced)) {
     look_.verdict = BalanceVerdict::kNoGain;
-    pursued_ = false;
+    pursued_ = pursued_ && dry;
   } else if (frozen_ && !forced) {
     look_.verdict = BalanceVerdict::kFrozen;
+  } else if (dry) {
+    look_.verdict = BalanceVerdict::kDryRun;
   } else {
     look_.verdict = BalanceVerdict::kMoving;
     pursued_ = look_.plan.after < config_.target;
@@ -157,14 +166,12 @@ void Balancer::Finished(ShardId shard, const absl::Status& status, absl::Duratio
 void Balancer::Freeze() {
   frozen_ = true;
   pursued_ = false;
+  forced_ = false;
   migration_.Cancel();
 }
 
-void Balancer::Thaw() { frozen_ = false; }
+void Balancer::Thaw() { frozen_ = !config_.moves; }
 
-void Balancer::Trigger(bool moves) {
-  due_at_ = absl::ZeroDuration();
-  forced_ = forced_ || moves;
-}
+void Balancer::Trigger(bool moves) { (moves ? forced_ : asked_) = true; }
 
 }  // namespace tessera::router

@@ -46,6 +46,7 @@ enum class BalanceVerdict : uint8_t {
   kGood,     // above the threshold
   kNoGain,   // nothing helps enough
   kFrozen,   // would move, but is told not to
+  kDryRun,   // would move, but was only asked what it would do
   kMoving,   // began to
   kBusy,     // moves, repairs or drains are under way
 };
@@ -82,11 +83,16 @@ class Balancer {
                      bool views_quiet, bool disturbed, absl::Duration now);
   void Finished(ShardId shard, const absl::Status& status, absl::Duration now);
 
-  // No round begins any more, and the one under way stops after what has begun.
+  // No round begins any more, a triggered one neither, and the one under way stops after what has
+  // begun.
   void Freeze();
+  // As configured again.
   void Thaw();
-  // A look now; with `moves` a round whatever the threshold, and though frozen.
+  // A look now. With `moves` it begins a round whatever the threshold, and though frozen; without
+  // it moves nothing, whatever it finds, and looks at intervals go on as if it had not been.
   void Trigger(bool moves);
+  // DueProblem would find a look due.
+  bool IsDue(absl::Duration now) const { return forced_ || asked_ || !due_at_ || now >= *due_at_; }
 
   bool frozen() const { return frozen_; }
   bool WorksOn(ShardId shard) const { return migration_.WorksOn(shard); }
@@ -111,6 +117,8 @@ class Balancer {
   std::vector<uint64_t> known_shards_;  // incarnations of the last look
   bool frozen_ = false;
   bool forced_ = false;   // the next look moves
+  bool asked_ = false;    // a dry run is wanted
+  bool dry_ = false;      // the look under way is one
   bool fresh_ = false;    // some shard holds nothing yet
   bool pursued_ = false;  // below target after a round: goes on above the threshold
   uint64_t rounds_ = 0;

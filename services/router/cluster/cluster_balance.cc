@@ -13,14 +13,12 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(250);
 constexpr absl::Duration kReportInterval = absl::Seconds(1);
-constexpr uint64_t kMeasuredSteps = 1000;
-// A view that a step holds lives no longer; an engine that idles may keep one for ever.
-constexpr absl::Duration kViewLifeMax = absl::Seconds(3);
 
 }  // namespace
 
 void ClusterBrain::RunBalance() {
   for (;;) {
+    bool asked = false;
     {
       absl::MutexLock lock(&inbox_mutex_);
       const auto due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mutex_) {
@@ -28,10 +26,10 @@ void ClusterBrain::RunBalance() {
       };
       inbox_mutex_.AwaitWithTimeout(absl::Condition(&due), kTick);
       if (stopping_) return;
-      look_wanted_ = false;
+      asked = std::exchange(look_wanted_, false);
     }
     if (leads()) {
-      LookAtBalance();
+      LookAtBalance(asked);
     } else {
       TellLeader();
     }
@@ -41,14 +39,15 @@ void ClusterBrain::RunBalance() {
 void ClusterBrain::TellLeader() {
   if (clock_.Elapsed() < report_due_) return;
   report_due_ = clock_.Elapsed() + kReportInterval;
-  const ExpertTotals totals = meter_.experts.Read();
+  const ExpertTotals totals = TotalsOf(meter_.tally, config_.model.layer_count);
   // What could not be told is told with the next report.
   if (reporter_->Report(totals.Since(reported_), kReportInterval).ok()) reported_ = totals;
 }
 
 absl::Status ClusterBrain::ReportRouting(const std::vector<RoutedLayer>& layers) {
   ExpertTotals totals;
-  const PlacementShape& shape = totals.shape = meter_.experts.shape();
+  const PlacementShape& shape =
+      totals.shape = {config_.model.layer_count, config_.model.expert_count};
   const size_t experts = shape.expert_count;
   totals.rows.resize(shape.layer_count * experts);
   totals.touches.resize(totals.rows.size());
@@ -72,17 +71,27 @@ absl::Status ClusterBrain::ReportRouting(const std::vector<RoutedLayer>& layers)
   return absl::OkStatus();
 }
 
-void ClusterBrain::LookAtBalance() {
-  const ExpertTotals totals = meter_.experts.Read();
+void ClusterBrain::LookAtBalance(bool asked) {
+  // Thousands of counters: read now and then, and without the lock.
+  ExpertTotals counted;
+  const absl::Duration start = clock_.Elapsed();
+  if (asked || start >= report_due_) {
+    report_due_ = start + std::min(kReportInterval, config_.balance.interval);
+    ExpertTotals totals = TotalsOf(meter_.tally, config_.model.layer_count);
+    counted = totals.Since(reported_);
+    reported_ = std::move(totals);
+    const auto view = sessions_.View();
+    gauge_.Look(meter_.tally, static_cast<size_t>(std::ranges::count_if(
+                                  view->links, [](const auto& link) { return link.has_value(); })));
+  }
   const CostModel costs = meter_.costs.Fit();
   std::optional<BalanceProblem> problem;
   BalanceOptions options;
   {
     absl::MutexLock lock(&mutex_);
-    MeasureBalance();
+    measured_ = gauge_.last();
     balance_seen_at_ = clock_.Elapsed();
-    balancer_.Report(totals.Since(reported_));
-    reported_ = totals;
+    if (!counted.empty()) balancer_.Report(counted);
     std::vector<wire::ShardDescriptor> memory;
     problem = balancer_.DueProblem(published_.Read()->placement, RepairShards(memory), costs,
                                    Disturbed(), clock_.Elapsed());
@@ -106,17 +115,6 @@ void ClusterBrain::LookAtBalance() {
   Wake();
 }
 
-void ClusterBrain::MeasureBalance() {
-  const ShardTotals totals = meter_.shards.Read();
-  const auto view = sessions_.View();
-  const auto linked = static_cast<size_t>(
-      std::ranges::count_if(view->links, [](const auto& link) { return link.has_value(); }));
-  const MeasuredBalance since = BalanceOf(totals.Since(measured_from_), linked);
-  if (since.steps < kMeasuredSteps) return;
-  measured_ = since;
-  measured_from_ = totals;
-}
-
 bool ClusterBrain::Disturbed() const {
   return repair_.without_copy() > 0 || repair_.busy() || !drains_.empty();
 }
@@ -126,7 +124,7 @@ std::vector<ShardOrder> ClusterBrain::Balance(absl::Duration now) {
   std::vector<wire::ShardDescriptor> memory;
   std::vector<RepairShard> shards = RepairShards(memory);
   for (RepairShard& shard : shards) shard.busy = repair_.WorksOn(shard.shard->shard);
-  const bool quiet = sessions_.OlderViewsGone(hidden_version_) || now - hidden_at_ >= kViewLifeMax;
+  const bool quiet = ViewsQuiet(hidden_version_, hidden_at_, now);
   RepairActions actions =
       balancer_.Next(published_.Read()->placement, shards, quiet, Disturbed(), now);
   ApplyHides(actions, now);

@@ -17,6 +17,7 @@ constexpr absl::Duration kRound = absl::Milliseconds(50);
 constexpr absl::Duration kQuietRound = absl::Milliseconds(100);
 constexpr size_t kWishesMax = 4096;  // a dispatcher repeats what was dropped
 constexpr absl::Duration kOverlayLife = absl::Seconds(5);
+constexpr uint64_t kMeasuredSteps = 1000;
 
 double UnitsOf(const ShardOrder& order) {
   return static_cast<double>(order.order.load.size() + order.order.drop.size());
@@ -45,7 +46,8 @@ UnitRepairConfig RepairConfig(const ClusterConfig& c) {
           .background_bytes_per_second_max = c.restore_bytes_per_second_max,
           .surplus_grace = c.surplus_grace,
           .slots_from_top = !leads,
-          .drops = leads};
+          .drops = leads,
+          .adopts = !c.balance.moves};
 }
 
 BalancerConfig BalanceConfig(const ClusterConfig& c) {
@@ -80,7 +82,7 @@ ClusterBrain::ClusterBrain(ClusterConfig config, ExchangeClient& exchange, const
       clock_(clock),
       metrics_(metrics),
       balance_metrics_(metrics),
-      meter_({config_.model.layer_count, config_.model.expert_count}),
+      meter_(config_.moe_layers, config_.model.expert_count),
       service_({.secret = config_.secret}, *this, clock),
       published_(std::make_shared<const wire::PublishedPlacement>()),
       sessions_(SessionsConfig(config_), exchange, clock,
@@ -94,9 +96,11 @@ ClusterBrain::ClusterBrain(ClusterConfig config, ExchangeClient& exchange, const
                  [this](ShardId shard, uint64_t incarnation, const absl::Status&, bool gone) {
                    OnUnreachable(shard, incarnation, gone);
                  }}),
+      gauge_(kMeasuredSteps),
       registry_(RegistryConfig(config_, clock)),
       repair_(RepairConfig(config_)),
-      balancer_(BalanceConfig(config_), meter_.experts.shape(), config_.moe_layers),
+      balancer_(BalanceConfig(config_), {config_.model.layer_count, config_.model.expert_count},
+                config_.moe_layers),
       followed_(std::make_shared<const wire::PublishedPlacement>()) {}
 
 void ClusterBrain::Start() {
@@ -224,13 +228,13 @@ absl::Status ClusterBrain::CheckLeads() const {
 }
 
 absl::StatusOr<ClusterControl::Registration> ClusterBrain::Register(
-    const wire::ModelIdentity& model, wire::ShardDescriptor shard) {
+    const wire::ModelIdentity& model, wire::ShardDescriptor shard, uint64_t sequence) {
   const ShardId id = shard.shard;
   const std::string address = shard.grpc_address;
   absl::MutexLock lock(&mutex_);
   TakeSuspects();
   TESSERA_ASSIGN_OR_RETURN(const Epoch epoch,
-                           registry_.Register(model, std::move(shard), clock_.Elapsed()));
+                           registry_.Register(model, std::move(shard), clock_.Elapsed(), sequence));
   PublishIfChanged();
   TESSERA_LOG(INFO) << "shard " << ToIndex(id) << " at " << address << " registered, epoch "
                     << static_cast<uint64_t>(epoch);

@@ -24,6 +24,7 @@
 #include "common/concurrency/thread.h"
 #include "common/metrics/metrics.h"
 #include "services/router/balance/expert_meter.h"
+#include "services/router/balance/measured_balance.h"
 #include "services/router/cluster/balance_metrics.h"
 #include "services/router/cluster/balancer.h"
 #include "services/router/cluster/cluster.h"
@@ -93,7 +94,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   // ClusterControl
   absl::Status CheckLeads() const override;
   absl::StatusOr<Registration> Register(const wire::ModelIdentity& model,
-                                        wire::ShardDescriptor shard) override;
+                                        wire::ShardDescriptor shard, uint64_t sequence) override;
   absl::StatusOr<HeartbeatAnswer> Heartbeat(ShardHeartbeat heartbeat) override;
   void Drain(ShardId shard, uint64_t incarnation, DrainDone done) override;
   std::shared_ptr<const wire::PublishedPlacement> Published() const override {
@@ -128,8 +129,9 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   // The balancer's thread; cluster_balance.cc.
   void RunBalance();
   void TellLeader();
-  void LookAtBalance();
-  void MeasureBalance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LookAtBalance(bool asked);
+  // Whether copies that left the map with view `version` are used by no step any more.
+  bool ViewsQuiet(uint64_t version, absl::Duration since, absl::Duration now);
   bool Disturbed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<ShardOrder> Balance(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetBalanceMetrics(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -151,15 +153,15 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   std::unique_ptr<RoutingReporter> reporter_;  // of a follower
   Thread thread_;
   Thread balance_thread_;
-  ExpertTotals reported_;      // owned by the balance thread
-  absl::Duration report_due_;  // owned by the balance thread
+  ExpertTotals reported_;      // owned by the balance thread, as the next two
+  absl::Duration report_due_;  // the counters are read then
+  BalanceGauge gauge_;
 
   mutable absl::Mutex mutex_;
   ShardRegistry registry_ ABSL_GUARDED_BY(mutex_);
   UnitRepair repair_ ABSL_GUARDED_BY(mutex_);
   ShardRoster roster_ ABSL_GUARDED_BY(mutex_);
   Balancer balancer_ ABSL_GUARDED_BY(mutex_);
-  ShardTotals measured_from_ ABSL_GUARDED_BY(mutex_);
   MeasuredBalance measured_ ABSL_GUARDED_BY(mutex_);
   absl::Duration balance_seen_at_ ABSL_GUARDED_BY(mutex_);
   std::vector<Draining> drains_ ABSL_GUARDED_BY(mutex_);

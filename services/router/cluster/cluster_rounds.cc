@@ -11,8 +11,9 @@
 namespace tessera::router {
 namespace {
 
-// A dispatcher that sleeps may hold an old view for ever; one that works does not for so long.
-constexpr absl::Duration kViewLife = absl::Milliseconds(300);
+// A view is held for one step, which hardly ever takes so long; a call it then makes to a shard
+// that let the expert go is refused and made elsewhere.
+constexpr absl::Duration kViewLifeMax = absl::Seconds(3);
 
 }  // namespace
 
@@ -115,10 +116,14 @@ std::vector<ShardOrder> ClusterBrain::Repair(absl::Duration now) {
   std::vector<wire::ShardDescriptor> memory;
   std::vector<RepairShard> shards = RepairShards(memory);
   for (RepairShard& shard : shards) shard.busy = balancer_.WorksOn(shard.shard->shard);
-  const bool quiet = sessions_.OlderViewsGone(hidden_version_);
+  const bool quiet = ViewsQuiet(hidden_version_, hidden_at_, now);
   RepairActions actions = repair_.Next(published_.Read()->placement, shards, quiet, now);
   ApplyHides(actions, now);
   return std::move(actions.orders);
+}
+
+bool ClusterBrain::ViewsQuiet(uint64_t version, absl::Duration since, absl::Duration now) {
+  return sessions_.OlderViewsGone(version) || now - since >= kViewLifeMax;
 }
 
 void ClusterBrain::ApplyHides(const RepairActions& actions, absl::Duration now) {
@@ -172,8 +177,7 @@ std::optional<absl::StatusOr<Epoch>> ClusterBrain::AdvanceDrain(Draining& drain,
     drain.published_at = now;
     drain.view_version = sessions_.View()->version;
   }
-  const bool views_gone =
-      sessions_.OlderViewsGone(drain.view_version) || now - drain.published_at >= kViewLife;
+  const bool views_gone = ViewsQuiet(drain.view_version, drain.published_at, now);
   const bool calls_gone = sessions_.CallsInFlight(drain.shard) == 0;
   if ((!views_gone || !calls_gone) && now < drain.deadline) return std::nullopt;
   TESSERA_LOG(INFO) << name << " drained, epoch " << static_cast<uint64_t>(drain.epoch);

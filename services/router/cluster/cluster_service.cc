@@ -89,7 +89,7 @@ class ClusterService::Impl final : public v1::Cluster::CallbackService {
                              wire::ToModelIdentity(request.model()));
     TESSERA_ASSIGN_OR_RETURN(wire::ShardDescriptor shard, wire::ToShardDescriptor(request.shard()));
     TESSERA_ASSIGN_OR_RETURN(const ClusterControl::Registration registration,
-                             control_.Register(model, std::move(shard)));
+                             control_.Register(model, std::move(shard), request.sequence()));
     reply.set_epoch(static_cast<uint64_t>(registration.epoch));
     reply.set_heartbeat_interval_ms(static_cast<uint32_t>(
         std::max<int64_t>(1, absl::ToInt64Milliseconds(registration.heartbeat_interval))));

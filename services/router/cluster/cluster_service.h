@@ -39,7 +39,7 @@ class ClusterControl {
   virtual absl::Status CheckLeads() const = 0;
   // Errors as ShardRegistry's.
   virtual absl::StatusOr<Registration> Register(const wire::ModelIdentity& model,
-                                                wire::ShardDescriptor shard) = 0;
+                                                wire::ShardDescriptor shard, uint64_t sequence) = 0;
   virtual absl::StatusOr<HeartbeatAnswer> Heartbeat(ShardHeartbeat heartbeat) = 0;
   // Make before break; `done` once, perhaps at once. kNotFound; kUnavailable if the router stops,
   // kResourceExhausted if survivors cannot take what only this shard holds.

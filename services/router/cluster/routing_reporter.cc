@@ -42,19 +42,16 @@ class RoutingReporter::Impl {
   absl::Status Report(const ExpertTotals& delta, absl::Duration timeout) {
     v1::ReportRoutingRequest request = ToRequest(delta);
     if (request.layers().empty()) return absl::OkStatus();
-    TESSERA_ASSIGN_OR_RETURN(
-        auto channel,
-        MakeChannel({.address = leader_, .reconnect_min = absl::Seconds(1), .tls = tls_}));
-    const auto stub = v1::Cluster::NewStub(channel);
+    TESSERA_RETURN_IF_ERROR(Connect());
     const auto greet = [&](const v1::GreetRequest& greeting, v1::GreetReply& reply) {
       return Call(timeout, [&](grpc::ClientContext& context) {
-        return stub->Greet(&context, greeting, &reply);
+        return stub_->Greet(&context, greeting, &reply);
       });
     };
     TESSERA_RETURN_IF_ERROR(Prove(secret_, greet, *request.mutable_proof()));
     v1::ReportRoutingReply reply;
     return Call(timeout, [&](grpc::ClientContext& context) {
-      return stub->ReportRouting(&context, request, &reply);
+      return stub_->ReportRouting(&context, request, &reply);
     });
   }
 
@@ -65,6 +62,15 @@ class RoutingReporter::Impl {
   }
 
  private:
+  // Once: a channel connects again by itself. The TLS files are read here.
+  absl::Status Connect() {
+    if (stub_ != nullptr) return absl::OkStatus();
+    TESSERA_ASSIGN_OR_RETURN(
+        auto channel,
+        MakeChannel({.address = leader_, .reconnect_min = absl::Seconds(1), .tls = tls_}));
+    stub_ = v1::Cluster::NewStub(std::move(channel));
+    return absl::OkStatus();
+  }
   absl::Status Call(absl::Duration timeout,
                     absl::FunctionRef<grpc::Status(grpc::ClientContext&)> call) {
     grpc::ClientContext context;
@@ -83,6 +89,8 @@ class RoutingReporter::Impl {
   const std::string leader_;  // constant after construction
   const ClusterSecret secret_;
   const TlsFiles tls_;
+
+  std::unique_ptr<v1::Cluster::Stub> stub_;  // the caller's; null before the first report
 
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

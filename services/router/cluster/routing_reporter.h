@@ -12,7 +12,7 @@
 #include "common/base/ids.h"
 #include "common/rpc/cluster_secret.h"
 #include "common/rpc/tls_files.h"
-#include "services/router/balance/expert_counters.h"
+#include "services/router/balance/expert_totals.h"
 
 namespace tessera::router {
 

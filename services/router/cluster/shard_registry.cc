@@ -79,7 +79,8 @@ absl::Status ShardRegistry::CheckDescriptor(const wire::ShardDescriptor& shard) 
 }
 
 absl::StatusOr<Epoch> ShardRegistry::Register(const wire::ModelIdentity& model,
-                                              wire::ShardDescriptor shard, absl::Duration now) {
+                                              wire::ShardDescriptor shard, absl::Duration now,
+                                              uint64_t sequence) {
   TESSERA_RETURN_IF_ERROR(wire::CompareModels(config_.model, model, config_.strict));
   TESSERA_RETURN_IF_ERROR(CheckDescriptor(shard));
   const auto it = members_.find(shard.shard);
@@ -98,14 +99,14 @@ absl::StatusOr<Epoch> ShardRegistry::Register(const wire::ModelIdentity& model,
         absl::StrCat(members_.size(), " shards are registered, no more are taken"));
   }
   Member& member = members_[shard.shard];
-  const bool drained = member.drained;
-  const uint64_t sequence = member.sequence;
-  member = Member{};
-  member.drained = drained;
-  member.sequence = sequence;
+  member = Member{.hidden = std::move(member.hidden),
+                  .heard_at = now,
+                  .sequence = std::max(member.sequence, sequence),
+                  .drained = member.drained};
+  std::vector<wire::HeldUnit> held = std::move(shard.held);
   member.shard = std::move(shard);
-  if (drained) member.shard.state = wire::ShardState::kDraining;
-  member.heard_at = now;
+  TakeHeld(member, std::move(held));
+  if (member.drained) member.shard.state = wire::ShardState::kDraining;
   Publish();
   return snapshot_->placement.epoch();
 }

@@ -75,9 +75,10 @@ class ShardRegistry {
   //   kInvalidArgument     a descriptor without addresses, or units out of range or named twice
   //   kAlreadyExists       a living shard has this id
   //   kResourceExhausted   shards_max shards live
-  // Returns the epoch after it. The same incarnation may register again.
+  // Returns the epoch after it. The same incarnation may register again; what of it is hidden stays
+  // so. `sequence`: of the last heartbeat it sent to anybody; that and earlier ones are repeats.
   absl::StatusOr<Epoch> Register(const wire::ModelIdentity& model, wire::ShardDescriptor shard,
-                                 absl::Duration now);
+                                 absl::Duration now, uint64_t sequence = 0);
   //   kNotFound            this incarnation is not registered: register again
   //   kInvalidArgument     as in Register; the shard keeps what it had
   //   kUnauthenticated     a heartbeat of this or a higher sequence came before: somebody repeats
@@ -118,7 +119,7 @@ class ShardRegistry {
     std::set<Unit> hidden;
     absl::Duration heard_at;
     float busy_ratio = 0;
-    uint64_t sequence = 0;                 // of its last heartbeat
+    uint64_t sequence = 0;                 // of its last heartbeat, to whomever
     std::optional<uint64_t> held_version;  // of shard.held; nothing: not told yet
     bool held_asked = false;               // the last answer wanted `held`
     bool suspected = false;

@@ -71,11 +71,10 @@ void Exchanger::PlanAll(Flight& flight) {
     plan_.homeless.erase(std::unique(plan_.homeless.begin(), plan_.homeless.end()),
                          plan_.homeless.end());
   }
-  if (rooms_.meter != nullptr) {
-    rooms_.meter->experts.Count(flight.layer, routing);
-    if (rooms_.meter->recorder != nullptr) rooms_.meter->recorder->Record(flight.layer, routing);
-    rooms_.meter->shards.Count(flight.layer, plan_, CountUsable());
+  if (rooms_.meter != nullptr && rooms_.meter->recorder != nullptr) {
+    rooms_.meter->recorder->Record(flight.layer, routing);
   }
+  if (rooms_.tally != nullptr) rooms_.tally->SetShardCount(CountUsable());
   for (ShardPlan& plan : plan_.shards) {
     FlightCall& call = flight.AddCall();
     std::swap(call.plan, plan);

@@ -73,6 +73,7 @@ absl::Status Engine::Step() {
     }
   }
   const absl::StatusOr<MatrixView> hidden = Forward(batch);
+  view_ = nullptr;  // an engine that idles keeps no old map alive
   if (!hidden.ok()) {
     NoteAffected(batch);
     rooms_.scheduler.Abort(batch);

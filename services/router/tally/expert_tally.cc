@@ -12,13 +12,32 @@ constexpr size_t kLayersMax = 65536;
 
 int64_t SecondOf(absl::Duration now) { return absl::ToInt64Seconds(now); }
 
+// There is one writer: no other increment can fall between the two.
+template <typename T>
+void AddTo(std::atomic<T>& counter, T more) {
+  counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+}
+
+template <typename T>
+std::vector<T> Read(const std::vector<std::atomic<T>>& counters) {
+  std::vector<T> values;
+  values.reserve(counters.size());
+  for (const auto& counter : counters) values.push_back(counter.load(std::memory_order_relaxed));
+  return values;
+}
+
 }  // namespace
 
 ExpertTally::ExpertTally(std::vector<LayerIndex> layers, size_t expert_count)
     : layers_(std::move(layers)),
       expert_count_(expert_count),
       pending_(layers_.size() * expert_count),
-      counts_(layers_.size() * expert_count) {
+      spread_(layers_.size()),
+      counts_(layers_.size() * expert_count),
+      touches_(layers_.size() * expert_count),
+      steps_(layers_.size()),
+      spread_steps_(layers_.size()),
+      step_balances_(layers_.size()) {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const size_t layer = ToIndex(layers_[i]);
     TESSERA_CHECK(layer < kLayersMax);
@@ -56,21 +75,48 @@ void ExpertTally::CountShard(LayerIndex layer, ShardId shard, size_t pairs) {
   row.pending[place_of_layer_[ToIndex(layer)]] += static_cast<uint32_t>(pairs);
 }
 
-void ExpertTally::Commit(absl::Duration now) {
-  const auto move_over = [](std::vector<uint32_t>& pending, RollingCounts& counts) {
-    for (size_t i = 0; i < pending.size(); ++i) {
-      if (pending[i] != 0) counts.Add(i, std::exchange(pending[i], 0));
-    }
-  };
-  if (!std::exchange(has_pending_, false)) return;
-  const int64_t second = SecondOf(now);
+void ExpertTally::CommitRouting(int64_t second) {
   counts_.Begin(second);
-  move_over(pending_, counts_);
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    bool any = false;
+    for (size_t i = layer * expert_count_; i < (layer + 1) * expert_count_; ++i) {
+      if (pending_[i] == 0) continue;
+      counts_.Add(i, std::exchange(pending_[i], 0));
+      AddTo<uint64_t>(touches_[i], 1);
+      any = true;
+    }
+    if (any) AddTo<uint64_t>(steps_[layer], 1);
+  }
+}
+
+void ExpertTally::CommitShards(int64_t second) {
+  std::fill(spread_.begin(), spread_.end(), LayerSpread{});
   for (ShardRow* row : rows_by_shard_) {
     if (row == nullptr || !std::exchange(row->has_pending, false)) continue;
     row->counts.Begin(second);
-    move_over(row->pending, row->counts);
+    for (size_t layer = 0; layer < layers_.size(); ++layer) {
+      const uint32_t pairs = std::exchange(row->pending[layer], 0);
+      if (pairs == 0) continue;
+      row->counts.Add(layer, pairs);
+      spread_[layer].sum += pairs;
+      spread_[layer].most = std::max<uint64_t>(spread_[layer].most, pairs);
+      ++spread_[layer].shards;
+    }
   }
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    const LayerSpread& spread = spread_[layer];
+    if (spread.most == 0) continue;
+    const size_t shards = std::max(shard_count_, spread.shards);
+    AddTo<uint64_t>(spread_steps_[layer], 1);
+    AddTo(step_balances_[layer],
+          static_cast<double>(spread.sum) / static_cast<double>(spread.most * shards));
+  }
+}
+
+void ExpertTally::Commit(absl::Duration now) {
+  if (!std::exchange(has_pending_, false)) return;
+  CommitRouting(SecondOf(now));
+  CommitShards(SecondOf(now));
 }
 
 void ExpertTally::Abort() {
@@ -97,6 +143,17 @@ ExpertTally::Counts ExpertTally::Window(absl::Duration now) const {
 
 ExpertTally::Counts ExpertTally::Totals() const {
   return ReadAll([](const RollingCounts& counts) { return counts.Totals(); });
+}
+
+ExpertTally::StepCounts ExpertTally::Steps() const {
+  return {counts_.Totals(), Read(touches_), Read(steps_)};
+}
+
+ExpertTally::Spread ExpertTally::ReadSpread() const {
+  Spread spread{.steps = Read(spread_steps_), .step_balances = Read(step_balances_)};
+  absl::MutexLock lock(&mutex_);
+  for (const auto& row : shards_) spread.shards.push_back({row->shard, row->counts.Totals()});
+  return spread;
 }
 
 Balance BalanceOf(std::span<const uint64_t> work) {

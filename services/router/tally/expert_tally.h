@@ -7,7 +7,9 @@
 //
 // A step counts when it is committed, so that rows of a step that was run again count once, and the
 // sum over a layer's experts is always its rows times top_k, as is the sum over its shards.
+// The same numbers are what the balancer plans with.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -32,6 +34,19 @@ class ExpertTally {
     std::vector<uint64_t> rows;       // [layers, expert_count]
     std::vector<ShardCounts> shards;  // ascending; those that ever answered
   };
+  // Since the start, of each expert.
+  struct StepCounts {
+    std::vector<uint64_t> rows;     // [layers, expert_count]
+    std::vector<uint64_t> touches;  // [layers, expert_count] steps that sent the expert any row
+    std::vector<uint64_t> steps;    // [layers] steps that came through the layer
+  };
+  // Since the start, of each shard.
+  struct Spread {
+    std::vector<ShardCounts> shards;  // as in Counts
+    std::vector<uint64_t> steps;      // [layers] steps that shards answered
+    std::vector<double>
+        step_balances;  // [layers] sum over them of mean / largest of the shards' pairs
+  };
 
   // `layers`: those with experts, ascending, each below 65536.
   ExpertTally(std::vector<LayerIndex> layers, size_t expert_count);
@@ -47,6 +62,8 @@ class ExpertTally {
   void CountRouting(LayerIndex layer, std::span<const uint32_t> experts);
   // `shard` answered so many (row, expert) pairs of a layer.
   void CountShard(LayerIndex layer, ShardId shard, size_t pairs);
+  // Over so many shards a step could spread, from here on; 0, the beginning: those that answer.
+  void SetShardCount(size_t count) { shard_count_ = count; }
   void Commit(absl::Duration now);  // Clock::Elapsed()
   void Abort();
 
@@ -56,8 +73,13 @@ class ExpertTally {
   Counts Window(absl::Duration now) const;
   // Since the start.
   Counts Totals() const;
+  // These may have a step in part that is committed meanwhile.
+  StepCounts Steps() const;
+  Spread ReadSpread() const;
 
  private:
+  template <typename T>
+  using Atomics = std::vector<std::atomic<T>>;
   struct ShardRow {
     ShardRow(ShardId id, size_t layers) : shard(id), pending(layers), counts(layers) {}
     const ShardId shard;
@@ -68,6 +90,8 @@ class ExpertTally {
   ShardRow& RowOf(ShardId shard);
   template <typename Read>
   Counts ReadAll(const Read& read) const;
+  void CommitRouting(int64_t second);
+  void CommitShards(int64_t second);
 
   const std::vector<LayerIndex> layers_;  // constant after construction
   const size_t expert_count_;
@@ -77,8 +101,19 @@ class ExpertTally {
   std::vector<uint32_t> pending_;         // [layers, expert_count], of the step at work
   std::vector<ShardRow*> rows_by_shard_;  // [shard id]; null: never answered
   bool has_pending_ = false;
+  size_t shard_count_ = 0;
+  struct LayerSpread {
+    uint64_t sum = 0;
+    uint64_t most = 0;
+    size_t shards = 0;
+  };
+  std::vector<LayerSpread> spread_;  // [layers] scratch of CommitShards
 
-  RollingCounts counts_;  // [layers, expert_count]
+  RollingCounts counts_;            // [layers, expert_count]
+  Atomics<uint64_t> touches_;       // [layers, expert_count]
+  Atomics<uint64_t> steps_;         // [layers]
+  Atomics<uint64_t> spread_steps_;  // [layers]
+  Atomics<double> step_balances_;   // [layers]
   mutable absl::Mutex mutex_;
   std::vector<std::unique_ptr<ShardRow>> shards_ ABSL_GUARDED_BY(mutex_);  // ascending; never fewer
 };

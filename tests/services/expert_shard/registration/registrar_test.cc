@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <set>
 
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
@@ -190,6 +191,33 @@ TEST_F(RegistrarTest, ARouterThatMissedTheListGetsItAgain) {
     }
     return false;
   }));
+}
+
+// What one router was told cannot be repeated to another, nor to one that started anew.
+TEST_F(RegistrarTest, HeartbeatsAreNumberedPerIncarnationWhoeverIsTold) {
+  FakeRouter other(secret_);
+  other.Start();
+  RegistrarConfig config = Config();
+  config.router_addresses.push_back(other.address());
+  Begin(config);
+  ASSERT_TRUE(AwaitHeartbeats(10));
+  ASSERT_TRUE(other.Await([](FakeRouter& r) { return r.heartbeats_.size() >= 10; }));
+  router_.With([](FakeRouter& r) { r.known_ = false; });
+  ASSERT_TRUE(router_.Await([](FakeRouter& r) { return r.registered_.size() == 2; }));
+  registrar_->Stop();
+  std::set<uint64_t> numbers;
+  size_t beats = 0;
+  for (FakeRouter* router : {&router_, &other}) {
+    router->With([&](FakeRouter& r) {
+      for (const auto& heartbeat : r.heartbeats_) numbers.insert(heartbeat.sequence());
+      beats += r.heartbeats_.size();
+    });
+  }
+  router_.With([&](FakeRouter& r) {
+    // Ten heartbeats at least came here before it was forgotten.
+    EXPECT_GE(r.registered_[1].sequence(), r.heartbeats_[9].sequence());
+  });
+  EXPECT_EQ(numbers.size(), beats) << "each number once";
 }
 
 TEST_F(RegistrarTest, RegistersAgainWithARouterThatForgotIt) {

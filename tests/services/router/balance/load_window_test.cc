@@ -4,49 +4,59 @@
 
 #include <cmath>
 
+#include "services/router/balance/measured_balance.h"
+
 namespace tessera::router {
 namespace {
 
 constexpr PlacementShape kShape{.layer_count = 2, .expert_count = 3};
 
-RoutingView View(const std::vector<uint32_t>& experts, const std::vector<float>& weights,
-                 size_t top_k) {
-  return {experts.size() / top_k, top_k, experts, weights};
+void CountStep(ExpertTally& tally, uint32_t layer, const std::vector<uint32_t>& experts) {
+  tally.CountRouting(LayerIndex{layer}, experts);
+  tally.Commit(absl::Seconds(1));
 }
 
-TEST(ExpertCountersTest, CountsRowsTouchesAndSteps) {
-  ExpertCounters counters(kShape);
-  const std::vector<uint32_t> experts = {0, 2, 0, 1, 0, 2};  // three rows, two experts each
-  const std::vector<float> weights(experts.size(), 0.5f);
-  counters.Count(LayerIndex{1}, View(experts, weights, 2));
-  counters.Count(LayerIndex{1}, View({0, 1}, {0.5f, 0.5f}, 2));
-  const ExpertTotals totals = counters.Read();
-  EXPECT_EQ(totals.rows, (std::vector<uint64_t>{0, 0, 0, 4, 2, 2}));
-  EXPECT_EQ(totals.touches, (std::vector<uint64_t>{0, 0, 0, 2, 2, 1}));
-  EXPECT_EQ(totals.steps, (std::vector<uint64_t>{0, 2}));
+TEST(ExpertTotalsTest, WhatATallyCountedSinceThen) {
+  ExpertTally tally({LayerIndex{1}}, kShape.expert_count);
+  EXPECT_TRUE(TotalsOf(tally, kShape.layer_count).empty());
+  CountStep(tally, 1, {0, 2, 0, 1, 0, 2});  // three rows, two experts each
+  const ExpertTotals before = TotalsOf(tally, kShape.layer_count);
+  EXPECT_EQ(before.shape.layer_count, 2u);
+  EXPECT_EQ(before.rows, (std::vector<uint64_t>{0, 0, 0, 3, 1, 2}));
+  EXPECT_EQ(before.touches, (std::vector<uint64_t>{0, 0, 0, 1, 1, 1}));
+  EXPECT_EQ(before.steps, (std::vector<uint64_t>{0, 1}));
+  EXPECT_EQ(before.Since({}).rows, before.rows);
+  CountStep(tally, 1, {0, 1});
+  const ExpertTotals delta = TotalsOf(tally, kShape.layer_count).Since(before);
+  EXPECT_EQ(delta.rows, (std::vector<uint64_t>{0, 0, 0, 1, 1, 0}));
+  EXPECT_EQ(delta.steps, (std::vector<uint64_t>{0, 1}));
+  EXPECT_FALSE(delta.empty());
+  EXPECT_TRUE(delta.Since(delta).empty());
 }
 
-TEST(ExpertCountersTest, WhatIsOutOfRangeIsNotCounted) {
-  ExpertCounters counters(kShape);
-  counters.Count(LayerIndex{2}, View({0}, {1.f}, 1));
-  counters.Count(LayerIndex{0}, View({3}, {1.f}, 1));
-  counters.Count(LayerIndex{0}, View({}, {}, 1));
-  const ExpertTotals totals = counters.Read();
-  EXPECT_EQ(totals.rows, std::vector<uint64_t>(6));
-  EXPECT_EQ(totals.steps, (std::vector<uint64_t>{1, 0}));
-}
-
-TEST(ExpertTotalsTest, SinceAndAdd) {
-  ExpertCounters counters(kShape);
-  counters.Count(LayerIndex{0}, View({0, 1}, {1.f, 1.f}, 2));
-  const ExpertTotals before = counters.Read();
-  counters.Count(LayerIndex{0}, View({1, 2}, {1.f, 1.f}, 2));
-  const ExpertTotals delta = counters.Read().Since(before);
-  EXPECT_EQ(delta.rows, (std::vector<uint64_t>{0, 1, 1, 0, 0, 0}));
-  ExpertTotals sum = counters.Read().Since({});
-  sum.Add(delta);
-  EXPECT_EQ(sum.rows, (std::vector<uint64_t>{1, 3, 2, 0, 0, 0}));
-  EXPECT_EQ(sum.steps, (std::vector<uint64_t>{3, 0}));
+TEST(BalanceGaugeTest, MeasuresEveryThousandStepsAnew) {
+  ExpertTally tally({LayerIndex{0}, LayerIndex{1}}, kShape.expert_count);
+  tally.SetShardCount(2);
+  BalanceGauge gauge(10);
+  const auto step = [&](size_t first, size_t second) {
+    tally.CountRouting(LayerIndex{0}, std::vector<uint32_t>(first + second));
+    tally.CountShard(LayerIndex{0}, ShardId{0}, first);
+    tally.CountShard(LayerIndex{0}, ShardId{3}, second);
+    tally.Commit(absl::Seconds(1));
+  };
+  for (int i = 0; i < 9; ++i) step(3, 1);
+  gauge.Look(tally, 2);
+  EXPECT_EQ(gauge.last().steps, 0u) << "too early";
+  EXPECT_EQ(gauge.last().window, 1);
+  step(1, 3);
+  gauge.Look(tally, 2);
+  EXPECT_EQ(gauge.last().steps, 10u);
+  EXPECT_DOUBLE_EQ(gauge.last().step, 4.0 / 2 / 3);
+  EXPECT_DOUBLE_EQ(gauge.last().window, 40.0 / 2 / 28);
+  for (int i = 0; i < 10; ++i) i % 2 == 0 ? step(3, 1) : step(1, 3);
+  gauge.Look(tally, 2);
+  EXPECT_DOUBLE_EQ(gauge.last().window, 1) << "of these ten alone";
+  EXPECT_DOUBLE_EQ(gauge.last().step, 4.0 / 2 / 3);
 }
 
 ExpertTotals Totals(std::vector<uint64_t> rows, uint64_t steps) {

@@ -5,6 +5,9 @@
 
 #include <map>
 
+#include "common/json/json.h"
+#include "services/router/cluster/balance_report.h"
+
 namespace tessera::router {
 namespace {
 
@@ -105,6 +108,119 @@ TEST_F(BalancerTest, FrozenItMovesOnlyWhenTriggered) {
   balancer.Trigger(/*moves=*/true);
   EXPECT_EQ(Look(balancer, absl::Seconds(32)), BalanceVerdict::kMoving);
   EXPECT_TRUE(balancer.frozen());
+}
+
+TEST_F(BalancerTest, ADryRunMovesNothingAndChangesNoInterval) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, even_);
+  Look(balancer, absl::Seconds(0));
+  ASSERT_EQ(Look(balancer, absl::Seconds(1)), BalanceVerdict::kGood);  // its shards just came
+  Load(balancer, skewed_, 100'000);
+  balancer.Trigger(/*moves=*/false);
+  EXPECT_EQ(Look(balancer, absl::Seconds(2)), BalanceVerdict::kDryRun);
+  EXPECT_FALSE(balancer.last_look().plan.moves.empty());
+  EXPECT_TRUE(balancer.migration().idle());
+  EXPECT_EQ(balancer.rounds(), 0u);
+  for (int at = 3; at < 11; ++at) {  // asked again and again it puts nothing off
+    balancer.Trigger(/*moves=*/false);
+    EXPECT_EQ(Look(balancer, absl::Seconds(at)), BalanceVerdict::kDryRun);
+  }
+  EXPECT_EQ(Look(balancer, absl::Seconds(11)), BalanceVerdict::kMoving) << "its interval is over";
+}
+
+TEST_F(BalancerTest, ATriggerDuringADryRunMoves) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, skewed_);
+  Look(balancer, absl::Seconds(0));
+  balancer.Trigger(/*moves=*/false);
+  balancer.Trigger(/*moves=*/true);
+  EXPECT_EQ(Look(balancer, absl::Seconds(1)), BalanceVerdict::kMoving);
+}
+
+TEST_F(BalancerTest, AFreezeForgetsATrigger) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  Load(balancer, skewed_);
+  Look(balancer, absl::Seconds(0));
+  balancer.Trigger(/*moves=*/true);
+  balancer.Freeze();
+  EXPECT_EQ(Look(balancer, absl::Seconds(11)), BalanceVerdict::kFrozen);
+  EXPECT_TRUE(balancer.migration().idle());
+}
+
+TEST_F(BalancerTest, ThawedItIsAsConfigured) {
+  for (const bool moves : {false, true}) {
+    BalancerConfig config = Config();
+    config.moves = moves;
+    Balancer balancer(config, kShape, {kLayer});
+    EXPECT_EQ(balancer.frozen(), !moves);
+    balancer.Freeze();
+    EXPECT_TRUE(balancer.frozen());
+    balancer.Thaw();
+    EXPECT_EQ(balancer.frozen(), !moves);
+    Load(balancer, skewed_);
+    Look(balancer, absl::Seconds(0));
+    EXPECT_EQ(Look(balancer, absl::Seconds(30)),
+              moves ? BalanceVerdict::kMoving : BalanceVerdict::kFrozen);
+  }
+}
+
+TEST_F(BalancerTest, ItKnowsEnoughAsSoonAsTheWindowHoldsEnough) {
+  BalancerConfig config = Config();
+  config.window_steps = config.steps_min = 200;  // the least that is accepted
+  Balancer balancer(config, kShape, {kLayer});
+  // Slowly, as an idle cluster would.
+  for (int second = 0; second < 3000; ++second) {
+    Load(balancer, {5, 1, 1, 1, 1, 1, 0, 0}, /*steps=*/1);
+  }
+  Look(balancer, absl::Seconds(0));
+  EXPECT_NE(Look(balancer, absl::Seconds(30)), BalanceVerdict::kUnknown);
+}
+
+// What operators read.
+TEST_F(BalancerTest, ItsReportIsJson) {
+  Balancer balancer(Config(), kShape, {kLayer});
+  const auto read = [&](absl::Duration now, size_t moves_max = 1000) {
+    const std::string text =
+        BalanceJson(balancer, {.window = 0.7, .step = 0.5, .steps = 1000}, now, moves_max);
+    auto document = JsonDocument::Parse(text);
+    EXPECT_TRUE(document.ok()) << document.status() << text;
+    return *std::move(document);
+  };
+  {
+    const JsonDocument document = read(absl::Seconds(5));
+    EXPECT_EQ(*document.root().Find("verdict")->AsString(), "none");
+    EXPECT_EQ(*document.root().Find("look_age_seconds")->AsNumber(), 0);
+    EXPECT_EQ(document.root().Find("moves")->AsArray()->size(), 0u);
+  }
+  Load(balancer, skewed_);
+  Look(balancer, absl::Seconds(0));
+  ASSERT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kMoving);
+  const JsonDocument document = read(absl::Seconds(32));
+  const JsonValue root = document.root();
+  const auto number = [&](const char* name) { return *root.Find(name)->AsNumber(); };
+  const BalancePlan& plan = balancer.last_look().plan;
+  EXPECT_EQ(*root.Find("verdict")->AsString(), "moving");
+  EXPECT_FALSE(*root.Find("frozen")->AsBool());
+  EXPECT_EQ(number("look_age_seconds"), 2);
+  EXPECT_NEAR(number("balance"), plan.before, 1e-5);
+  EXPECT_NEAR(number("planned"), plan.after, 1e-5);
+  EXPECT_NEAR(number("gain"), plan.gain(), 1e-5);
+  EXPECT_EQ(number("steps"), 1000);
+  EXPECT_EQ(number("window_balance"), 0.7);
+  EXPECT_EQ(number("step_balance"), 0.5);
+  EXPECT_EQ(number("rounds"), 1);
+  EXPECT_EQ(number("loads"), static_cast<double>(plan.loads));
+  EXPECT_EQ(number("pending"), static_cast<double>(plan.moves.size()));
+  EXPECT_FALSE(*root.Find("costs")->Find("fitted")->AsBool());
+  const auto moves = *root.Find("moves")->AsArray();
+  ASSERT_EQ(moves.size(), plan.moves.size());
+  for (size_t i = 0; i < moves.size(); ++i) {
+    const BalanceMove& move = plan.moves[i];
+    EXPECT_EQ(*moves[i].Find("expert")->AsNumber(), ToIndex(move.expert));
+    EXPECT_EQ(moves[i].Find("from").has_value(), move.kind != BalanceMove::Kind::kCopy);
+    EXPECT_EQ(moves[i].Find("to").has_value(), move.kind != BalanceMove::Kind::kDrop);
+  }
+  EXPECT_EQ(read(absl::Seconds(32), 1).root().Find("moves")->AsArray()->size(), 1u);
 }
 
 TEST_F(BalancerTest, AFreezeEndsThePursuitOfTheTarget) {

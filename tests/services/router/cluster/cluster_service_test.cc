@@ -21,9 +21,9 @@ class RegistryControl final : public ClusterControl {
  public:
   absl::Status CheckLeads() const override { return leads; }
   absl::StatusOr<Registration> Register(const wire::ModelIdentity& model,
-                                        wire::ShardDescriptor shard) override {
+                                        wire::ShardDescriptor shard, uint64_t sequence) override {
     absl::MutexLock lock(&mutex_);
-    const auto epoch = registry_.Register(model, std::move(shard), absl::Seconds(1));
+    const auto epoch = registry_.Register(model, std::move(shard), absl::Seconds(1), sequence);
     if (!epoch.ok()) return epoch.status();
     return Registration{*epoch, absl::Milliseconds(250)};
   }

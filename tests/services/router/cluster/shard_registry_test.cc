@@ -242,6 +242,36 @@ TEST_F(ShardRegistryTest, HiddenCopiesLeaveTheMapAndComeBack) {
   EXPECT_EQ(Copies(0, 0), 1u) << "loaded again, no longer hidden";
 }
 
+TEST_F(ShardRegistryTest, HiddenCopiesStayHiddenWhenTheirShardRegistersAgain) {
+  ASSERT_TRUE(Register(Shard(0, 5, {Held(0, 0, 0), Held(0, 1, 1)})).ok());
+  const std::vector<Unit> units = {{LayerIndex{0}, ExpertId{0}}};
+  ASSERT_TRUE(registry_.Hide(ShardId{0}, 5, units).ok());
+  ASSERT_TRUE(Register(Shard(0, 5, {Held(0, 0, 0), Held(0, 1, 1)})).ok());
+  EXPECT_EQ(Copies(0, 0), 0u) << "it may be about to be dropped";
+  EXPECT_EQ(Copies(0, 1), 1u);
+  ASSERT_TRUE(Register(Shard(0, 5, {Held(0, 1, 1)})).ok()) << "let go meanwhile";
+  ASSERT_TRUE(Register(Shard(0, 5, {Held(0, 0, 0), Held(0, 1, 1)})).ok());
+  EXPECT_EQ(Copies(0, 0), 1u);
+}
+
+TEST_F(ShardRegistryTest, AHeartbeatFromBeforeTheRegistrationIsARepeat) {
+  ASSERT_TRUE(registry_.Register(SampleModel(), Shard(0, 5, {}), now_, /*sequence=*/40).ok());
+  const auto beat = [&](uint64_t sequence) {
+    return registry_.Heartbeat({.shard = ShardId{0},
+                                .incarnation = 5,
+                                .state = ShardState::kReady,
+                                .held_version = 1,
+                                .sequence = sequence},
+                               now_);
+  };
+  EXPECT_EQ(beat(40).status().code(), absl::StatusCode::kUnauthenticated)
+      << "it was sent to a router before this one";
+  EXPECT_TRUE(beat(41).ok());
+  ASSERT_TRUE(registry_.Register(SampleModel(), Shard(0, 5, {}), now_, /*sequence=*/3).ok());
+  EXPECT_EQ(beat(41).status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_TRUE(beat(42).ok());
+}
+
 TEST_F(ShardRegistryTest, CountsByState) {
   ASSERT_TRUE(Register(Shard(0, 5, {}, ShardState::kLoading)).ok());
   ASSERT_TRUE(Register(Shard(1, 5, {})).ok());

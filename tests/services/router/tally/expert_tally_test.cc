@@ -65,6 +65,32 @@ TEST(ExpertTallyTest, ALayerThatIsGatedAgainCountsOnce) {
   EXPECT_THAT(tally.Totals().shards, IsEmpty());
 }
 
+TEST(ExpertTallyTest, StepsTouchesAndHowTheySpread) {
+  ExpertTally tally = Tally();
+  tally.SetShardCount(4);
+  tally.CountRouting(LayerIndex{1}, std::vector<uint32_t>{0, 2, 0, 1, 0, 2});
+  tally.CountShard(LayerIndex{1}, ShardId{7}, 4);
+  tally.CountShard(LayerIndex{1}, ShardId{2}, 2);
+  tally.Commit(kNow);
+  tally.CountRouting(LayerIndex{1}, std::vector<uint32_t>{0, 1});
+  tally.CountRouting(LayerIndex{3}, std::vector<uint32_t>{});  // no row came so far
+  tally.CountShard(LayerIndex{1}, ShardId{2}, 2);
+  tally.Commit(kNow);
+  tally.CountRouting(LayerIndex{1}, std::vector<uint32_t>{3});
+  tally.Abort();
+
+  const ExpertTally::StepCounts steps = tally.Steps();
+  EXPECT_THAT(steps.rows, ElementsAre(4, 2, 2, 0, 0, 0, 0, 0));
+  EXPECT_THAT(steps.touches, ElementsAre(2, 2, 1, 0, 0, 0, 0, 0));
+  EXPECT_THAT(steps.steps, ElementsAre(2, 0));
+  const ExpertTally::Spread spread = tally.ReadSpread();
+  EXPECT_THAT(spread.steps, ElementsAre(2, 0));
+  // 6 pairs over 4 shards, the most loaded has 4; 2 pairs, all on one.
+  EXPECT_THAT(spread.step_balances, ElementsAre(6.0 / 4 / 4 + 2.0 / 4 / 2, 0.0));
+  ASSERT_EQ(spread.shards.size(), 2u);
+  EXPECT_THAT(spread.shards[0].layer_rows, ElementsAre(4, 0));
+}
+
 TEST(BalanceTest, Formulas) {
   const Balance even = BalanceOf(std::vector<uint64_t>{5, 5, 5, 5});
   EXPECT_THAT(even.mean_to_max, DoubleEq(1));
