@@ -216,7 +216,7 @@ TEST_F(MetricsTableTest, TopShowsOnePicture) {
   std::ostringstream out;
   std::ostringstream err;
   const std::string address = absl::StrCat("--address=127.0.0.1:", cluster_->http_port());
-  const std::vector<std::string_view> words = {address, "--once", "--interval_seconds=0.05"};
+  const std::vector<std::string_view> words = {address, "--once", "--interval_seconds=0.1"};
   EXPECT_EQ(cli::RunTop(words, {in, out, err}), 0) << err.str();
   EXPECT_THAT(out.str(), HasSubstr("tiny  ready\n"));
   EXPECT_THAT(out.str(), HasSubstr("expert-0     live "));

@@ -82,11 +82,11 @@ std::vector<size_t> HeatOf(const std::vector<int64_t>& rows, size_t width_max, s
   return heat;
 }
 
-double MaxToMean(const std::vector<int64_t>& rows) {
+double MeanToMax(const std::vector<int64_t>& rows) {
   const auto sum = static_cast<double>(std::accumulate(rows.begin(), rows.end(), int64_t{0}));
   if (sum == 0) return 0;
   const auto most = static_cast<double>(*std::max_element(rows.begin(), rows.end()));
-  return most * static_cast<double>(rows.size()) / sum;
+  return sum / (static_cast<double>(rows.size()) * most);
 }
 
 std::string DrawExpertLoad(const ExpertLoad& load) {
@@ -96,7 +96,7 @@ std::string DrawExpertLoad(const ExpertLoad& load) {
     for (const size_t level : HeatOf(layer.rows, layer.rows.size(), kHeatSigns.size() - 1)) {
       signs.push_back(kHeatSigns[level]);
     }
-    absl::StrAppendFormat(&text, "%4d |%s| %.2f\n", layer.layer, signs, MaxToMean(layer.rows));
+    absl::StrAppendFormat(&text, "%4d |%s| %.2f\n", layer.layer, signs, MeanToMax(layer.rows));
   }
   for (const ExpertLoad::Shard& shard : load.shards) {
     absl::StrAppendFormat(&text, "%s %s, %d rows in %g s, busy %.0f %%\n", shard.id, shard.state,

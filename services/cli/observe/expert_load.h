@@ -34,11 +34,11 @@ absl::StatusOr<ExpertLoad> ParseExpertLoad(std::string_view json);
 // Heat of `rows` in at most `width_max` cells, each from 0 (no row) to `levels` (the busiest of the
 // layer); neighbours share a cell, the busier one counts, if there are more than that.
 std::vector<size_t> HeatOf(const std::vector<int64_t>& rows, size_t width_max, size_t levels);
-// The largest over the mean; 0 if there is nothing.
-double MaxToMean(const std::vector<int64_t>& rows);
+// The mean over the largest, in (0, 1]: 1 is even. 0 if there is nothing.
+double MeanToMax(const std::vector<int64_t>& rows);
 
 // The load as lines of text: a line per layer, a sign per expert, from ' ' (no row) to '@' (the
-// busiest of its layer), and behind it busiest over mean; then a line per shard.
+// busiest of its layer), and behind it mean over busiest; then a line per shard.
 std::string DrawExpertLoad(const ExpertLoad& load);
 
 // The signs of DrawExpertLoad, coldest first.

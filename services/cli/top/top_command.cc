@@ -65,15 +65,18 @@ std::string ModelOf(const HttpClient& client) {
   return "";
 }
 
-// kUnavailable and the like if the gateway does not answer at all.
-absl::StatusOr<ClusterSight> LookAt(const HttpClient& client, const Clock& clock) {
+// kUnavailable and the like if the gateway does not answer at all. `model` is asked for while it is
+// empty.
+absl::StatusOr<ClusterSight> LookAt(const HttpClient& client, const Clock& clock,
+                                    std::string& model) {
   ClusterSight sight;
   sight.address = client.address();
   TESSERA_ASSIGN_OR_RETURN(const HttpAnswer ready, client.Fetch("/readyz"));
   if (ready.status != 200) {
     sight.not_ready = std::string(absl::StripAsciiWhitespace(ready.body));
   }
-  sight.model = ModelOf(client);
+  if (model.empty()) model = ModelOf(client);
+  sight.model = model;
   TESSERA_ASSIGN_OR_RETURN(const HttpAnswer metrics, client.Fetch("/metrics"));
   sight.looked_at = clock.Elapsed();
   if (metrics.status == 200) sight.metrics.emplace(metrics.body);
@@ -112,9 +115,10 @@ bool Pause(const StopSignals& signals, double seconds) {
 
 absl::Status ShowOnce(const TopOptions& options, const HttpClient& client, const Clock& clock,
                       const StopSignals& signals, const Streams& streams) {
-  TESSERA_ASSIGN_OR_RETURN(const ClusterSight before, LookAt(client, clock));
+  std::string model;
+  TESSERA_ASSIGN_OR_RETURN(const ClusterSight before, LookAt(client, clock, model));
   if (Pause(signals, options.interval_seconds)) return absl::OkStatus();
-  TESSERA_ASSIGN_OR_RETURN(const ClusterSight now, LookAt(client, clock));
+  TESSERA_ASSIGN_OR_RETURN(const ClusterSight now, LookAt(client, clock, model));
   streams.out << DrawFrame(now, &before, StyleFor(options, IsTerminal(streams.out))) << std::flush;
   return absl::OkStatus();
 }
@@ -122,9 +126,10 @@ absl::Status ShowOnce(const TopOptions& options, const HttpClient& client, const
 absl::Status ShowOn(const TopOptions& options, const HttpClient& client, const Clock& clock,
                     const StopSignals& signals, const Streams& streams) {
   std::optional<ClusterSight> before;
+  std::string model;
   streams.out << kClear;
   do {
-    absl::StatusOr<ClusterSight> now = LookAt(client, clock);
+    absl::StatusOr<ClusterSight> now = LookAt(client, clock, model);
     std::string frame;
     if (now.ok()) {
       frame = DrawFrame(*now, before ? &*before : nullptr, StyleFor(options, true));
@@ -132,6 +137,7 @@ absl::Status ShowOn(const TopOptions& options, const HttpClient& client, const C
     } else {  // it may be starting anew
       frame = absl::StrCat(client.address(), ": ", std::string(now.status().message()), "\n");
       before.reset();
+      model.clear();
     }
     streams.out << kHome << absl::StrReplaceAll(frame, {{"\n", kClearLine}}) << kClearBelow
                 << std::flush;
@@ -141,8 +147,8 @@ absl::Status ShowOn(const TopOptions& options, const HttpClient& client, const C
 }
 
 absl::Status Top(TopOptions& options, const Streams& streams) {
-  if (options.interval_seconds <= 0 || options.interval_seconds > 3600) {
-    return absl::InvalidArgumentError("--interval_seconds must be above 0 and at most 3600");
+  if (!(options.interval_seconds >= 0.1 && options.interval_seconds <= 3600)) {
+    return absl::InvalidArgumentError("--interval_seconds must be at least 0.1 and at most 3600");
   }
   HttpClientConfig http;
   http.silence_max = absl::Seconds(5);
@@ -170,7 +176,7 @@ int RunTop(std::span<const std::string_view> args, const Streams& streams) {
   flags.Add("state_dir", &options.state_dir, "else: the folder of the `tessera up` that runs");
   flags.Add("api_key_file", &options.api_key_file,
             "file that holds an admin key, if keys are used");
-  flags.Add("interval_seconds", &options.interval_seconds, "between two looks");
+  flags.Add("interval_seconds", &options.interval_seconds, "between two looks, 0.1 at least");
   flags.Add("once", &options.once, "one picture, then the end; so it is without a terminal");
   flags.Add("width", &options.width, "columns; 0: the terminal's, or 80");
   return RunWithFlags(flags, args, streams, [&] { return Top(options, streams); });

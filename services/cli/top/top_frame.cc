@@ -4,10 +4,12 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/text/utf8.h"
 #include "services/cli/chat/chat_session.h"
 
 namespace tessera::cli {
@@ -23,14 +25,28 @@ constexpr char kRed[] = "\x1b[1;31m";
 constexpr char kYellow[] = "\x1b[33m";
 constexpr char kGreen[] = "\x1b[32m";
 
+// The first `columns` characters, each taken to be one column wide. Bytes that are no UTF-8 become
+// U+FFFD.
+std::string CutTo(size_t columns, std::string_view text) {
+  std::string whole;
+  AppendLossy(text, /*final=*/true, &whole);
+  size_t end = 0;
+  for (; columns > 0 && end < whole.size(); --columns) end += LengthOfLead(whole[end]);
+  return whole.substr(0, end);
+}
+
 class Frame {
  public:
   explicit Frame(const FrameStyle& style) : style_(style) {}
 
-  // Text of others is shown without what would move the cursor, and cut to the width.
+  // Text of others is shown without what would move the cursor, and cut to the width; what is below
+  // the height is left out.
   void Line(std::string_view text, std::string_view color = {}) {
-    std::string plain = PlainText(text).substr(0, style_.width);
+    if (lines_left() == 0) return;
+    std::string plain = PlainText(text);
     std::ranges::replace(plain, '\n', ' ');
+    std::ranges::replace(plain, '\t', ' ');
+    plain = CutTo(style_.width, plain);
     if (style_.uses_color && !color.empty()) {
       absl::StrAppend(&out_, std::string(color), plain, kPlain, "\n");
     } else {
@@ -40,6 +56,7 @@ class Frame {
   }
   // Already as wide as it may be.
   void Raw(std::string_view text) {
+    if (lines_left() == 0) return;
     absl::StrAppend(&out_, std::string(text), "\n");
     ++lines_;
   }
@@ -106,15 +123,25 @@ void DrawTraffic(const ClusterSight& now, const ClusterSight* before, Frame& fra
                           " p95 ", quantile("tessera_inter_token_latency_seconds", 0.95)));
 }
 
+// Half of what is left at most: the layers want their part. Shards in trouble come first then.
 void DrawShards(const ExpertLoad& load, Frame& frame) {
   frame.Raw("");
   const double window = std::max(load.window_seconds, 1e-9);
-  for (const ExpertLoad::Shard& shard : load.shards) {
+  std::vector<ExpertLoad::Shard> shards = load.shards;
+  const size_t room = std::max<size_t>(frame.lines_left() / 2, 1);
+  const size_t shown = shards.size() <= room ? shards.size() : room - 1;
+  if (shown < shards.size()) {
+    std::ranges::stable_partition(shards, [](const auto& shard) { return shard.state != "live"; });
+  }
+  for (const ExpertLoad::Shard& shard : std::span(shards).first(shown)) {
     const auto bars = static_cast<size_t>(std::clamp(shard.busy_ratio, 0.0, 1.0) * 20 + 0.5);
     frame.Line(absl::StrFormat("%-12s %-12s [%-20s] %3.0f %% busy %9.0f rows/s", shard.id,
                                shard.state, std::string(bars, '#'), shard.busy_ratio * 100,
                                static_cast<double>(shard.rows) / window),
                ColorOf(shard.state));
+  }
+  if (shown < shards.size()) {
+    frame.Line(absl::StrCat("... and ", shards.size() - shown, " more shards"));
   }
 }
 
@@ -137,20 +164,20 @@ std::string HeatLine(const ExpertLoad& load, size_t place, const FrameStyle& sty
       line += kHeatSigns[level];
     }
   }
-  absl::StrAppendFormat(&line, "| %5.2f", MaxToMean(layer.rows));
+  absl::StrAppendFormat(&line, "| %5.2f", MeanToMax(layer.rows));
   std::vector<int64_t> of_shards;
   for (const ExpertLoad::Shard& shard : load.shards) {
     const bool works = shard.state != "lost" && place < shard.layer_rows.size();
     if (works) of_shards.push_back(shard.layer_rows[place]);
   }
-  if (!of_shards.empty()) absl::StrAppendFormat(&line, "  %5.2f", MaxToMean(of_shards));
+  if (!of_shards.empty()) absl::StrAppendFormat(&line, "  %5.2f", MeanToMax(of_shards));
   return line;
 }
 
 void DrawHeat(const ExpertLoad& load, Frame& frame) {
   frame.Raw("");
   frame.Line(absl::StrFormat(
-      "layer: rows per expert, last %g s; largest/mean over experts and over shards",
+      "layer: rows per expert, last %g s; balance (mean/max, 1 is even) of experts and of shards",
       load.window_seconds));
   const size_t layers = load.layers.size();
   const size_t room = frame.lines_left();

@@ -54,11 +54,12 @@ export function layerSummaries(load) {
   });
 }
 
-// Of experts: the mean over the layers that had rows. Of shards: of their rows.
+// Of experts: the mean over the layers that had rows. Of shards: of the rows of those that are not lost.
 export function balances(load) {
+  const working = load.shards.filter(({ state }) => kindOf(state) !== "lost");
   return {
     experts: meanOf(load.layers.map(({ rows }) => balanceOf(rows))),
-    shards: load.shards.length > 1 ? balanceOf(load.shards.map(({ rows }) => rows)) : null,
+    shards: working.length > 1 ? balanceOf(working.map(({ rows }) => rows)) : null,
   };
 }
 

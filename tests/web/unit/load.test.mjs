@@ -34,6 +34,8 @@ test("balance is mean over max", () => {
   assert.equal(balanceOf([0, 0]), null);
   assert.equal(balanceOf([]), null);
   assert.deepEqual(balances(readLoad(answer)), { experts: 0.5, shards: 0.8 });
+  const lost = { id: "expert-2", state: "lost", rows: 90 };
+  assert.equal(balances(readLoad({ ...answer, shards: [...answer.shards, lost] })).shards, 0.8);
   assert.deepEqual(balances(readLoad({ layers: [], shards: [{ id: "a", rows: 3 }] })), { experts: null, shards: null });
   assert.deepEqual(timesMean([4, 0, 0, 4]), [2, 0, 0, 2]);
   assert.deepEqual(timesMean([0, 0]), [0, 0]);

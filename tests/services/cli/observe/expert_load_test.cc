@@ -46,7 +46,7 @@ TEST(ExpertLoadTest, SaysWhatIsWrong) {
 
 TEST(ExpertLoadTest, DrawsLayersAndShards) {
   EXPECT_EQ(DrawExpertLoad(*ParseExpertLoad(kJson)),
-            "   2 | .@| 2.70\n"
+            "   2 | .@| 0.37\n"
             "   3 |@@@| 1.00\n"
             "expert-0 live, 19 rows in 10 s, busy 25 %\n"
             "expert-1 lost, 0 rows in 10 s, busy 0 %\n");
@@ -59,8 +59,9 @@ TEST(HeatTest, NeighboursShareACell) {
   EXPECT_THAT(HeatOf({0, 0, 0}, 2, 10), ElementsAre(0, 0));
   EXPECT_THAT(HeatOf({1, 1'000'000}, 2, 4), ElementsAre(1, 4));  // a row is never cold
   EXPECT_THAT(HeatOf({}, 2, 4), IsEmpty());
-  EXPECT_EQ(MaxToMean({}), 0);
-  EXPECT_EQ(MaxToMean({0, 4}), 2);
+  EXPECT_EQ(MeanToMax({}), 0);
+  EXPECT_EQ(MeanToMax({0, 4}), 0.5);
+  EXPECT_EQ(MeanToMax({3, 3, 3}), 1);
 }
 
 }  // namespace

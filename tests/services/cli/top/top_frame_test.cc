@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/text/utf8.h"
 
 namespace tessera::cli {
 namespace {
@@ -39,17 +40,18 @@ ClusterSight Sight(double seconds, int tokens) {
 TEST(TopFrameTest, ShowsSpeedShardsHeatAndBalance) {
   const ClusterSight before = Sight(10, 100);
   const std::string frame = DrawFrame(Sight(12, 300), &before, {.width = 100});
-  EXPECT_EQ(frame,
-            "tessera 127.0.0.1:8000  tiny  ready\n"
-            "tokens/s 100  prompt/s 0  requests 3  queued 2  kv 50 %\n"
-            "first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
-            "\n"
-            "expert-0     live         [##########          ]  50 % busy         2 rows/s\n"
-            "expert-1     lost         [                    ]   0 % busy         1 rows/s\n"
-            "\n"
-            "layer: rows per expert, last 10 s; largest/mean over experts and over shards\n"
-            "   2 | +@@|  1.60   1.00\n"
-            "   3 |@@@@|  1.00   1.00\n");
+  EXPECT_EQ(
+      frame,
+      "tessera 127.0.0.1:8000  tiny  ready\n"
+      "tokens/s 100  prompt/s 0  requests 3  queued 2  kv 50 %\n"
+      "first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
+      "\n"
+      "expert-0     live         [##########          ]  50 % busy         2 rows/s\n"
+      "expert-1     lost         [                    ]   0 % busy         1 rows/s\n"
+      "\n"
+      "layer: rows per expert, last 10 s; balance (mean/max, 1 is even) of experts and of shards\n"
+      "   2 | +@@|  0.62   1.00\n"
+      "   3 |@@@@|  1.00   1.00\n");
 }
 
 TEST(TopFrameTest, WithoutAnEarlierSightThereAreNoRates) {
@@ -70,6 +72,35 @@ TEST(TopFrameTest, FitsTheTerminal) {
   EXPECT_LE(lines.size(), 24u);
   for (const std::string& line : lines) EXPECT_LE(line.size(), 60u) << line;
   EXPECT_THAT(lines.back(), HasSubstr("more layers"));
+}
+
+TEST(TopFrameTest, AHundredShardsLeaveRoomForLayers) {
+  ClusterSight sight = Sight(1, 1);
+  sight.load->shards.clear();
+  for (int i = 0; i < 100; ++i) {
+    sight.load->shards.push_back({absl::StrCat("expert-", i), i == 77 ? "lost" : "live", 1, 1, {}});
+  }
+  for (const size_t height : {5u, 6u, 8u, 24u, 40u, 300u}) {
+    const std::string frame = DrawFrame(sight, nullptr, {.width = 100, .height = height});
+    const std::vector<std::string> lines = absl::StrSplit(frame, '\n');
+    EXPECT_LE(lines.size() - 1, height);  // behind the last '\n' there is nothing
+    if (height < 24) continue;
+    EXPECT_THAT(frame, HasSubstr("expert-77")) << height;
+    EXPECT_THAT(frame, HasSubstr("   3 |@@@@|")) << height;
+    EXPECT_EQ(frame.find("more shards") == std::string::npos, height == 300) << frame;
+  }
+  EXPECT_THAT(DrawFrame(sight, nullptr, {.width = 100}), HasSubstr("expert-99"));
+}
+
+TEST(TopFrameTest, ALineIsCutBetweenCharacters) {
+  ClusterSight sight = Sight(1, 1);
+  sight.model = "模型é🙂\xff\xe6";
+  for (size_t width = 1; width < 40; ++width) {
+    const std::string frame = DrawFrame(sight, nullptr, {.width = width});
+    EXPECT_EQ(FindInvalidUtf8(frame), std::string::npos) << width;
+  }
+  const std::string head = "tessera 127.0.0.1:8000  模型";
+  EXPECT_THAT(DrawFrame(sight, nullptr, {.width = 26}), ::testing::StartsWith(head + "\n"));
 }
 
 TEST(TopFrameTest, ColoursOnlyWhereTheyAreWanted) {
