@@ -42,22 +42,28 @@ async function stream(cluster, { gateways = cluster.of("gateway"), tokens = 32, 
 }
 
 // Streams, one after another on each of `lanes`, until told to stop.
+//   open   those under way: {lane, ended: a promise of the number of tokens}
+//   counts how many each lane has brought to their end
 function traffic(cluster, lanes) {
   let going = true;
-  const results = Promise.allSettled(Array.from({ length: lanes }, async (_, lane) => {
-    let done = 0;
+  const open = new Set();
+  const counts = new Array(lanes).fill(0);
+  const results = Promise.allSettled(counts.map(async (_, lane) => {
     while (going) {
-      assert.equal(await stream(cluster, { seed: lane }), 32);
-      ++done;
+      const one = { lane, ended: stream(cluster, { seed: lane }) };
+      open.add(one);
+      assert.equal(await one.ended, 32);
+      open.delete(one);
+      ++counts[lane];
     }
-    return done;
   }));
   return {
+    open,
+    counts,
     async stop() {
       going = false;
       const settled = await results;
       assert.deepEqual(settled.filter(({ status }) => status === "rejected").map(({ reason }) => String(reason)), []);
-      return settled.reduce((sum, { value }) => sum + value, 0);
     },
   };
 }
@@ -107,17 +113,24 @@ test("the default chart starts, answers, and every pod can be replaced under tra
   assert.ok(ids[2] >= 2, "a burst shard's comes after them");
 
   await settle(cluster);
-  const running = traffic(cluster, 4);
+  const lanes = 4;
+  const running = traffic(cluster, lanes);
   for (const pod of [...cluster.pods]) {
+    // Under way when it is told to end: every lane has one, and each ends with all its tokens, whoever goes.
+    const under = [...running.open];
+    assert.equal(under.length, lanes, "every lane streams");
     const end = await pod.terminate();
     checkDrained(pod, end);
+    assert.deepEqual(await Promise.all(under.map(({ ended }) => ended)), new Array(lanes).fill(32));
     const homeless = await metric(cluster.of("router").find((one) => one.alive()), "tessera_router_homeless_layers_total");
     t.diagnostic(`${pod.name} drained in ${end.seconds.toFixed(2)} s; ${homeless} layers have waited for experts so far`);
     await cluster.replace(pod);
     await settle(cluster);
   }
-  const streams = await running.stop();
-  assert.ok(streams >= 4, `${streams} streams`);
+  await running.stop();
+  // A pod is replaced when what was under way has ended, so no lane can have waited for the end of them all.
+  for (const [lane, count] of running.counts.entries()) assert.ok(count >= cluster.pods.length, `lane ${lane}: ${count} streams`);
+  t.diagnostic(`${running.counts.reduce((a, b) => a + b)} streams while ${cluster.pods.length} pods were replaced, none failed`);
   assert.equal(await metric(cluster.of("router")[0], "tessera_router_experts_missing"), 0);
 });
 
