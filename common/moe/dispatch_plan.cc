@@ -9,8 +9,9 @@
 namespace tessera {
 namespace {
 
-// Reading an expert's weights costs a shard about as much as four rows of traffic and products at
-// decode sizes, where weights are the bottleneck. Only the order of costs matters.
+// Reading an expert's weights costs a shard about as much as four rows of traffic, or four pairs to
+// compute, at decode sizes, where weights are the bottleneck; of many rows pairs decide. Only the
+// order of costs matters.
 constexpr uint64_t kExpertCostRows = 4;
 constexpr uint32_t kNowhere = std::numeric_limits<uint32_t>::max();
 
@@ -51,6 +52,12 @@ class DispatchPlanner::Tables {
     }
     if (open_.empty()) return;
     MarkRows();
+    // Those with most pairs first: the small ones even out what is left.
+    std::ranges::sort(open_, [this](uint32_t a, uint32_t b) {
+      const uint32_t pairs_a = experts_[a].pair_count;
+      const uint32_t pairs_b = experts_[b].pair_count;
+      return pairs_a != pairs_b ? pairs_a > pairs_b : a < b;
+    });
     for (const uint32_t e : open_) ChooseAmong(e);
   }
 
@@ -89,6 +96,7 @@ class DispatchPlanner::Tables {
   };
   struct ShardPart {
     uint32_t expert_count = 0;
+    uint64_t work_rows = 0;  // what its experts and their pairs cost it
     uint32_t pair_count = 0;
     uint32_t index = kNowhere;     // in plan.shards
     uint32_t last_row = kNowhere;  // last row of the step put on its list
@@ -110,7 +118,9 @@ class DispatchPlanner::Tables {
     experts_[expert].shard = static_cast<uint32_t>(ToIndex(replica.shard));
     experts_[expert].slot = replica.slot;
     experts_[expert].weights_version = replica.weights_version;
-    ++shards_[ToIndex(replica.shard)].expert_count;
+    ShardPart& shard = shards_[ToIndex(replica.shard)];
+    ++shard.expert_count;
+    shard.work_rows += kExpertCostRows + experts_[expert].pair_count;
   }
 
   // Notes for every shard which rows the experts assigned so far bring there.
@@ -134,7 +144,7 @@ class DispatchPlanner::Tables {
 
   uint64_t Cost(uint32_t expert, const Replica& replica) const {
     const size_t shard = ToIndex(replica.shard);
-    uint64_t cost = Outstanding(replica.shard) + kExpertCostRows * shards_[shard].expert_count;
+    uint64_t cost = Outstanding(replica.shard) + shards_[shard].work_rows;
     for (const uint32_t row : rows_of_[expert]) cost += !marked_[shard * routing_.rows + row];
     return cost;
   }

@@ -263,7 +263,7 @@ TEST(Dispatcher, AnAnswerOfAWrongShapeIsABug) {
   Matrix sum;
   const absl::Status status = bench.Run(RandomWork(3, 1), sum);
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("4 x 8"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("answered 3 x 8 numbers, expected 2 x 8"));
   bench.tamper = nullptr;
   bench.ExpectRight(2);
   bench.ExpectNoSlotLeaks();
