@@ -11,8 +11,10 @@
 #include "services/cli/inspect_command.h"
 #include "services/cli/key_command.h"
 #include "services/cli/logits_command.h"
+#include "services/cli/plan/plan_command.h"
 #include "services/cli/tokenize_command.h"
 #include "services/cli/top/top_command.h"
+#include "services/cli/up/scale_command.h"
 #include "services/cli/up/up_command.h"
 
 namespace tessera::cli {
@@ -24,6 +26,7 @@ int Tokenize(std::span<const std::string_view> args, const Streams& streams) {
 
 constexpr std::array kCommands = {
     Command{"up", "a whole cluster on this box, until Ctrl-C", &RunUp},
+    Command{"scale", "more or fewer shards for a running cluster", &RunScale},
     Command{"chat", "a conversation with a running cluster", &RunChat},
     Command{"top", "speed, shards and experts of a running cluster, live", &RunTop},
     Command{"generate", "token ids to token ids, by a running cluster", &RunGenerate},
@@ -31,6 +34,8 @@ constexpr std::array kCommands = {
     Command{"logits", "the logits of every position of a list of token ids", &RunLogits},
     Command{"bench", "speed of prefill and decode, and the share of the machine's limit",
             &RunBench},
+    Command{"plan", "how many machines a load needs, simulated clusters, what balance gains",
+            &RunPlan},
     Command{"key", "an API key for gateways with a keys file", &RunKey},
     Command{"tokenize", "texts to token ids and back, line by line", &Tokenize},
 };

@@ -85,6 +85,10 @@ absl::StatusOr<bool> Supervisor::NoteEnd(Service& service, const ChildEnd& end) 
   service.child.reset();
   service.ready = false;
   service.known.reset();
+  if (service.kill_due.has_value()) {
+    service.gone = true;
+    return true;
+  }
   if (!service.ever_ready && ++service.failed_starts >= config_.first_starts_max) {
     return absl::UnavailableError(absl::StrCat(service.spec.id, " does not start (", end.ToString(),
                                                "); its last words:\n", LastWords(service)));
@@ -123,11 +127,23 @@ absl::StatusOr<bool> Supervisor::Tick() {
   for (Service& service : services_) {
     if (service.child != nullptr) {
       if (const auto end = service.child->Poll()) {
-        TESSERA_ASSIGN_OR_RETURN(const bool noted, NoteEnd(service, *end));
-        changed = changed || noted;
+        const absl::StatusOr<bool> noted = NoteEnd(service, *end);
+        if (!noted.ok() && service.spec.needed) return noted.status();
+        if (!noted.ok()) given_up_.emplace_back(service.spec.id, noted.status());
+        service.gone = service.gone || !noted.ok();
+        changed = changed || !noted.ok() || *noted;
       }
     }
     const absl::Duration now = clock_.Elapsed();
+    if (service.kill_due.has_value()) {
+      if (service.child == nullptr) {
+        service.gone = changed = true;
+      } else if (now >= *service.kill_due) {
+        service.child->Signal(SIGKILL);
+        service.kill_due = now + config_.restart_pause_max;
+      }
+    }
+    if (service.gone) continue;
     if (service.child == nullptr && now >= service.start_due) {
       ++restarts_;
       if (const absl::Status started = StartLife(service); !started.ok()) {
@@ -139,6 +155,7 @@ absl::StatusOr<bool> Supervisor::Tick() {
       changed = LookAt(service) || changed;
     }
   }
+  std::erase_if(services_, [](const Service& service) { return service.gone; });
   if (clock_.Elapsed() >= rotation_due_) {
     rotation_due_ = clock_.Elapsed() + kRotationInterval;
     for (const Service& s : services_) RotateOutput(s.spec.output_file, config_.output_bytes_max);
@@ -147,6 +164,7 @@ absl::StatusOr<bool> Supervisor::Tick() {
 }
 
 absl::Duration Supervisor::DueAt(const Service& service) const {
+  if (service.kill_due.has_value()) return *service.kill_due;
   if (service.child == nullptr) return service.start_due;
   return service.ready ? absl::InfiniteDuration() : service.look_due;
 }
@@ -172,7 +190,38 @@ std::vector<ClusterProcess> Supervisor::processes() const {
 }
 
 size_t Supervisor::ready_count() const {
-  return static_cast<size_t>(std::ranges::count(services_, true, &Service::ready));
+  return static_cast<size_t>(std::ranges::count_if(
+      services_, [](const Service& service) { return service.ready && !service.kill_due; }));
+}
+
+size_t Supervisor::size() const {
+  return static_cast<size_t>(
+      std::ranges::count_if(services_, [](const Service& service) { return !service.kill_due; }));
+}
+
+const Supervisor::Service* Supervisor::Find(const std::string& id) const {
+  const auto it =
+      std::ranges::find(services_, id, [](const Service& service) { return service.spec.id; });
+  return it == services_.end() ? nullptr : &*it;
+}
+
+void Supervisor::Retire(const std::string& id, absl::Duration limit) {
+  for (Service& service : services_) {
+    if (service.spec.id != id || service.kill_due.has_value()) continue;
+    service.kill_due = clock_.Elapsed() + limit;
+    if (service.child == nullptr) continue;
+    service.child->Signal(SIGTERM);
+    service.child->Signal(SIGCONT);  // one that stands still could not stop
+  }
+}
+
+bool Supervisor::IsReady(const std::string& id) const {
+  const Service* service = Find(id);
+  return service != nullptr && service->ready && !service->kill_due.has_value();
+}
+
+std::vector<std::pair<std::string, absl::Status>> Supervisor::TakeGivenUp() {
+  return std::exchange(given_up_, {});
 }
 
 void Supervisor::StopAll(const std::vector<std::string>& roles, absl::Duration limit,

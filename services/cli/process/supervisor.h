@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -35,6 +36,8 @@ struct ServiceSpec {
   std::string output_file;     // its standard output and error
   // What to run; asked before every start. `before`: where it listened in its last life, or null.
   std::function<absl::StatusOr<ChildCommand>(const ClusterProcess* before)> command;
+  // False: if it cannot be brought up it is left out, see TakeGivenUp, and the others go on.
+  bool needed = true;
 };
 
 // Owned by the main thread (its children die with the thread that made them).
@@ -60,8 +63,16 @@ class Supervisor {
   std::vector<ClusterProcess> processes() const;
   // Services that listen and answer /readyz with 200, of all.
   size_t ready_count() const;
-  size_t size() const { return services_.size(); }
+  size_t size() const;
   size_t restarts() const { return restarts_; }
+
+  // Ends a service for good: SIGTERM, after `limit` SIGKILL. It is no longer counted, and not known
+  // once it is gone.
+  void Retire(const std::string& id, absl::Duration limit);
+  bool Knows(const std::string& id) const { return Find(id) != nullptr; }
+  bool IsReady(const std::string& id) const;
+  // Services that were not needed and could not be brought up, each once, and why.
+  std::vector<std::pair<std::string, absl::Status>> TakeGivenUp();
 
   // SIGTERM role by role in the given order, each given its share of `limit`; what is left then
   // gets SIGKILL. `hurry` is asked now and then: true kills at once. Nothing starts again.
@@ -81,8 +92,11 @@ class Supervisor {
     absl::Duration started_at;
     absl::Duration start_due;
     absl::Duration pause;
-    absl::Duration look_due;  // at the endpoints file, then at /readyz
+    absl::Duration look_due;                 // at the endpoints file, then at /readyz
+    std::optional<absl::Duration> kill_due;  // of one that retires
+    bool gone = false;
   };
+  const Service* Find(const std::string& id) const;
 
   absl::Status StartLife(Service& service);
   // True if it was there before. Errors as Tick.
@@ -94,6 +108,7 @@ class Supervisor {
   const SupervisorConfig config_;
   const Clock& clock_;
   std::vector<Service> services_;
+  std::vector<std::pair<std::string, absl::Status>> given_up_;
   size_t restarts_ = 0;
   absl::Duration rotation_due_;
 };

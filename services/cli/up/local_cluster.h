@@ -4,16 +4,20 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
+#include "services/cli/process/control_socket.h"
 #include "services/cli/process/state_dir.h"
 #include "services/cli/process/supervisor.h"
 #include "services/cli/up/box_cluster.h"
 #include "services/cli/up/box_plan.h"
+#include "services/cli/up/cluster_scaling.h"
 #include "services/cli/up/service_configs.h"
 
 namespace tessera::cli {
@@ -32,12 +36,15 @@ struct LocalClusterConfig {
   std::string state_dir = ".tessera";
   std::string host = "127.0.0.1";  // of the gateway
   uint16_t port = 8000;            // of the gateway's HTTP, its gRPC one above; 0: any free ones
+  std::string record_routing;      // file of the router's routing trace; empty: none
   SupervisorConfig supervisor;
 };
 
+class ShardDrain;  // one call to the router, on a thread of its own
+
 // Router and gateway keep their ports over a restart, so that shards and clients find them again;
 // shards take any and tell the router. Owned by the main thread.
-class LocalCluster final : public BoxCluster {
+class LocalCluster final : public BoxCluster, private ScalableShards {
  public:
   // Locks the state folder and starts the processes; WaitReady and Run do the rest.
   //   kFailedPrecondition  another cluster runs in that folder
@@ -62,10 +69,21 @@ class LocalCluster final : public BoxCluster {
   static constexpr absl::Duration kStopLimit = absl::Milliseconds(4200);
 
  private:
-  LocalCluster(LocalClusterConfig config, const Clock& clock)
-      : config_(std::move(config)), supervisor_(config_.supervisor, clock) {}
+  LocalCluster(LocalClusterConfig config, const Clock& clock);
+
+  // ScalableShards
+  absl::Status StartShard(size_t shard) override { return AddShard(shard); }
+  bool IsReady(size_t shard) const override;
+  std::optional<absl::Status> WhyGivenUp(size_t shard) override;
+  void BeginDrain(size_t shard) override;
+  std::optional<absl::Status> DrainEnd() override;
+  void StopShard(size_t shard) override;
+  bool IsGone(size_t shard) const override;
 
   absl::Status StartAll();
+  // Questions of `tessera scale` and what was asked for.
+  void AnswerControl();
+  void Answer(const ControlSocket::Question& question);
   absl::Status AddRouter();
   absl::Status AddShard(size_t shard);
   absl::Status AddGateway(const std::string& program, const GatewayPorts& ports);
@@ -80,6 +98,13 @@ class LocalCluster final : public BoxCluster {
   bool has_gateway_ = false;
   bool complete_ = false;  // all were ready once
   Supervisor supervisor_;
+
+  size_t shard_count_ = 0;
+  std::unique_ptr<ControlSocket> control_;  // null: nobody can ask
+  ClusterScaling scaling_{*this};
+  int asking_ = -1;  // the client that scaling_ works for
+  std::map<std::string, absl::Status> given_up_;
+  std::unique_ptr<ShardDrain> drain_;
 };
 
 }  // namespace tessera::cli

@@ -84,6 +84,7 @@ std::string RouterConfigText(const ClusterSettings& cluster, const RouterSetting
       .Flag("expert_metrics", true)
       .Raw("membership", absl::StrCat("{\"transport\": ", JsonQuoted(cluster.transport),
                                       ", \"copies_wanted\": ", router.replicas, "}"))
+      .Text("record_routing", router.record_routing)
       .Raw("drain_seconds", "1");  // of the 5 s in which `tessera up` has to end
   return fields.Done();
 }

@@ -33,7 +33,8 @@ struct RouterSettings {
   std::string admin_listen;
   std::string endpoints_file;
   size_t threads = 0;
-  size_t replicas = 1;  // live copies of every expert it cares for
+  size_t replicas = 1;         // live copies of every expert it cares for
+  std::string record_routing;  // file; empty: none
 };
 std::string RouterConfigText(const ClusterSettings& cluster, const RouterSettings& router);
 

@@ -48,6 +48,8 @@ void AddUpFlags(FlagSet& flags, UpOptions& options) {
             "between router and shards: ucx (shared memory) or grpc");
   flags.Add("in_process", &options.in_process,
             "all services in this process, over its memory: for small boxes and debuggers");
+  flags.Add("record_routing", &options.cluster.record_routing,
+            "file for which experts each step chose; tessera plan --simulate reads it");
   flags.Add("state_dir", &options.cluster.state_dir,
             "folder of cluster.json, configs, secret and logs; one cluster at a time");
   flags.Add("host", &options.cluster.host, "where the gateway listens");

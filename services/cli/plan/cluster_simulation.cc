@@ -1,0 +1,467 @@
+#include "services/cli/plan/cluster_simulation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <queue>
+#include <set>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/moe/dispatch_plan.h"
+#include "services/cli/plan/simulated_shards.h"
+#include "services/router/balance/balance_planner.h"
+#include "services/router/balance/load_window.h"
+
+namespace tessera::cli {
+namespace {
+
+struct Event {
+  enum class Kind : uint8_t { kLayer, kArrive, kServed, kReply, kFail, kReturn, kRetry, kMoves };
+  double at_us = 0;
+  uint64_t order = 0;  // of two at one time the older is first
+  Kind kind = Kind::kLayer;
+  uint32_t who = 0;   // router or shard
+  uint64_t life = 0;  // of the shard
+  size_t call = 0;    // index into calls_
+
+  friend bool operator>(const Event& a, const Event& b) {
+    return std::pair(a.at_us, a.order) > std::pair(b.at_us, b.order);
+  }
+};
+
+double Percentile(std::vector<double> values, double share) {
+  if (values.empty()) return 0;
+  const auto index = static_cast<size_t>(share * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(index), values.end());
+  return values[index];
+}
+
+class Run {
+ public:
+  Run(const SimulationConfig& config, router::RoutingSource& routing)
+      : config_(config),
+        routing_(routing),
+        layers_(config.moe_layers),
+        shards_(config.shape, LayersOf(config), config.shards, config.copies, SlotCount(config)),
+        seen_in_(config.shape.expert_count),
+        window_(config.shape, /*window_steps=*/1000.0),
+        routers_(config.routers),
+        pairs_(config.shape.layer_count * config.shards),
+        costs_(pairs_.size()) {
+    if (layers_.empty()) layers_ = LayersOf(config);
+    BeginCounting();
+  }
+
+  SimulationResult Go() {
+    for (uint32_t r = 0; r < routers_.size(); ++r) Push(0, Event::Kind::kLayer, r);
+    while (!events_.empty() && finished_ < routers_.size()) {
+      const Event event = events_.top();
+      events_.pop();
+      now_ = event.at_us;
+      Handle(event);
+    }
+    return Result();
+  }
+
+  static std::vector<LayerIndex> LayersOf(const SimulationConfig& config) {
+    std::vector<LayerIndex> layers = config.moe_layers;
+    for (uint32_t l = 0; layers.size() < config.shape.layer_count && config.moe_layers.empty(); ++l)
+      layers.push_back(LayerIndex{l});
+    return layers;
+  }
+  static uint32_t SlotCount(const SimulationConfig& config) {
+    const size_t copies = std::min(config.copies, config.shards);
+    const size_t of_layer =
+        (config.shape.expert_count * copies + config.shards - 1) / config.shards;
+    const double even =
+        static_cast<double>(LayersOf(config).size() * config.shape.expert_count * copies) /
+        static_cast<double>(config.shards);
+    return static_cast<uint32_t>(std::max(std::ceil(even * (1 + config.spare_slots)),
+                                          static_cast<double>(of_layer * LayersOf(config).size())));
+  }
+
+ private:
+  struct Router {
+    size_t layer = 0;     // index into layers_
+    size_t measured = 0;  // steps
+    size_t waits = 0;     // calls not answered
+    double step_began = 0;
+  };
+
+  void Push(double at, Event::Kind kind, uint32_t who, size_t call = 0, uint64_t life = 0) {
+    events_.push({at, order_++, kind, who, life, call});
+  }
+
+  void Handle(const Event& event) {
+    switch (event.kind) {
+      case Event::Kind::kLayer:
+        return Dispatch(event.who);
+      case Event::Kind::kArrive:
+        return Arrive(event.who, event.call);
+      case Event::Kind::kServed:
+        if (shards_[event.who].life == event.life) Served(event.who);
+        return;
+      case Event::Kind::kReply:
+        return Reply(event.who);
+      case Event::Kind::kFail:
+        return Fail(event.who);
+      case Event::Kind::kReturn:
+        shards_.Revive(event.who);
+        return;
+      case Event::Kind::kRetry:
+        return Retry(event.call);
+      case Event::Kind::kMoves:
+        return Moves();
+    }
+  }
+
+  bool measuring() const { return measured_from_ >= 0; }
+
+  void Dispatch(uint32_t r) {
+    Router& router = routers_[r];
+    const LayerIndex layer = layers_[router.layer];
+    const RoutingView routing = routing_.Next(layer, config_.rows);
+    Count(layer, routing);
+    PlanDispatch(layer, routing, shards_.Map(),
+                 {.outstanding_rows = shards_.Weights(), .seed = order_}, plan_);
+    router.waits = 0;
+    for (const ShardPlan& part : plan_.shards) {
+      SimulatedCall call{r, layer, static_cast<uint32_t>(part.rows.size()), {}};
+      for (const PlanSegment& segment : part.segments) {
+        call.experts.emplace_back(segment.expert, segment.pair_count);
+      }
+      Send(std::move(call), static_cast<uint32_t>(ToIndex(part.shard)));
+    }
+    if (!plan_.homeless.empty()) {
+      SimulatedCall call{r, layer, static_cast<uint32_t>(routing.rows), {}};
+      for (const ExpertId expert : plan_.homeless) call.experts.emplace_back(expert, 1);
+      ++router.waits;
+      calls_.push_back(std::move(call));
+      Push(now_ + 1e3 * config_.detect_ms, Event::Kind::kRetry, r, calls_.size() - 1);
+    }
+    if (measuring()) Measure(layer);
+  }
+
+  void BeginCounting() {
+    counted_.shape = config_.shape;
+    counted_.rows.assign(config_.shape.layer_count * config_.shape.expert_count, 0);
+    counted_.touches.assign(counted_.rows.size(), 0);
+    counted_.steps.assign(config_.shape.layer_count, 0);
+  }
+  void Count(LayerIndex layer, const RoutingView& routing) {
+    ++dispatches_;
+    ++counted_.steps[ToIndex(layer)];
+    const size_t first = ToIndex(layer) * config_.shape.expert_count;
+    for (const uint32_t expert : routing.experts) {
+      ++counted_.rows[first + expert];
+      counted_.touches[first + expert] +=
+          std::exchange(seen_in_[expert], dispatches_) != dispatches_;
+    }
+  }
+
+  // Of plan_.
+  void Measure(LayerIndex layer) {
+    double sum = 0, most = 0, experts = 0, experts_most = 0;
+    for (const ShardPlan& part : plan_.shards) {
+      const size_t cell = ToIndex(layer) * shards_.size() + ToIndex(part.shard);
+      const auto pairs = static_cast<double>(part.pair_rows.size());
+      const auto touched = static_cast<double>(part.segments.size());
+      const double cost = config_.touch_us * touched + config_.row_us * pairs;
+      pairs_[cell] += pairs;
+      costs_[cell] += cost;
+      sum += cost;
+      most = std::max(most, cost);
+      experts += touched;
+      experts_most = std::max(experts_most, touched);
+    }
+    if (most <= 0) return;
+    const auto living = static_cast<double>(shards_.living());
+    step_balance_ += sum / living / most;
+    experts_balance_ += experts / living / experts_most;
+    ++measured_layers_;
+  }
+
+  double WireUs(uint32_t rows) const {
+    const double bits = 8.0 * static_cast<double>(rows * config_.row_bytes);
+    return config_.link_us + bits / (config_.link_gigabits * 1e3);
+  }
+
+  void Send(SimulatedCall call, uint32_t shard) {
+    ++routers_[call.router].waits;
+    shards_[shard].outstanding_rows += call.rows;
+    const double wire = WireUs(call.rows);
+    calls_.push_back(std::move(call));
+    Push(now_ + wire, Event::Kind::kArrive, shard, calls_.size() - 1);
+  }
+
+  void Arrive(uint32_t s, size_t call) {
+    if (!shards_[s].lives) {
+      Push(now_ + 1e3 * config_.detect_ms, Event::Kind::kRetry, s, call);
+      return;
+    }
+    shards_[s].queue.push_back(std::move(calls_[call]));
+    if (!shards_[s].busy) Serve(s);
+  }
+
+  // All that waits for the layer of the oldest call is one batch.
+  void Serve(uint32_t s) {
+    SimulatedShard& shard = shards_[s];
+    if (shard.queue.empty()) return;
+    const LayerIndex layer = shard.queue.front().layer;
+    std::set<ExpertId> experts;
+    double pairs = 0;
+    shard.at_work.clear();
+    std::erase_if(shard.queue, [&](SimulatedCall& call) {
+      if (call.layer != layer) return false;
+      for (const auto& [expert, count] : call.experts) experts.insert(expert);
+      pairs += call.pairs();
+      shard.at_work.push_back(std::move(call));
+      return true;
+    });
+    const double took = config_.call_us + config_.touch_us * static_cast<double>(experts.size()) +
+                        config_.row_us * pairs;
+    shard.busy = true;
+    if (measuring()) shard.busy_us += took;
+    Push(now_ + took, Event::Kind::kServed, s, 0, shard.life);
+  }
+
+  void Served(uint32_t s) {
+    SimulatedShard& shard = shards_[s];
+    shard.busy = false;
+    for (const SimulatedCall& call : shard.at_work) {
+      shard.outstanding_rows -= std::min<uint64_t>(shard.outstanding_rows, call.rows);
+      Push(now_ + WireUs(call.rows), Event::Kind::kReply, call.router);
+    }
+    shard.at_work.clear();
+    Serve(s);
+  }
+
+  void Reply(uint32_t r) {
+    Router& router = routers_[r];
+    if (--router.waits > 0) return;
+    if (++router.layer == layers_.size()) {
+      router.layer = 0;
+      EndStep(router);
+      if (router.measured == config_.steps) {
+        ++finished_;
+        return;
+      }
+    }
+    Push(now_ + config_.attention_us, Event::Kind::kLayer, r);
+  }
+
+  void EndStep(Router& router) {
+    if (measuring() && router.step_began >= measured_from_) {
+      ++router.measured;
+      step_ms_.push_back((now_ - router.step_began) / 1e3);
+    }
+    router.step_began = now_;
+    ++steps_done_;
+    const size_t round_steps = config_.warmup_steps * config_.routers;
+    if (round_steps > 0 && steps_done_ % round_steps == 0 && rounds_done_ < config_.rounds) {
+      ++rounds_done_;
+      if (config_.balance) Round();
+    }
+    if (!measuring() && rounds_done_ == config_.rounds && pending_.empty()) BeginMeasuring();
+  }
+
+  void BeginMeasuring() {
+    measured_from_ = now_;
+    for (size_t i = 0; i < config_.failures; ++i) {
+      // Spread over the time the measured steps should take.
+      const double span = now_ / static_cast<double>(std::max<size_t>(1, steps_done_)) *
+                          static_cast<double>(config_.steps * config_.routers);
+      const double at =
+          now_ + span * static_cast<double>(i + 1) / static_cast<double>(config_.failures + 1);
+      Push(at, Event::Kind::kFail, static_cast<uint32_t>((i * 7 + 3) % config_.shards));
+    }
+  }
+
+  void Round() {
+    window_.Add(counted_);
+    BeginCounting();
+    const router::CostModel costs{config_.call_us, config_.touch_us, config_.row_us, true};
+    const router::BalanceProblem problem = shards_.Problem(window_.UnitCosts(costs, layers_));
+    router::BalancePlan plan =
+        router::PlanBalance(problem, {.loads_max = config_.loads_max, .slots_kept_free = 0});
+    planned_ = plan.after;
+    loads_ += plan.loads;
+    pending_.insert(pending_.end(), plan.moves.begin(), plan.moves.end());
+    if (!pending_.empty()) Push(now_, Event::Kind::kMoves, 0);
+  }
+
+  // A sixteenth of the moves at a time; all shards read at once.
+  void Moves() {
+    const size_t batch = std::max<size_t>(1, (pending_.size() + 15) / 16);
+    const size_t count = std::min(batch, pending_.size());
+    for (size_t i = 0; i < count; ++i) shards_.Apply(pending_[i]);
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(count));
+    if (pending_.empty()) return;
+    const double bytes = static_cast<double>(count) * config_.unit_bytes;
+    const double us =
+        1e6 * bytes / config_.load_bytes_per_second / static_cast<double>(shards_.living());
+    Push(now_ + us, Event::Kind::kMoves, 0);
+  }
+
+  void Fail(uint32_t s) {
+    SimulatedShard& shard = shards_[s];
+    if (!shard.lives || shards_.living() < 2) return;
+    shards_.Kill(s);
+    for (auto* list : {&shard.at_work, &shard.queue}) {
+      for (SimulatedCall& call : *list) {
+        calls_.push_back(std::move(call));
+        Push(now_ + 1e3 * config_.detect_ms, Event::Kind::kRetry, s, calls_.size() - 1);
+      }
+      list->clear();
+    }
+    Push(now_ + 1e6 * config_.return_seconds, Event::Kind::kReturn, s);
+  }
+
+  // The experts of a lost call by living shards, each the one with least to do.
+  void Retry(size_t index) {
+    const SimulatedCall lost = std::move(calls_[index]);
+    ++retried_;
+    std::map<uint32_t, SimulatedCall> parts;
+    SimulatedCall homeless{lost.router, lost.layer, lost.rows, {}};
+    const std::vector<uint32_t> weights = shards_.Weights();
+    for (const auto& [expert, pairs] : lost.experts) {
+      const Replica* best = nullptr;
+      for (const Replica& replica : shards_.Map().replicas(lost.layer, expert)) {
+        if (best == nullptr || weights[ToIndex(replica.shard)] < weights[ToIndex(best->shard)]) {
+          best = &replica;
+        }
+      }
+      SimulatedCall& part =
+          best == nullptr ? homeless : parts[static_cast<uint32_t>(ToIndex(best->shard))];
+      part.router = lost.router;
+      part.layer = lost.layer;
+      part.rows = std::min(lost.rows, part.rows + pairs);
+      part.experts.emplace_back(expert, pairs);
+    }
+    --routers_[lost.router].waits;
+    for (auto& [shard, part] : parts) Send(std::move(part), shard);
+    if (homeless.experts.empty()) return;
+    RestoreFor(std::move(homeless));
+  }
+
+  void RestoreFor(SimulatedCall homeless) {
+    for (const auto& [expert, pairs] : homeless.experts) {
+      if (shards_.Restore(homeless.layer, expert)) {
+        ++restored_;
+      } else {
+        ++stuck_;  // it is asked for again until a shard is back
+      }
+    }
+    const double seconds = static_cast<double>(homeless.experts.size()) * config_.unit_bytes /
+                           config_.load_bytes_per_second;
+    ++routers_[homeless.router].waits;
+    calls_.push_back(std::move(homeless));
+    Push(now_ + 1e6 * seconds, Event::Kind::kRetry, 0, calls_.size() - 1);
+  }
+
+  // Mean over maximum of the shards, averaged over layers.
+  double BalanceOf(const std::vector<double>& cells) const {
+    double balance = 0;
+    for (const LayerIndex layer : layers_) {
+      const auto row = std::span(cells).subspan(ToIndex(layer) * shards_.size(), shards_.size());
+      const double most = *std::ranges::max_element(row);
+      if (most <= 0) continue;
+      const double sum = std::accumulate(row.begin(), row.end(), 0.0);
+      balance += sum / most / static_cast<double>(shards_.size() * layers_.size());
+    }
+    return balance;
+  }
+
+  SimulationResult Result() {
+    SimulationResult result;
+    result.seconds = (now_ - measured_from_) / 1e6;
+    result.tokens_per_second = static_cast<double>(step_ms_.size() * config_.rows) / result.seconds;
+    result.step_ms_p50 = Percentile(step_ms_, 0.5);
+    result.step_ms_p99 = Percentile(step_ms_, 0.99);
+    result.step_ms_max = Percentile(step_ms_, 1);
+    result.window_balance = BalanceOf(costs_);
+    result.pairs_balance = BalanceOf(pairs_);
+    const auto layers = static_cast<double>(std::max<size_t>(1, measured_layers_));
+    result.step_balance = step_balance_ / layers;
+    result.experts_balance = experts_balance_ / layers;
+    for (size_t s = 0; s < shards_.size(); ++s) {
+      const double busy = shards_[s].busy_us / 1e6 / result.seconds;
+      result.busy_mean += busy / static_cast<double>(shards_.size());
+      result.busy_max = std::max(result.busy_max, busy);
+    }
+    result.loads = loads_;
+    result.planned = planned_;
+    result.retried_calls = retried_;
+    result.restored_units = restored_;
+    result.lost_steps = stuck_;
+    return result;
+  }
+
+  const SimulationConfig& config_;
+  router::RoutingSource& routing_;
+  std::vector<LayerIndex> layers_;
+  SimulatedShards shards_;
+  router::ExpertTotals counted_;   // since the last round
+  std::vector<uint64_t> seen_in_;  // [experts] the count of Dispatch that met the expert last
+  uint64_t dispatches_ = 0;
+  router::LoadWindow window_;
+  std::vector<Router> routers_;
+  std::vector<SimulatedCall> calls_;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+  std::vector<router::BalanceMove> pending_;
+  DispatchPlan plan_;
+  uint64_t order_ = 0;
+  double now_ = 0;
+  size_t finished_ = 0;
+  size_t steps_done_ = 0;
+  size_t rounds_done_ = 0;
+  double measured_from_ = -1;
+  std::vector<double> step_ms_;
+  std::vector<double> pairs_;  // [layers, shards]
+  std::vector<double> costs_;  // [layers, shards]
+  double step_balance_ = 0;
+  double experts_balance_ = 0;
+  size_t measured_layers_ = 0;
+  size_t loads_ = 0;
+  double planned_ = 0;
+  size_t retried_ = 0;
+  size_t restored_ = 0;
+  size_t stuck_ = 0;
+};
+
+absl::Status Check(bool good, const char* field, const char* expected) {
+  if (good) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, ": expected ", expected));
+}
+
+absl::Status CheckConfig(const SimulationConfig& c) {
+  TESSERA_RETURN_IF_ERROR(Check(c.shape.layer_count >= 1 && c.shape.layer_count <= 4096 &&
+                                    c.shape.expert_count >= 1 && c.shape.expert_count <= 65536,
+                                "shape", "1..4096 layers of 1..65536 experts"));
+  TESSERA_RETURN_IF_ERROR(
+      Check(c.top_k >= 1 && c.top_k <= c.shape.expert_count, "top_k", "1..experts"));
+  TESSERA_RETURN_IF_ERROR(Check(c.shards >= 1 && c.shards <= 4096, "shards", "1..4096"));
+  TESSERA_RETURN_IF_ERROR(Check(c.routers >= 1 && c.routers <= 1024, "routers", "1..1024"));
+  TESSERA_RETURN_IF_ERROR(Check(c.rows >= 1 && c.rows <= 65536, "rows", "1..65536"));
+  TESSERA_RETURN_IF_ERROR(Check(c.copies >= 1 && c.copies <= c.shards, "copies", "1..shards"));
+  TESSERA_RETURN_IF_ERROR(Check(c.steps >= 1, "steps", ">= 1"));
+  TESSERA_RETURN_IF_ERROR(Check(c.spare_slots >= 0 && c.spare_slots <= 16, "spare", "0..16"));
+  TESSERA_RETURN_IF_ERROR(Check(c.warmup_steps >= 1 && c.rounds >= 1, "warmup", ">= 1"));
+  return Check(c.link_gigabits > 0 && c.load_bytes_per_second > 0 && c.attention_us >= 0 &&
+                   c.call_us >= 0 && c.touch_us >= 0 && c.row_us >= 0 && c.link_us >= 0,
+               "costs", "numbers that are not negative, and rates above 0");
+}
+
+}  // namespace
+
+absl::StatusOr<SimulationResult> Simulate(const SimulationConfig& config,
+                                          router::RoutingSource& routing) {
+  TESSERA_RETURN_IF_ERROR(CheckConfig(config));
+  return Run(config, routing).Go();
+}
+
+}  // namespace tessera::cli

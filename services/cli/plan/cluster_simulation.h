@@ -1,0 +1,81 @@
+#pragma once
+
+// A cluster without machines: routers that walk layers, shards that serve calls first come first
+// served, links that take time, experts that are chosen by a law or a trace. Placement, dispatch
+// and balancing are the real ones (PlanDispatch, LoadWindow, PlanBalance).
+//
+//   router: attention_us ─► PlanDispatch ─► a call per shard ─link─► queue ─► batch of one layer
+//              ▲                                                                 │ call_us +
+//              touch_us * experts └── next layer when all have answered
+//              ◄──────────link─────────────┘     + row_us * pairs
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "common/moe/placement.h"
+#include "services/router/balance/routing_source.h"
+
+namespace tessera::cli {
+
+struct SimulationConfig {
+  PlacementShape shape{.layer_count = 60, .expert_count = 256};
+  std::vector<LayerIndex> moe_layers;  // those with experts; empty: all
+  uint32_t top_k = 4;
+  size_t row_bytes = 6144;  // one way; answers take as much again
+
+  size_t shards = 16;
+  size_t copies = 1;          // of every expert to begin with
+  double spare_slots = 0.25;  // of the slots the experts take, in addition
+  size_t routers = 1;
+  size_t rows = 64;   // of each router's step: sequences that decode
+  size_t steps = 50;  // of each router, measured
+  uint64_t seed = 1;
+
+  double attention_us = 100;  // of a router, a layer
+  double call_us = 20;        // of a shard: see CostModel
+  double touch_us = 60;
+  double row_us = 2;
+  double link_us = 10;         // one way
+  double link_gigabits = 100;  // of each shard
+
+  bool balance = true;
+  size_t warmup_steps = 50;            // of each router, before the round; not measured
+  size_t rounds = 1;                   // each after so many steps, loads_max bounds them
+  size_t loads_max = SIZE_MAX;         // in a round
+  double unit_bytes = 57e6;            // of an expert of a layer
+  double load_bytes_per_second = 1e9;  // of a shard that reads one
+
+  size_t failures = 0;        // shards that die in the measured time, at equal distances
+  double detect_ms = 60;      // until its calls go elsewhere
+  double return_seconds = 1;  // until it is back with what it held
+};
+
+struct SimulationResult {
+  double seconds = 0;  // simulated, measured part
+  double tokens_per_second = 0;
+  double step_ms_p50 = 0;
+  double step_ms_p99 = 0;
+  double step_ms_max = 0;
+  // Per layer mean / maximum over shards, averaged over layers.
+  double window_balance = 0;   // of what calls cost (touch_us, row_us), all measured steps together
+  double step_balance = 0;     // the same of each step, averaged
+  double pairs_balance = 0;    // of (row, expert) pairs, all steps together
+  double experts_balance = 0;  // of different experts, of each step, averaged
+  double busy_mean = 0;        // share of time a shard computes
+  double busy_max = 0;
+  size_t loads = 0;    // by rounds
+  double planned = 0;  // balance the last round promised
+  size_t retried_calls = 0;
+  size_t restored_units = 0;
+  size_t lost_steps = 0;  // that could not go on: nobody had room; 0 or the run is no good
+};
+
+// Depends on its arguments only. kInvalidArgument naming the field.
+absl::StatusOr<SimulationResult> Simulate(const SimulationConfig& config,
+                                          router::RoutingSource& routing);
+
+}  // namespace tessera::cli

@@ -1,0 +1,267 @@
+#include "services/cli/plan/plan_command.h"
+
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/status.h"
+#include "common/http/http_client.h"
+#include "common/model/model_config.h"
+#include "services/cli/flag_set.h"
+#include "services/cli/plan/capacity_plan.h"
+#include "services/cli/plan/cluster_simulation.h"
+#include "services/cli/plan/load_report.h"
+#include "services/router/balance/routing_trace.h"
+
+namespace tessera::cli {
+namespace {
+
+struct PlanOptions {
+  std::string model;
+  // Capacity.
+  std::string gpus;
+  std::string cpus;
+  CapacityWishes wishes;
+  // A running cluster.
+  std::string from;
+  std::string api_key;
+  size_t moves = 20;
+  LoadAssumptions assumptions;
+  // Simulation.
+  bool simulate = false;
+  bool table = false;
+  bool json = false;
+  std::string routing;
+  double zipf = 0.9;
+  double unit_mb = 57;
+  double load_mb_per_second = 1000;
+  SimulationConfig simulation;
+};
+
+void AddCapacityFlags(FlagSet& flags, PlanOptions& options) {
+  CapacityWishes& wishes = options.wishes;
+  flags.Add("model", &options.model, "checkpoint folder; its config.json is enough");
+  flags.Add("gpus", &options.gpus, "kind of GPU: h100, h200, b200, a100, l40s");
+  flags.Add("cpus", &options.cpus,
+            "kind of CPU machine: cpu (two sockets) or desktop; with --gpus the shards' kind");
+  flags.Add("tokens_per_second", &wishes.tokens_per_second, "decoded, of all users together");
+  flags.Add("tpot_ms", &wishes.tpot_ms, "time per output token that must be kept");
+  flags.Add("context", &wishes.context, "tokens of a sequence, on average");
+  flags.Add("router_bytes_per_weight", &wishes.router_bytes_per_weight, "2 for bf16, 1.06 for q8");
+  flags.Add("expert_bytes_per_weight", &wishes.expert_bytes_per_weight,
+            "2 for bf16, 1.06 for q8, 0.56 for q4");
+  flags.Add("copies", &wishes.copies, "of the experts' memory: 1.125 leaves slots for hot ones");
+  flags.Add("memory_gb", &wishes.shard.memory_gb, "of a shard's device, instead of the kind's");
+  flags.Add("gigabytes_per_second", &wishes.shard.gigabytes_per_second,
+            "a shard's read loop, instead of the kind's");
+}
+
+void AddClusterFlags(FlagSet& flags, PlanOptions& options) {
+  flags.Add("from", &options.from,
+            "a running cluster: the gateway's address, or the admin address of its router");
+  flags.Add("api_key", &options.api_key, "for the gateway, if it asks for one");
+  flags.Add("moves", &options.moves, "changes that are listed");
+}
+
+void AddSimulationFlags(FlagSet& flags, PlanOptions& options) {
+  SimulationConfig& s = options.simulation;
+  flags.Add("simulate", &options.simulate, "runs a cluster without machines");
+  flags.Add("table", &options.table,
+            "with --simulate: balance for Zipf 0.6, 0.9, 1.2 at 16, 64, 256 shards");
+  flags.Add("json", &options.json, "with --simulate: one JSON line");
+  flags.Add("routing", &options.routing, "a trace (up --record_routing) instead of a Zipf law");
+  flags.Add("zipf", &options.zipf, "exponent of the law by which experts are chosen");
+  flags.Add("layers", &s.shape.layer_count, "with experts, without --model");
+  flags.Add("experts", &s.shape.expert_count, "of a layer, without --model");
+  flags.Add("shards", &s.shards, "expert shards");
+  flags.Add("routers", &s.routers, "routers");
+  flags.Add("rows", &s.rows, "of each router's step");
+  flags.Add("steps", &s.steps, "of each router, measured");
+  flags.Add("warmup_steps", &s.warmup_steps, "of each router before each round of moves");
+  flags.Add("rounds", &s.rounds, "of moves before measuring");
+  flags.Add("loads_max", &s.loads_max, "experts loaded in one round");
+  flags.Add("spare", &s.spare_slots, "slots in addition, as a share");
+  flags.Add("replicas", &s.copies, "of every expert to begin with");
+  flags.Add("balance", &s.balance, "false: experts stay where they began");
+  flags.Add("failures", &s.failures, "shards that die while it is measured");
+  flags.Add("detect_ms", &s.detect_ms, "until a dead shard's calls go elsewhere");
+  flags.Add("attention_us", &s.attention_us, "a router's own time for a layer");
+  flags.Add("call_us", &s.call_us, "a shard's time for any call");
+  flags.Add("touch_us", &s.touch_us, "a shard's time for each expert of a call");
+  flags.Add("row_us", &s.row_us, "a shard's time for each (row, expert) pair");
+  flags.Add("link_us", &s.link_us, "one way");
+  flags.Add("link_gigabits", &s.link_gigabits, "of a shard");
+  flags.Add("unit_mb", &options.unit_mb, "of one expert of a layer, without --model");
+  flags.Add("load_mb_per_second", &options.load_mb_per_second, "of a shard that reads an expert");
+}
+
+absl::Status Capacity(const FlagSet& flags, PlanOptions& options, const Streams& streams) {
+  if (options.model.empty() || (options.gpus.empty() && options.cpus.empty())) {
+    return absl::InvalidArgumentError(
+        "plan needs --model=DIR with --gpus=KIND or --cpus=KIND, or --simulate, or --from=ADDRESS");
+  }
+  TESSERA_ASSIGN_OR_RETURN(const ModelSpec spec, ReadModelSpec(options.model));
+  CapacityWishes& wishes = options.wishes;
+  const DeviceKind given = wishes.shard;
+  TESSERA_ASSIGN_OR_RETURN(wishes.router,
+                           FindDevice(options.gpus.empty() ? options.cpus : options.gpus));
+  TESSERA_ASSIGN_OR_RETURN(wishes.shard,
+                           FindDevice(options.cpus.empty() ? options.gpus : options.cpus));
+  if (flags.given("memory_gb")) wishes.shard.memory_gb = given.memory_gb;
+  if (flags.given("gigabytes_per_second")) {
+    wishes.shard.gigabytes_per_second = given.gigabytes_per_second;
+  }
+  TESSERA_ASSIGN_OR_RETURN(const CapacityPlan plan, PlanCapacity(spec, wishes));
+  for (const std::string& line : plan.arithmetic) streams.out << line << "\n";
+  if (plan.feasible) return absl::OkStatus();
+  return absl::FailedPreconditionError("no number of these devices keeps that time");
+}
+
+absl::Status FromCluster(const PlanOptions& options, const Streams& streams) {
+  HttpClientConfig config;
+  config.bearer = options.api_key;
+  TESSERA_ASSIGN_OR_RETURN(const HttpClient client, HttpClient::For(options.from, config));
+  TESSERA_ASSIGN_OR_RETURN(const HttpAnswer load, client.Fetch("/v1/experts/load"));
+  if (load.status == 200) {
+    TESSERA_ASSIGN_OR_RETURN(const LoadReport report, ReadLoadReport(load.body));
+    TESSERA_ASSIGN_OR_RETURN(const router::BalancePlan plan, PlanFor(report, options.assumptions));
+    streams.out << absl::StreamFormat(
+        "load of the last %.0f s; taken: experts lie in even slices, %.0f %% of the slots are "
+        "spare\n",
+        report.window_seconds, 100 * options.assumptions.spare_slots);
+    streams.out << DescribePlan(plan, options.moves);
+    return absl::OkStatus();
+  }
+  TESSERA_ASSIGN_OR_RETURN(const HttpAnswer balance, client.Fetch("/balance"));
+  if (balance.status != 200) {
+    return absl::UnavailableError(absl::StrCat(options.from, " answers ", load.status,
+                                               " to GET /v1/experts/load and ", balance.status,
+                                               " to GET /balance"));
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::string text, DescribeBalance(balance.body, options.moves));
+  streams.out << text;
+  return absl::OkStatus();
+}
+
+void PrintJson(const SimulationConfig& c, const SimulationResult& r, std::ostream& out) {
+  out << absl::StreamFormat(
+      "{\"shards\":%d,\"routers\":%d,\"rows\":%d,\"tokens_per_second\":%.1f,\"step_ms_p50\":%.3f,"
+      "\"step_ms_p99\":%.3f,\"step_ms_max\":%.3f,\"window_balance\":%.4f,\"step_balance\":%.4f,"
+      "\"experts_balance\":%.4f,\"planned_balance\":%.4f,\"busy_mean\":%.3f,\"busy_max\":%.3f,"
+      "\"loads\":%d,\"retried_calls\":%d,\"restored_experts\":%d,\"seconds\":%.4f}\n",
+      c.shards, c.routers, c.rows, r.tokens_per_second, r.step_ms_p50, r.step_ms_p99, r.step_ms_max,
+      r.window_balance, r.step_balance, r.experts_balance, r.planned, r.busy_mean, r.busy_max,
+      r.loads, r.retried_calls, r.restored_units, r.seconds);
+}
+
+void PrintResult(const SimulationConfig& c, const SimulationResult& r, std::ostream& out) {
+  out << absl::StreamFormat(
+      "%d layers x %d experts, %d shards, %d routers x %d rows, %.1f %% spare slots\n"
+      "tokens/s          %.0f\n"
+      "step (ms)         p50 %.2f, p99 %.2f, longest %.2f\n"
+      "balance           %.3f over all steps (of pairs %.3f), %.3f of each step (of its different "
+      "experts %.3f)\n"
+      "shards busy       %.0f %% on average, the busiest %.0f %%\n",
+      c.shape.layer_count, c.shape.expert_count, c.shards, c.routers, c.rows, 100 * c.spare_slots,
+      r.tokens_per_second, r.step_ms_p50, r.step_ms_p99, r.step_ms_max, r.window_balance,
+      r.pairs_balance, r.step_balance, r.experts_balance, 100 * r.busy_mean, 100 * r.busy_max);
+  if (c.balance) {
+    out << absl::StreamFormat("moves             %d experts loaded, balance %.3f promised\n",
+                              r.loads, r.planned);
+  }
+  if (c.failures > 0) {
+    out << absl::StreamFormat(
+        "failures          %d shards died: %d calls asked again, %d experts loaded elsewhere, "
+        "%d times nobody had room\n",
+        c.failures, r.retried_calls, r.restored_units, r.lost_steps);
+  }
+}
+
+absl::Status PrintTable(const PlanOptions& options, std::ostream& out) {
+  out << "Zipf  shards  spare   balance: promised, all steps, each step   tokens/s (unbalanced)\n";
+  for (const double exponent : {0.6, 0.9, 1.2}) {
+    for (const size_t shards : {size_t{16}, size_t{64}, size_t{256}}) {
+      for (const double spare : {0.0, 0.125, 0.25}) {
+        SimulationConfig config = options.simulation;
+        config.shards = shards;
+        config.spare_slots = spare;
+        router::ZipfRouting routing(config.shape, config.top_k, exponent, config.seed);
+        TESSERA_ASSIGN_OR_RETURN(const SimulationResult with, Simulate(config, routing));
+        config.balance = false;
+        router::ZipfRouting again(config.shape, config.top_k, exponent, config.seed);
+        TESSERA_ASSIGN_OR_RETURN(const SimulationResult without, Simulate(config, again));
+        out << absl::StreamFormat(
+                   "%.1f   %5d   %4.1f %%   %.3f  %.3f  %.3f (%.3f  %.3f)   %.0f (%.0f)\n",
+                   exponent, shards, 100 * spare, with.planned, with.window_balance,
+                   with.step_balance, without.window_balance, without.step_balance,
+                   with.tokens_per_second, without.tokens_per_second)
+            << std::flush;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Simulation(PlanOptions& options, const Streams& streams) {
+  SimulationConfig& config = options.simulation;
+  config.unit_bytes = options.unit_mb * 1e6;
+  config.load_bytes_per_second = options.load_mb_per_second * 1e6;
+  if (!options.model.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(const ModelSpec spec, ReadModelSpec(options.model));
+    config.shape = {spec.moe_layer_count(), spec.expert_count};
+    config.top_k = static_cast<uint32_t>(spec.top_k);
+    config.row_bytes = 2 * spec.d_model;
+    config.unit_bytes = 6.0 * static_cast<double>(spec.d_model * spec.expert_width);
+  }
+  if (options.table) return PrintTable(options, streams.out);
+  router::RoutingTrace trace;
+  std::unique_ptr<router::RoutingSource> routing;
+  if (!options.routing.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(trace, router::RoutingTrace::Read(options.routing));
+    config.shape = trace.shape;
+    config.top_k = trace.top_k;
+    auto replay = std::make_unique<router::TraceRouting>(trace);
+    for (uint32_t l = 0; l < trace.shape.layer_count; ++l) {
+      if (replay->Has(LayerIndex{l})) config.moe_layers.push_back(LayerIndex{l});
+    }
+    if (config.moe_layers.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(options.routing, " holds no steps"));
+    }
+    routing = std::move(replay);
+  } else if (config.top_k <= config.shape.expert_count) {
+    routing = std::make_unique<router::ZipfRouting>(config.shape, config.top_k, options.zipf,
+                                                    config.seed);
+  } else {
+    return absl::InvalidArgumentError("--experts: fewer than the experts a row visits");
+  }
+  TESSERA_ASSIGN_OR_RETURN(const SimulationResult result, Simulate(config, *routing));
+  if (options.json) {
+    PrintJson(config, result, streams.out);
+  } else {
+    PrintResult(config, result, streams.out);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Plan(const FlagSet& flags, PlanOptions& options, const Streams& streams) {
+  if (!options.from.empty()) return FromCluster(options, streams);
+  if (options.simulate) return Simulation(options, streams);
+  return Capacity(flags, options, streams);
+}
+
+}  // namespace
+
+int RunPlan(std::span<const std::string_view> args, const Streams& streams) {
+  PlanOptions options;
+  FlagSet flags("plan --model=DIR --gpus=KIND | --simulate | --from=ADDRESS",
+                "How many routers and shards a load needs, what a cluster would do under it, or "
+                "what balancing would do for a running one.");
+  AddCapacityFlags(flags, options);
+  AddClusterFlags(flags, options);
+  AddSimulationFlags(flags, options);
+  return RunWithFlags(flags, args, streams, [&] { return Plan(flags, options, streams); });
+}
+
+}  // namespace tessera::cli
