@@ -5,10 +5,10 @@
 #include <spdlog/spdlog.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/json_string.h"
 
 namespace tessera {
 namespace {
@@ -68,11 +68,8 @@ absl::StatusOr<LogLevel> ParseLogLevel(std::string_view name) {
 LogLine::~LogLine() {
   std::string text = text_.str();
   if (json_lines) {
-    const auto quote = [](const std::string& s) {
-      return nlohmann::json(s).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    };
-    text = "\"message\":" + quote(text) +
-           ",\"source\":" + quote(std::string(file_) + ":" + std::to_string(line_));
+    text = absl::StrCat("\"message\":", JsonQuoted(text),
+                        ",\"source\":", JsonQuoted(absl::StrCat(file_, ":", line_)));
   }
   spdlog::default_logger_raw()->log(LevelOf(level_),
                                     spdlog::string_view_t(text.data(), text.size()));

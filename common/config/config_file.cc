@@ -13,7 +13,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/base/check.h"
+#include "common/base/json_string.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 
 namespace tessera {
 namespace {
@@ -46,20 +48,6 @@ std::string FieldNames(const google::protobuf::Descriptor& type) {
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
   return absl::StrJoin(names, ", ");
-}
-
-std::string Quoted(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') quoted.push_back('\\');
-    if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppend(&quoted, "\\u00", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
-    } else {
-      quoted.push_back(c);
-    }
-  }
-  quoted.push_back('"');
-  return quoted;
 }
 
 // The field at the end of `path`. kInvalidArgument with what there is instead.
@@ -121,17 +109,20 @@ absl::Status SetConfigField(std::string_view assignment, Message& config) {
   }
   const std::string key(assignment.substr(0, equals));
   const std::string value(assignment.substr(equals + 1));
+  if (FindInvalidUtf8(value) != std::string_view::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("--set=", key, ": the value is not UTF-8"));
+  }
   const std::vector<std::string> path = absl::StrSplit(key, '.');
   const auto field = FindField(*config.GetDescriptor(), path);
   if (!field.ok()) return Annotate(field.status(), absl::StrCat("--set=", key));
   // The reader of files knows the types: it takes numbers and truth values in quotes as well.
-  std::string json = Quoted(value);
+  std::string json = JsonQuoted(value);
   if ((*field)->is_repeated()) {
     const std::vector<std::string> items = absl::StrSplit(value, ',', absl::SkipEmpty());
     json = absl::StrCat("[",
                         absl::StrJoin(items, ",",
                                       [](std::string* out, const std::string& s) {
-                                        absl::StrAppend(out, Quoted(s));
+                                        absl::StrAppend(out, JsonQuoted(s));
                                       }),
                         "]");
     if (items.empty()) {  // a message cannot say "no entries"

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/json_string.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
@@ -69,7 +70,7 @@ absl::Status ReadConfig(const ServiceFlags& flags, Message& config) {
 std::string EndpointsText(const Service& service) {
   std::string text = absl::StrCat("{\"pid\":", getpid());
   for (const auto& [name, address] : service.Endpoints()) {
-    absl::StrAppend(&text, ",\"", name, "\":\"", address, "\"");
+    absl::StrAppend(&text, ",", JsonQuoted(name), ":", JsonQuoted(address));
   }
   return absl::StrCat(text, "}\n");
 }

@@ -16,8 +16,8 @@
 #include "common/json/json.h"
 #include "common/text/bpe_model.h"
 #include "common/text/normalizer.h"
+#include "common/text/text_span.h"
 #include "common/text/unicode.h"
-#include "common/text/utf8.h"
 
 namespace tessera {
 

@@ -5,8 +5,8 @@
 #include <functional>
 
 #include "common/base/check.h"
+#include "common/base/utf8.h"
 #include "common/text/byte_level.h"
-#include "common/text/utf8.h"
 #include "common/text/word_cache.h"
 
 namespace tessera {

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 
 namespace tessera {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "common/base/utf8.h"
 #include "common/text/unicode_tables.h"
-#include "common/text/utf8.h"
 
 namespace tessera {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/text/normal_forms.h"
 #include "common/text/text_pattern.h"
 #include "common/text/unicode.h"

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/text/utf8.h"
+#include "common/text/text_span.h"
 
 namespace tessera {
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/text/regex_translation.h"
 
 namespace tessera {

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/text/utf8.h"
+#include "common/text/text_span.h"
 
 namespace tessera {
 

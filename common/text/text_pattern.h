@@ -12,8 +12,8 @@
 #include "common/json/json.h"
 #include "common/text/regex.h"
 #include "common/text/text_scanner.h"
+#include "common/text/text_span.h"
 #include "common/text/unicode.h"
-#include "common/text/utf8.h"
 
 namespace tessera {
 

@@ -3,6 +3,8 @@
 #include <array>
 #include <utility>
 
+#include "common/base/utf8.h"
+
 namespace tessera {
 namespace {
 

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/text/text_span.h"
 #include "common/text/unicode.h"
-#include "common/text/utf8.h"
 
 namespace tessera {
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/text/incremental_detokenizer.h"
 #include "common/text/post_processor.h"
 

@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
+#include "common/base/utf8.h"
 #include "common/text/unicode_tables.h"
 
 namespace tessera {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 
 namespace tessera {
 

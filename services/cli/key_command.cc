@@ -17,15 +17,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/status.h"
+#include "common/json/json_writer.h"
 #include "services/cli/process/state_dir.h"
-#include "services/gateway/api/json_writer.h"
 #include "services/gateway/keys/key_set.h"
 
 namespace tessera::cli {
 namespace {
 
 using gateway::ApiKey;
-using gateway::JsonWriter;
 using gateway::KeySet;
 
 struct KeyOptions {

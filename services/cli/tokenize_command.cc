@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/json_string.h"
 #include "common/base/status.h"
 #include "common/json/json.h"
 #include "common/text/tokenizer.h"
@@ -86,22 +87,6 @@ std::string ReplaceLoneSurrogates(std::string_view line) {
   return out;
 }
 
-void AppendJsonString(std::string_view text, std::string* out) {
-  *out += '"';
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      *out += '\\';
-      *out += c;
-    } else if (byte < 0x20) {
-      absl::StrAppend(out, "\\u00", absl::Hex(byte, absl::kZeroPad2));
-    } else {
-      *out += c;
-    }
-  }
-  *out += '"';
-}
-
 absl::StatusOr<std::string> EncodeLine(const Tokenizer& tokenizer, const Flags& flags,
                                        std::string_view line) {
   TESSERA_ASSIGN_OR_RETURN(const JsonDocument document,
@@ -124,9 +109,7 @@ absl::StatusOr<std::string> DecodeLine(const Tokenizer& tokenizer, const Flags& 
     TESSERA_ASSIGN_OR_RETURN(const int64_t id, element.AsInteger(0, tokenizer.id_end() - 1));
     ids.push_back(static_cast<TokenId>(id));
   }
-  std::string out;
-  AppendJsonString(tokenizer.Decode(ids, {.skip_special_tokens = flags.skip_special_tokens}), &out);
-  return out;
+  return JsonQuoted(tokenizer.Decode(ids, {.skip_special_tokens = flags.skip_special_tokens}));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/base/random.h"
+#include "common/base/utf8.h"
 #include "common/text/incremental_detokenizer.h"
 #include "common/text/tokenizer.h"
 #include "tests/common/text/fixture.h"

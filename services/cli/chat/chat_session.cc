@@ -7,13 +7,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/json/json_writer.h"
 #include "services/cli/observe/expert_load.h"
-#include "services/gateway/api/json_writer.h"
 
 namespace tessera::cli {
 namespace {
-
-using gateway::JsonWriter;
 
 constexpr std::string_view kDim = "\x1b[2m";
 constexpr std::string_view kPlain = "\x1b[0m";

@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "common/base/json_string.h"
 #include "common/base/status.h"
 #include "common/json/json.h"
 
@@ -50,21 +50,6 @@ const std::string* ClusterProcess::Endpoint(const std::string& name) const {
     if (key == name) return &address;
   }
   return nullptr;
-}
-
-std::string JsonQuoted(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      absl::StrAppend(&quoted, "\\", std::string(1, c));
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppend(&quoted, absl::StrFormat("\\u%04x", static_cast<int>(c)));
-    } else {
-      quoted.push_back(c);
-    }
-  }
-  quoted.push_back('"');
-  return quoted;
 }
 
 std::string ClusterJson(const std::vector<ClusterProcess>& processes) {

@@ -36,7 +36,4 @@ absl::StatusOr<std::string> GatewayAddressOf(const std::string& state_dir);
 // above. Role and id are the caller's; the scheme of a data address ("ucx:") is left away.
 absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path);
 
-// `text` as a JSON string with its quotes.
-std::string JsonQuoted(const std::string& text);
-
 }  // namespace tessera::cli

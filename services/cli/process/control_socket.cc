@@ -13,9 +13,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/json_string.h"
 #include "common/base/status.h"
 #include "common/json/json.h"
-#include "services/cli/process/cluster_file.h"
 
 namespace tessera::cli {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 #include "services/cli/chat/chat_session.h"
 
 namespace tessera::cli {

@@ -2,11 +2,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/json_string.h"
 #include "common/base/status.h"
 #include "common/device/cpu_features.h"
 #include "common/kernels/compute.h"
 #include "common/kernels/weight_choice.h"
-#include "services/cli/process/cluster_file.h"
 #include "services/router/assembly/router_model.h"
 
 namespace tessera::cli {

@@ -7,7 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "services/gateway/api/json_writer.h"
+#include "common/json/json_writer.h"
 
 namespace tessera::gateway {
 namespace {

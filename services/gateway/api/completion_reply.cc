@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 #include "services/gateway/api/openai_stream.h"
 
 namespace tessera::gateway {
@@ -38,7 +38,7 @@ class LogprobLists {
   }
   void Add(const TokenLogprob& entry) {
     AddName(entry.token.bytes);
-    JsonWriter(logprobs_, !logprobs_.empty()).Logprob(entry.token.logprob);
+    JsonWriter(logprobs_, !logprobs_.empty()).Number(ShownLogprob(entry.token.logprob));
     JsonWriter json(top_, !top_.empty());
     json.Open('{');
     std::vector<std::string> names;
@@ -47,7 +47,7 @@ class LogprobLists {
       if (std::find(names.begin(), names.end(), name) != names.end()) return;
       json.String(name);
       top_ += ':';
-      AppendLogprob(token.logprob, top_);
+      AppendJsonNumber(ShownLogprob(token.logprob), top_);
       names.push_back(std::move(name));
     };
     for (const ScoredToken& token : entry.top) add(token);

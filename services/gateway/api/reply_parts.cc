@@ -7,7 +7,7 @@ namespace tessera::gateway {
 namespace {
 
 void WriteScored(const ScoredToken& token, JsonWriter& json) {
-  json.Key("token").String(token.bytes).Key("logprob").Logprob(token.logprob);
+  json.Key("token").String(token.bytes).Key("logprob").Number(ShownLogprob(token.logprob));
   json.Key("bytes").Open('[');
   for (const char byte : token.bytes) json.Integer(static_cast<unsigned char>(byte));
   json.Close(']');
@@ -15,12 +15,17 @@ void WriteScored(const ScoredToken& token, JsonWriter& json) {
 
 void WriteRanked(const ScoredToken& token, JsonWriter& json) {
   json.Key(std::to_string(token.id)).Open('{');
-  json.Key("logprob").Logprob(token.logprob);
+  json.Key("logprob").Number(ShownLogprob(token.logprob));
   if (token.rank > 0) json.Key("rank").Integer(token.rank);
   json.Key("decoded_token").String(token.bytes).Close('}');
 }
 
 }  // namespace
+
+float ShownLogprob(float value) {
+  constexpr float kFloor = -9999.0f;
+  return value >= kFloor ? std::min(value, 0.0f) : kFloor;  // the floor for NaN too
+}
 
 void WriteUsage(const Usage& usage, JsonWriter& json) {
   json.Open('{').Key("prompt_tokens").Integer(usage.prompt_tokens);

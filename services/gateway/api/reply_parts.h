@@ -8,13 +8,16 @@
 #include <string_view>
 #include <vector>
 
+#include "common/json/json_writer.h"
 #include "services/gateway/api/generation_request.h"
-#include "services/gateway/api/json_writer.h"
 #include "services/gateway/api/output.h"
 #include "services/gateway/api/reply.h"
 
 namespace tessera::gateway {
 
+// A log probability as replies show it: at least -9999, as JSON has no infinity, at most 0, never
+// NaN.
+float ShownLogprob(float value);
 // {"prompt_tokens", "completion_tokens", "total_tokens", "..._details"}
 void WriteUsage(const Usage& usage, JsonWriter& json);
 // Key "timings" of an object that is open, in milliseconds: {"queue_ms", "prefill_ms", "ttft_ms",

@@ -11,9 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
+#include "common/json/json_writer.h"
 #include "inference/grpc_service.pb.h"
-#include "services/gateway/api/json_writer.h"
 
 namespace tessera::gateway {
 namespace {

@@ -1,6 +1,6 @@
 #include "services/gateway/edge/request_json.h"
 
-#include "services/gateway/api/json_writer.h"
+#include "common/json/json_writer.h"
 #include "tessera/v1/inference.pb.h"
 
 namespace tessera::gateway {

@@ -5,7 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "common/json/json.h"
-#include "services/gateway/api/json_writer.h"
+#include "common/json/json_writer.h"
 
 namespace tessera::gateway {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "common/json/json.h"
-#include "services/gateway/api/json_writer.h"
+#include "common/json/json_writer.h"
 #include "services/gateway/parse/json_scanner.h"
 #include "services/gateway/parse/tagged_parser.h"
 

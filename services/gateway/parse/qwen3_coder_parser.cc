@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "services/gateway/api/json_writer.h"
+#include "common/json/json_writer.h"
 #include "services/gateway/parse/argument_types.h"
 #include "services/gateway/parse/tagged_parser.h"
 

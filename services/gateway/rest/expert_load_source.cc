@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
-#include "services/gateway/api/json_writer.h"
+#include "common/json/json_writer.h"
 
 namespace tessera::gateway {
 namespace {

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/base/status.h"
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 #include "services/gateway/template/template_builtins.h"
 
 namespace tessera::gateway {

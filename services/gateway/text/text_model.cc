@@ -10,8 +10,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/model/model_config.h"
-#include "common/text/utf8.h"
 
 namespace tessera::gateway {
 namespace {

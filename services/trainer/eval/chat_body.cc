@@ -7,12 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/json/json.h"
-#include "services/gateway/api/json_writer.h"
+#include "common/json/json_writer.h"
 
 namespace tessera::trainer {
 namespace {
-
-using gateway::JsonWriter;
 
 const Tool* ToolOf(const Conversation& conversation, const std::string& name) {
   const auto& tools = conversation.tools;

@@ -10,8 +10,8 @@
 #include "common/base/status.h"
 #include "common/concurrency/thread_pool.h"
 #include "common/http/http_client.h"
+#include "common/json/json_writer.h"
 #include "services/cli/chat/chat_stream.h"
-#include "services/gateway/api/json_writer.h"
 #include "services/trainer/eval/chat_body.h"
 #include "services/trainer/eval/items.h"
 
@@ -128,7 +128,7 @@ void PrintRow(const SkillResult& result, const EvalOptions& options, const cli::
 void PrintJson(const std::vector<SkillResult>& results, const EvalOptions& options,
                const cli::Streams& streams) {
   std::string text;
-  gateway::JsonWriter json(text);
+  JsonWriter json(text);
   json.Open('{').Key("items").Integer(static_cast<int64_t>(options.items));
   json.Key("seed").Integer(static_cast<int64_t>(options.seed)).Key("skills").Open('{');
   for (const SkillResult& result : results) {

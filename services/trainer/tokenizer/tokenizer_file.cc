@@ -2,7 +2,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "services/gateway/api/json_writer.h"
+#include "common/base/json_string.h"
 #include "services/trainer/tokenizer/bpe_trainer.h"
 
 namespace tessera::trainer {
@@ -41,18 +41,12 @@ std::string Symbols(std::string_view bytes) {
   return text;
 }
 
-std::string Quoted(std::string_view text) {
-  std::string out;
-  gateway::AppendJsonString(text, out);
-  return out;
-}
-
 std::string AddedTokens() {
   std::string text;
   for (size_t id = 0; id < ControlTokens().size(); ++id) {
     const ControlToken& token = ControlTokens()[id];
     absl::StrAppend(&text, id == 0 ? "" : ",\n    ", "{\"id\": ", id,
-                    ", \"content\": ", Quoted(token.text),
+                    ", \"content\": ", JsonQuoted(token.text),
                     ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
                     "\"normalized\": false, \"special\": ",
                     token.is_special ? "true" : "false", "}");
@@ -66,14 +60,14 @@ std::string TokenizerJson(const std::vector<BpeMerge>& merges) {
   std::string vocab, pairs;
   size_t id = 0;
   const auto add = [&](const std::string& piece) {
-    absl::StrAppend(&vocab, id == 0 ? "" : ",\n      ", Quoted(piece), ": ", id);
+    absl::StrAppend(&vocab, id == 0 ? "" : ",\n      ", JsonQuoted(piece), ": ", id);
     ++id;
   };
   for (const ControlToken& token : ControlTokens()) add(std::string(token.text));
   for (unsigned byte = 0; byte < 256; ++byte) add(ByteSymbol(static_cast<unsigned char>(byte)));
   for (const BpeMerge& merge : merges) {
-    absl::StrAppend(&pairs, pairs.empty() ? "" : ",\n      ", "[", Quoted(Symbols(merge.left)),
-                    ", ", Quoted(Symbols(merge.right)), "]");
+    absl::StrAppend(&pairs, pairs.empty() ? "" : ",\n      ", "[", JsonQuoted(Symbols(merge.left)),
+                    ", ", JsonQuoted(Symbols(merge.right)), "]");
     add(Symbols(merge.left + merge.right));
   }
   return absl::StrCat(

@@ -72,6 +72,13 @@ TEST(ConfigFileTest, ErrorsNameTheKeyAndChangeNothing) {
   }
 }
 
+TEST(ConfigFileTest, SetRefusesWhatIsNotUtf8) {
+  Router config;
+  EXPECT_THAT(ErrorOf(SetConfigField("model=/a\xff", config)), HasSubstr("UTF-8"));
+  ASSERT_TRUE(SetConfigField("model=/\"ä\"\\\n", config).ok());
+  EXPECT_EQ(config.model(), "/\"ä\"\\\n");
+}
+
 TEST(ConfigFileTest, FilesAreNamedInErrors) {
   const testing::TempFolder folder;
   Router config;

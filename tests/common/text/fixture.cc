@@ -1,28 +1,12 @@
 #include "tests/common/text/fixture.h"
 
-#include <cstdio>
 #include <sstream>
 
+#include "common/base/json_string.h"
+#include "common/base/utf8.h"
 #include "common/text/byte_level.h"
 
 namespace tessera::testing {
-
-std::string Quote(std::string_view text) {
-  std::string out;
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-  return out;
-}
 
 std::string TokenizerFixture::Json() const {
   std::ostringstream json;
@@ -31,10 +15,10 @@ std::string TokenizerFixture::Json() const {
        << ",\"decoder\":" << decoder << ",\"model\":{\"type\":\"BPE\"" << model_options
        << ",\"vocab\":{";
   for (size_t i = 0; i < vocab.size(); ++i) {
-    json << (i == 0 ? "" : ",") << Quote(vocab[i]) << ':' << i;
+    json << (i == 0 ? "" : ",") << JsonQuoted(vocab[i]) << ':' << i;
   }
   json << "},\"merges\":[";
-  for (size_t i = 0; i < merges.size(); ++i) json << (i == 0 ? "" : ",") << Quote(merges[i]);
+  for (size_t i = 0; i < merges.size(); ++i) json << (i == 0 ? "" : ",") << JsonQuoted(merges[i]);
   json << "]}}";
   return json.str();
 }

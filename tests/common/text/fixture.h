@@ -11,9 +11,6 @@
 
 namespace tessera::testing {
 
-// `text` as a JSON string.
-std::string Quote(std::string_view text);
-
 // A tokenizer file in parts; each member is JSON.
 struct TokenizerFixture {
   std::string added_tokens = "[]";

@@ -5,6 +5,7 @@
 
 #include <sstream>
 
+#include "common/base/utf8.h"
 #include "common/text/decoder.h"
 #include "common/text/normal_forms.h"
 #include "common/text/normalizer.h"

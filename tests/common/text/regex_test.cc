@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/base/utf8.h"
 #include "common/text/unicode.h"
 
 namespace tessera {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/random.h"
+#include "common/base/utf8.h"
 #include "common/text/regex.h"
 
 namespace tessera {

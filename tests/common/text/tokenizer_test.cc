@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/random.h"
+#include "common/base/utf8.h"
 #include "common/text/incremental_detokenizer.h"
 #include "tests/common/text/fixture.h"
 

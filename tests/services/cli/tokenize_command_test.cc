@@ -63,7 +63,7 @@ TEST_F(TokenizeCommandTest, LoneSurrogatesBecomeReplacements) {
 
 TEST_F(TokenizeCommandTest, DecodesBack) {
   EXPECT_EQ(Run({file_flag_, "--decode"}, "[265,259,34,92,10]\n[]\n[195]\n"), 0);
-  EXPECT_EQ(out_, "\"<|bos|>hello\\\"\\\\\\u000a\"\n\"\"\n\"\uFFFD\"\n");
+  EXPECT_EQ(out_, "\"<|bos|>hello\\\"\\\\\\n\"\n\"\"\n\"\uFFFD\"\n");
   EXPECT_EQ(Run({file_flag_, "--decode", "--skip_special_tokens"}, "[265,259]\n"), 0);
   EXPECT_EQ(out_, "\"hello\"\n");
 }

@@ -104,7 +104,6 @@ TEST(ClusterFileTest, WhatIsNoneIsRefused) {
               absl::StatusCode::kInvalidArgument)
         << text;
   }
-  EXPECT_EQ(JsonQuoted("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 
 namespace tessera::cli {
 namespace {

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 
 #include "common/json/json.h"
+#include "services/gateway/api/reply_parts.h"
 #include "tests/services/gateway/api/reply_samples.h"
 
 namespace tessera::gateway {
@@ -44,6 +46,13 @@ JsonDocument Parsed(const std::string& text) {
   absl::StatusOr<JsonDocument> document = JsonDocument::Parse(text);
   EXPECT_TRUE(document.ok()) << document.status() << "\n" << text;
   return document.ok() ? *std::move(document) : *JsonDocument::Parse("{}");
+}
+
+TEST(ReplyTest, LogprobsAreNumbersOfJson) {
+  EXPECT_EQ(ShownLogprob(-0.5f), -0.5f);
+  EXPECT_EQ(ShownLogprob(-INFINITY), -9999);
+  EXPECT_EQ(ShownLogprob(NAN), -9999);
+  EXPECT_EQ(ShownLogprob(1e-7f), 0);
 }
 
 TEST(ReplyTest, ChatReply) {

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "common/base/random.h"
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 #include "tests/services/gateway/parse/parse_cases.h"
 
 namespace tessera::gateway {

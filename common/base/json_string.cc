@@ -1,13 +1,10 @@
-#include "services/gateway/api/json_writer.h"
+#include "common/base/json_string.h"
 
 #include <array>
-#include <charconv>
-#include <cmath>
-#include <limits>
 
-#include "common/text/utf8.h"
+#include "common/base/utf8.h"
 
-namespace tessera::gateway {
+namespace tessera {
 namespace {
 
 constexpr std::string_view kHex = "0123456789abcdef";
@@ -45,16 +42,6 @@ void AppendEscapedByte(char c, std::string& out) {
   }
 }
 
-template <typename T>
-void AppendShortest(T value, std::string& out) {
-  if (std::isnan(value)) value = 0;
-  if (std::isinf(value))
-    value = value > 0 ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest();
-  std::array<char, 32> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  out.append(digits.data(), end.ptr);
-}
-
 }  // namespace
 
 void AppendJsonString(std::string_view text, std::string& out) {
@@ -88,21 +75,11 @@ void AppendJsonString(std::string_view text, std::string& out) {
   out += '"';
 }
 
-void AppendJsonNumber(double value, std::string& out) { AppendShortest(value, out); }
-void AppendJsonNumber(float value, std::string& out) { AppendShortest(value, out); }
-
-void AppendLogprob(float value, std::string& out) {
-  if (!(value >= kLogprobFloor)) value = kLogprobFloor;  // NaN too
-  if (value > 0) value = 0;
-  AppendShortest(value, out);
+std::string JsonQuoted(std::string_view text) {
+  std::string quoted;
+  quoted.reserve(text.size() + 2);
+  AppendJsonString(text, quoted);
+  return quoted;
 }
 
-JsonWriter& JsonWriter::Integer(int64_t value) {
-  Comma();
-  std::array<char, 24> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  out_.append(digits.data(), end.ptr);
-  return *this;
-}
-
-}  // namespace tessera::gateway
+}  // namespace tessera

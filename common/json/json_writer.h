@@ -1,24 +1,20 @@
 #pragma once
 
-// Writes JSON by hand: replies are the hot path, and no tree is built for them.
+// The one writer of JSON: straight into a string, for replies are a hot path and no tree is built
+// for them. json.h reads.
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace tessera::gateway {
+#include "common/base/json_string.h"
 
-// Appends `text` as a JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD, so the
-// result is always valid; nothing but quotes, backslashes and controls is escaped, and U+2028,
-// U+2029, which old readers of event streams take for ends of lines.
-void AppendJsonString(std::string_view text, std::string& out);
+namespace tessera {
+
 // Appends the shortest digits that read back as the same value; what is not finite becomes the
 // nearest number that JSON has (0 for NaN).
 void AppendJsonNumber(double value, std::string& out);
 void AppendJsonNumber(float value, std::string& out);
-// A log probability: at least kLogprobFloor, at most 0, never NaN.
-void AppendLogprob(float value, std::string& out);
-inline constexpr float kLogprobFloor = -9999.0f;
 
 // Objects and arrays, with their commas. Borrows `out`.
 //   JsonWriter json(out);
@@ -59,9 +55,9 @@ class JsonWriter {
     AppendJsonNumber(value, out_);
     return *this;
   }
-  JsonWriter& Logprob(float value) {
+  JsonWriter& Number(double value) {
     Comma();
-    AppendLogprob(value, out_);
+    AppendJsonNumber(value, out_);
     return *this;
   }
   JsonWriter& Bool(bool value) { return Raw(value ? "true" : "false"); }
@@ -86,4 +82,4 @@ class JsonWriter {
   bool comma_;
 };
 
-}  // namespace tessera::gateway
+}  // namespace tessera

@@ -1,6 +1,6 @@
 #pragma once
 
-// UTF-8 as the text room uses it: validated once where text enters, then walked without checks.
+// UTF-8: validated once where text enters, then walked without checks.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,17 +11,6 @@ namespace tessera {
 
 constexpr char32_t kCodePointEnd = 0x110000;
 constexpr char32_t kReplacementCharacter = 0xFFFD;
-
-// A half-open range of bytes of some text.
-struct TextSpan {
-  uint32_t begin = 0;
-  uint32_t end = 0;
-  bool operator==(const TextSpan&) const = default;
-};
-
-inline std::string_view Slice(std::string_view text, TextSpan span) {
-  return text.substr(span.begin, span.end - span.begin);
-}
 
 // Offset of the first byte that is not part of a well-formed character; npos if all is well-formed.
 size_t FindInvalidUtf8(std::string_view text);
