@@ -2,13 +2,11 @@
 
 #include <sys/stat.h>
 
-#include <fstream>
-#include <sstream>
-
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/base/file.h"
 
 namespace tessera {
 namespace {
@@ -37,12 +35,9 @@ void AppendWithParents(const std::string& base, absl::string_view group, bool v2
 }  // namespace
 
 std::optional<std::string> ReadSystemFile(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return std::nullopt;
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (file.bad()) return std::nullopt;
-  return text.str();
+  absl::StatusOr<std::string> text = ReadWholeFile(path);
+  if (!text.ok()) return std::nullopt;
+  return *std::move(text);
 }
 
 std::vector<CgroupFolder> CgroupFolders(const std::string& controller, const std::string& root) {

@@ -4,15 +4,14 @@
 #include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
 
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/base/check.h"
+#include "common/base/file.h"
 #include "common/base/json_string.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
@@ -93,12 +92,9 @@ absl::Status MergeConfigText(std::string_view text, Message& config) {
 }
 
 absl::Status MergeConfigFile(const std::string& path, Message& config) {
-  const std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    return absl::NotFoundError(absl::StrCat("cannot read the config file ", path));
-  }
-  return Annotate(MergeConfigText(text.str(), config), path);
+  const absl::StatusOr<std::string> text = ReadWholeFile(path);
+  if (!text.ok()) return Annotate(text.status(), "config file");
+  return Annotate(MergeConfigText(*text, config), path);
 }
 
 absl::Status SetConfigField(std::string_view assignment, Message& config) {

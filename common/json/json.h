@@ -157,8 +157,8 @@ class JsonDocument {
   // Errors: kInvalidArgument with line and column (bad syntax, depth, a number out of range) or
   // with the path (a key that stands twice), or with the limit that was passed.
   static absl::StatusOr<JsonDocument> Parse(std::string_view text, const JsonLimits& limits = {});
-  // The same for a file's content; messages begin with the path of the file. kNotFound: no such
-  // file; kDataLoss: it cannot be read.
+  // The same for a file's content; messages begin with the path of the file. Besides the errors of
+  // ReadWholeFile.
   static absl::StatusOr<JsonDocument> ReadFile(const std::string& path,
                                                const JsonLimits& limits = {});
 

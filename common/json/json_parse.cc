@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <fstream>
 #include <new>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/json/json.h"
 #include "common/json/json_tree.h"
@@ -193,16 +193,7 @@ absl::StatusOr<JsonDocument> JsonDocument::Parse(std::string_view text, const Js
 
 absl::StatusOr<JsonDocument> JsonDocument::ReadFile(const std::string& path,
                                                     const JsonLimits& limits) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
-  const std::streamoff size = file.tellg();
-  if (size < 0 || static_cast<uint64_t>(size) > limits.bytes_max)
-    return absl::InvalidArgumentError(absl::StrCat(path, ": holds ", size, " bytes; at most ",
-                                                   limits.bytes_max, " are read as JSON"));
-  std::string text(static_cast<size_t>(size), '\0');
-  file.seekg(0);
-  if (!file.read(text.data(), size))
-    return absl::DataLossError(absl::StrCat(path, ": reading stopped before its end"));
+  TESSERA_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, limits.bytes_max));
   absl::StatusOr<JsonDocument> document = Parse(text, limits);
   if (!document.ok()) return Annotate(document.status(), path);
   return document;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "common/base/check.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "tessera/v1/cluster.pb.h"
 
@@ -77,15 +77,10 @@ bool SameMac(const Mac& expected, std::string_view given) {
 
 absl::StatusOr<ClusterSecret> ClusterSecret::FromFile(const std::string& file) {
   if (file.empty()) return ClusterSecret();
-  std::ifstream in(file, std::ios::binary);
   // White space around it does not count, so a little more than the limit is read.
-  std::string text(2 * kBytesMax, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad()) {
-    return absl::NotFoundError(absl::StrCat("cannot read the cluster secret ", file));
-  }
-  text.resize(static_cast<size_t>(in.gcount()));
-  absl::StatusOr<ClusterSecret> secret = FromText(std::move(text));
+  absl::StatusOr<std::string> text = ReadWholeFile(file, 2 * kBytesMax);
+  if (!text.ok()) return Annotate(text.status(), "cluster secret");
+  absl::StatusOr<ClusterSecret> secret = FromText(*std::move(text));
   return secret.ok() ? std::move(secret) : Annotate(secret.status(), file);
 }
 

@@ -44,7 +44,7 @@ class ClusterSecret {
 
   ClusterSecret() = default;
   // The content of `file` without white space at its ends; an empty name gives no secret.
-  //   kNotFound         the file cannot be read
+  //   kNotFound         the file cannot be opened; kDataLoss: nor read
   //   kInvalidArgument  fewer than kBytesMin bytes, or more than kBytesMax
   static absl::StatusOr<ClusterSecret> FromFile(const std::string& file);
   // kInvalidArgument as above.

@@ -6,12 +6,12 @@
 
 #include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/file.h"
 #include "common/base/json_string.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
@@ -75,19 +75,6 @@ std::string EndpointsText(const Service& service) {
   return absl::StrCat(text, "}\n");
 }
 
-// Readers see the whole file or none.
-absl::Status WriteEndpoints(const std::string& path, const std::string& text) {
-  const std::string part = absl::StrCat(path, ".", getpid(), ".part");
-  std::ofstream file(part, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file || std::rename(part.c_str(), path.c_str()) != 0) {
-    std::remove(part.c_str());
-    return absl::UnavailableError(absl::StrCat("cannot write the endpoints file ", path));
-  }
-  return absl::OkStatus();
-}
-
 // Threads may still run: no destructors.
 [[noreturn]] void ExitNow(int code) { _exit(code); }
 
@@ -106,7 +93,7 @@ int Serve(const ServiceProgram& program, StopSignals& signals) {
   }
   absl::Status status = service.status();
   if (status.ok() && !endpoints_file.empty()) {
-    status = WriteEndpoints(endpoints_file, EndpointsText(**service));
+    status = Annotate(ReplaceFile(endpoints_file, EndpointsText(**service)), "endpoints file");
   }
   if (!status.ok()) {
     TESSERA_LOG(ERROR) << program.name << " cannot start: " << status;

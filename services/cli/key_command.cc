@@ -6,8 +6,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <ostream>
 #include <string>
 #include <tuple>
@@ -16,9 +14,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/json/json_writer.h"
-#include "services/cli/process/state_dir.h"
 #include "services/gateway/keys/key_set.h"
 
 namespace tessera::cli {
@@ -77,9 +75,7 @@ std::string FileText(const std::vector<ApiKey>& keys, const std::string& new_ent
 absl::StatusOr<std::vector<ApiKey>> ReadKeys(const std::string& path) {
   struct stat found {};
   if (stat(path.c_str(), &found) != 0 && errno == ENOENT) return std::vector<ApiKey>();
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read '", path, "'"));
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  TESSERA_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
   const absl::StatusOr<KeySet> keys = KeySet::Parse(text);
   if (!keys.ok()) return Annotate(keys.status(), path);
   return keys->keys();

@@ -1,12 +1,11 @@
 #include "services/cli/chat/chat_command.h"
 
-#include <fstream>
-#include <iterator>
 #include <ostream>
 #include <string>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/http/http_client.h"
 #include "common/json/json.h"
@@ -25,12 +24,6 @@ struct ChatOptions {
   ChatSessionConfig session;
 };
 
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read '", path, "'"));
-  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-}
-
 absl::Status Chat(ChatOptions& options, const Streams& streams) {
   HttpClientConfig http;
   if (options.silence_seconds <= 0) {
@@ -38,11 +31,11 @@ absl::Status Chat(ChatOptions& options, const Streams& streams) {
   }
   http.silence_max = absl::Seconds(options.silence_seconds);
   if (!options.api_key_file.empty()) {
-    TESSERA_ASSIGN_OR_RETURN(const std::string key, ReadText(options.api_key_file));
+    TESSERA_ASSIGN_OR_RETURN(const std::string key, ReadWholeFile(options.api_key_file));
     http.bearer = std::string(absl::StripAsciiWhitespace(key));
   }
   if (!options.tools_file.empty()) {
-    TESSERA_ASSIGN_OR_RETURN(options.session.tools_json, ReadText(options.tools_file));
+    TESSERA_ASSIGN_OR_RETURN(options.session.tools_json, ReadWholeFile(options.tools_file));
     const auto tools = JsonDocument::Parse(options.session.tools_json);
     if (!tools.ok()) return Annotate(tools.status(), options.tools_file);
     if (!tools->root().is_array()) return tools->root().Unexpected("an array of tools");

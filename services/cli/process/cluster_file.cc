@@ -1,8 +1,5 @@
 #include "services/cli/process/cluster_file.h"
 
-#include <fstream>
-#include <sstream>
-
 #include "absl/strings/str_cat.h"
 #include "common/base/json_string.h"
 #include "common/base/status.h"
@@ -10,16 +7,6 @@
 
 namespace tessera::cli {
 namespace {
-
-absl::StatusOr<JsonDocument> ReadJson(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("there is no ", path));
-  std::ostringstream text;
-  text << file.rdbuf();
-  absl::StatusOr<JsonDocument> document = JsonDocument::Parse(text.str());
-  if (!document.ok()) return Annotate(document.status(), path);
-  return document;
-}
 
 absl::StatusOr<ClusterProcess> ReadProcess(const JsonValue& value) {
   ClusterProcess process;
@@ -67,7 +54,7 @@ std::string ClusterJson(const std::vector<ClusterProcess>& processes) {
 }
 
 absl::StatusOr<std::vector<ClusterProcess>> ReadClusterFile(const std::string& path) {
-  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, ReadJson(path));
+  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, JsonDocument::ReadFile(path));
   TESSERA_ASSIGN_OR_RETURN(const JsonValue list, document.root().Member("processes"));
   TESSERA_ASSIGN_OR_RETURN(const JsonElements elements, list.AsArray());
   std::vector<ClusterProcess> processes;
@@ -78,7 +65,7 @@ absl::StatusOr<std::vector<ClusterProcess>> ReadClusterFile(const std::string& p
 }
 
 absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path) {
-  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, ReadJson(path));
+  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, JsonDocument::ReadFile(path));
   TESSERA_ASSIGN_OR_RETURN(ClusterProcess process, ReadProcess(document.root()));
   for (auto& [name, address] : process.endpoints) {
     for (const std::string_view scheme : {"ucx:", "grpc:"}) {

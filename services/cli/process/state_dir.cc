@@ -8,13 +8,13 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 
 namespace tessera::cli {
@@ -32,27 +32,6 @@ std::string ReadLine(int fd) {
 }
 
 }  // namespace
-
-absl::Status ReplaceFile(const std::string& path, const std::string& content, unsigned mode) {
-  const std::string part = absl::StrCat(path, ".part");
-  unlink(part.c_str());
-  const int fd = open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) return CannotWrite(path);
-  size_t written = 0;
-  while (written < content.size()) {
-    const ssize_t bytes = write(fd, content.data() + written, content.size() - written);
-    if (bytes < 0 && errno == EINTR) continue;
-    if (bytes <= 0) break;
-    written += static_cast<size_t>(bytes);
-  }
-  const bool closed = close(fd) == 0;
-  if (written == content.size() && closed && std::rename(part.c_str(), path.c_str()) == 0) {
-    return absl::OkStatus();
-  }
-  absl::Status status = CannotWrite(path);
-  unlink(part.c_str());
-  return status;
-}
 
 absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Open(const std::string& path) {
   std::error_code error;

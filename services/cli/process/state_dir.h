@@ -35,7 +35,4 @@ class StateDir {
   const int lock_fd_;
 };
 
-// Replaces a file as a whole: readers see the old one or the new one. kUnavailable names the file.
-absl::Status ReplaceFile(const std::string& path, const std::string& content, unsigned mode = 0644);
-
 }  // namespace tessera::cli

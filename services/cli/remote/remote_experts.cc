@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/concurrency/cpu_count.h"
 #include "common/kernels/compute_level.h"

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
 #include "common/concurrency/thread.h"

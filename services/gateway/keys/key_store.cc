@@ -2,10 +2,11 @@
 
 #include <sys/stat.h>
 
-#include <fstream>
-#include <sstream>
+#include <cerrno>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
 
@@ -15,12 +16,10 @@ namespace {
 constexpr uint64_t kFileBytesMax = uint64_t{16} << 20;
 
 absl::StatusOr<KeySet> ReadKeys(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError("it cannot be opened");
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file && !file.eof()) return absl::DataLossError("reading stopped before its end");
-  return KeySet::Parse(text.str());
+  TESSERA_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, kFileBytesMax));
+  absl::StatusOr<KeySet> keys = KeySet::Parse(text);
+  if (!keys.ok()) return Annotate(keys.status(), path);
+  return keys;
 }
 
 }  // namespace
@@ -28,10 +27,10 @@ absl::StatusOr<KeySet> ReadKeys(const std::string& path) {
 absl::StatusOr<KeyStore::Stamp> KeyStore::StampOf(const std::string& path) {
   struct stat info = {};
   if (stat(path.c_str(), &info) != 0)
-    return absl::NotFoundError(absl::StrCat("key file ", path, ": it cannot be opened"));
+    return absl::NotFoundError(absl::StrCat(path, ": cannot be read: ", std::strerror(errno)));
   if (!S_ISREG(info.st_mode) || static_cast<uint64_t>(info.st_size) > kFileBytesMax) {
     return absl::InvalidArgumentError(
-        absl::StrCat("key file ", path, ": expected a file of at most ", kFileBytesMax, " bytes"));
+        absl::StrCat(path, ": expected a file of at most ", kFileBytesMax, " bytes"));
   }
   return Stamp{.modified_ns = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec,
                .inode = info.st_ino,
@@ -40,12 +39,12 @@ absl::StatusOr<KeyStore::Stamp> KeyStore::StampOf(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<KeyStore>> KeyStore::Open(const KeyStoreConfig& config,
                                                          const Clock& clock) {
-  TESSERA_ASSIGN_OR_RETURN(const Stamp stamp, StampOf(config.path));
-  absl::StatusOr<KeySet> keys = ReadKeys(config.path);
-  if (!keys.ok()) return Annotate(keys.status(), absl::StrCat("key file ", config.path));
+  const absl::StatusOr<Stamp> stamp = StampOf(config.path);
+  absl::StatusOr<KeySet> keys = stamp.ok() ? ReadKeys(config.path) : stamp.status();
+  if (!keys.ok()) return Annotate(keys.status(), "key file");
   std::unique_ptr<KeyStore> store(new KeyStore(config, clock));
   const absl::MutexLock lock(&store->mutex_);
-  store->stamp_ = stamp;
+  store->stamp_ = *stamp;
   store->keys_ = std::make_shared<const KeySet>(*std::move(keys));
   store->next_poll_ = clock.Elapsed() + config.poll_interval;
   return store;
@@ -70,8 +69,7 @@ void KeyStore::Reload() {
   absl::StatusOr<KeySet> keys = stamp.ok() ? ReadKeys(config_.path) : stamp.status();
   if (!keys.ok()) {
     ++reload_failures_;
-    TESSERA_LOG(ERROR) << "key file " << config_.path
-                       << " changed and cannot be used: " << keys.status().message()
+    TESSERA_LOG(ERROR) << "the key file changed and cannot be used: " << keys.status().message()
                        << "; the keys of before stay";
     return;
   }

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/model/model_config.h"
@@ -41,14 +40,6 @@ std::optional<std::string> ByteLevelBytes(std::string_view piece) {
     out.push_back(static_cast<char>(bytes[c]));
   }
   return out;
-}
-
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read '", path, "'"));
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad()) return absl::DataLossError(absl::StrCat("cannot read all of '", path, "'"));
-  return text;
 }
 
 // The file as JSON; nothing if there is no such file.
@@ -130,7 +121,7 @@ absl::Status TextModel::LoadTemplate(const TextModelConfig& config) {
     path = config.folder + "/chat_template.jinja";
   }
   if (!path.empty()) {
-    TESSERA_ASSIGN_OR_RETURN(template_source_, ReadText(path));
+    TESSERA_ASSIGN_OR_RETURN(template_source_, ReadWholeFile(path));
   } else if (settings.has_value()) {
     path = settings_path;
     template_source_ = TemplateOf(settings->root());

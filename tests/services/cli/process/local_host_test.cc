@@ -8,8 +8,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/http/http_server.h"
-#include "services/cli/process/state_dir.h"
 #include "tests/support/temp_folder.h"
 
 namespace tessera::cli {

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "services/cli/process/cluster_file.h"
 #include "tests/support/temp_folder.h"
 
@@ -51,14 +52,6 @@ TEST(StateDirTest, TheSecretIsItsOwnersAndNewEachTime) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   ASSERT_TRUE((*state)->WriteSecret().ok());
   EXPECT_NE(testing::ReadFile(*path), first);
-}
-
-TEST(StateDirTest, ReplacedFilesAreWholeOrUntouched) {
-  const testing::TempFolder folder;
-  ASSERT_TRUE(ReplaceFile(folder.File("a"), "one").ok());
-  ASSERT_TRUE(ReplaceFile(folder.File("a"), "two").ok());
-  EXPECT_EQ(testing::ReadFile(folder.File("a")), "two");
-  EXPECT_EQ(ReplaceFile(folder.File("no/such/a"), "x").code(), absl::StatusCode::kUnavailable);
 }
 
 TEST(ClusterFileTest, IsReadAsItWasWritten) {
