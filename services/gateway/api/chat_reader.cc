@@ -12,8 +12,6 @@
 namespace tessera::gateway {
 namespace {
 
-constexpr uint32_t kTokensMax = INT32_MAX;
-
 void CheckPart(const JsonValue& part, absl::Status& status) {
   FieldReader fields(part, status);
   const std::string type = fields.RequiredString("type");
@@ -183,11 +181,10 @@ absl::StatusOr<GenerationRequest> ReadChatRequest(std::string_view body,
   RefuseAudio(fields);
   ValueList shown;
   ReadTools(fields, limits, request, shown);
-  const ToolChoice choice = ReadToolChoice(fields);
+  SetTools(std::move(shown), ReadToolChoice(fields), request);
   request.parallel_tool_calls = fields.Bool("parallel_tool_calls").value_or(true);
   CheckTogether(fields, limits, request);
   if (!status.ok()) return status;
-  SetTools(std::move(shown), choice, request);
   return request;
 }
 

@@ -55,10 +55,8 @@ class ChatStream final : public OpenAiStream {
   void Finish(uint32_t choice, const ChoiceEnd& end, const Usage& usage,
               std::string& out) override {
     JsonWriter json = OpenDelta(choice, out);
-    json.Close('}').Key("logprobs").Null().Key("finish_reason").String(NameOf(end.reason));
-    WriteEndExtras(end, json);
-    CloseChoice(json);
-    CloseChunk(usage, json);
+    json.Close('}').Key("logprobs").Null();
+    CloseLast(end, usage, json);
   }
 
  private:
@@ -100,10 +98,7 @@ class ChatStream final : public OpenAiStream {
     } else {
       WriteChatLogprobs(extras.logprobs, json);
     }
-    json.Key("finish_reason").Null();
-    WriteTokenExtras(extras, json);
-    CloseChoice(json);
-    CloseChunk(usage, json);
+    CloseStep(extras, usage, json);
   }
 
   const bool show_reasoning_;
@@ -153,16 +148,7 @@ void WriteChoice(const GenerationRequest& request, const ReplyHead& head, uint32
   } else {
     json.Null();
   }
-  json.Key("finish_reason").String(NameOf(choice.end.reason));
-  WriteEndExtras(choice.end, json);
-  if (request.return_token_ids) {
-    json.Key("token_ids");
-    WriteTokenIds(choice.token_ids, json);
-  }
-  if (request.return_routed_experts) {
-    json.Key("routed_experts");
-    WriteRoutedExperts(choice.routed_experts, head.experts_per_token, json);
-  }
+  WriteChoiceTail(request, head, choice, json);
   json.Close('}');
 }
 
@@ -182,17 +168,9 @@ std::string WriteChatReply(const GenerationRequest& request, const ReplyHead& he
   json.Key("choices").Open('[');
   for (size_t i = 0; i < choices.size(); ++i)
     WriteChoice(request, head, static_cast<uint32_t>(i), choices[i], json);
-  json.Close(']').Key("usage");
-  WriteUsage(usage, json);
-  WriteTimings(usage.timings, json);
-  if (!choices.empty() && request.return_token_ids) {
-    json.Key("prompt_token_ids");
-    WriteTokenIds(choices[0].prompt.token_ids, json);
-  }
-  if (!choices.empty() && request.prompt_logprobs.has_value()) {
-    json.Key("prompt_logprobs");
-    WritePromptLogprobs(choices[0].prompt.logprobs, json);
-  }
+  json.Close(']');
+  WriteReplyTail(usage, json);
+  if (!choices.empty()) WritePromptExtras(request, choices[0].prompt, json);
   json.Close('}');
   return out;
 }

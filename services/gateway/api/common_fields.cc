@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -13,7 +12,6 @@
 namespace tessera::gateway {
 namespace {
 
-constexpr uint32_t kTokensMax = std::numeric_limits<int32_t>::max();
 constexpr size_t kFunctionNameBytesMax = 128;
 constexpr size_t kSaltBytesMax = 1024;
 constexpr size_t kTemplateVariablesMax = 256;
@@ -301,6 +299,17 @@ ValueMap MakeMessage(std::string_view role, std::string_view content) {
   message.Set("role", StringValue(role));
   message.Set("content", StringValue(content));
   return message;
+}
+
+TemplateValue TurnMessage(std::string_view role, std::string_view content,
+                          std::string_view reasoning, ValueList calls) {
+  ValueMap message = MakeMessage(role, content);
+  if (!reasoning.empty()) {
+    message.Set("reasoning", StringValue(reasoning));
+    message.Set("reasoning_content", StringValue(reasoning));
+  }
+  if (!calls.empty()) message.Set("tool_calls", TemplateValue::List(std::move(calls)));
+  return TemplateValue::Dict(std::move(message));
 }
 
 TemplateValue MakeToolCall(std::string_view id, std::string_view name, TemplateValue arguments) {

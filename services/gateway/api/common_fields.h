@@ -2,6 +2,7 @@
 
 // What several dialects spell alike. For the sources of this folder only.
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,8 @@
 #include "services/gateway/api/request_reader.h"
 
 namespace tessera::gateway {
+
+inline constexpr uint32_t kTokensMax = INT32_MAX;  // of any number of tokens in a request
 
 // kInvalidArgument with code "invalid_json".
 absl::StatusOr<JsonDocument> ParseBody(std::string_view body, const RequestLimits& limits);
@@ -57,6 +60,10 @@ void SetTools(ValueList shown, ToolChoice choice, GenerationRequest& request);
 TemplateValue StringValue(std::string_view text);
 // {"role": role, "content": content}
 ValueMap MakeMessage(std::string_view role, std::string_view content);
+// A message with what its author thought, as "reasoning" and "reasoning_content", and called; empty
+// ones are left out.
+TemplateValue TurnMessage(std::string_view role, std::string_view content,
+                          std::string_view reasoning, ValueList calls);
 // {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 TemplateValue MakeToolCall(std::string_view id, std::string_view name, TemplateValue arguments);
 // Arguments as a string of JSON, which must be an object; empty reads as {}.

@@ -9,7 +9,6 @@
 namespace tessera::gateway {
 namespace {
 
-constexpr uint32_t kTokensMax = INT32_MAX;
 constexpr uint32_t kCompletionTokensDefault = 16;  // OpenAI's
 constexpr std::string_view kPromptForms =
     "a string, an array of strings, an array of token ids or an array of such arrays";

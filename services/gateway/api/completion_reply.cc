@@ -137,19 +137,14 @@ class CompletionStream final : public OpenAiStream {
       for (const TokenLogprob& entry : step.logprobs) lists.Add(entry);
       lists.Write(json);
     }
-    json.Key("finish_reason").Null();
-    WriteTokenExtras(step, json);
-    CloseChoice(json);
-    CloseChunk(usage, json);
+    CloseStep(step, usage, json);
   }
 
   void Finish(uint32_t choice, const ChoiceEnd& end, const Usage& usage,
               std::string& out) override {
     JsonWriter json = OpenText(choice, "", out);
-    json.Null().Key("finish_reason").String(NameOf(end.reason));
-    WriteEndExtras(end, json);
-    CloseChoice(json);
-    CloseChunk(usage, json);
+    json.Null();
+    CloseLast(end, usage, json);
   }
 
  private:
@@ -180,22 +175,8 @@ void WriteChoice(const GenerationRequest& request, const ReplyHead& head, uint32
   } else {
     json.Null();
   }
-  json.Key("finish_reason").String(NameOf(choice.end.reason));
-  WriteEndExtras(choice.end, json);
-  if (request.return_token_ids) {
-    json.Key("prompt_token_ids");
-    WriteTokenIds(choice.prompt.token_ids, json);
-    json.Key("token_ids");
-    WriteTokenIds(choice.token_ids, json);
-  }
-  if (request.prompt_logprobs.has_value()) {
-    json.Key("prompt_logprobs");
-    WritePromptLogprobs(choice.prompt.logprobs, json);
-  }
-  if (request.return_routed_experts) {
-    json.Key("routed_experts");
-    WriteRoutedExperts(choice.routed_experts, head.experts_per_token, json);
-  }
+  WriteChoiceTail(request, head, choice, json);
+  WritePromptExtras(request, choice.prompt, json);
   json.Close('}');
 }
 
@@ -215,9 +196,8 @@ std::string WriteCompletionReply(const GenerationRequest& request, const ReplyHe
   json.Key("choices").Open('[');
   for (size_t i = 0; i < choices.size(); ++i)
     WriteChoice(request, head, static_cast<uint32_t>(i), choices[i], json);
-  json.Close(']').Key("usage");
-  WriteUsage(usage, json);
-  WriteTimings(usage.timings, json);
+  json.Close(']');
+  WriteReplyTail(usage, json);
   json.Close('}');
   return out;
 }

@@ -85,14 +85,9 @@ void ReadMessage(const JsonValue& value, absl::Status& status, ValueList& messag
   const bool only_results = !blocks.tool_results.empty() && blocks.text.empty();
   for (TemplateValue& result : blocks.tool_results) messages.push_back(std::move(result));
   if (only_results) return;
-  ValueMap message = MakeMessage(role, blocks.text);
-  if (!blocks.reasoning.empty()) {
-    message.Set("reasoning", StringValue(blocks.reasoning));
-    message.Set("reasoning_content", StringValue(blocks.reasoning));
-  }
-  if (!blocks.tool_calls.empty())
-    message.Set("tool_calls", TemplateValue::List(std::move(blocks.tool_calls)));
-  messages.push_back(TemplateValue::Dict(std::move(message)));
+  // A user's message has neither reasoning nor calls.
+  messages.push_back(
+      TurnMessage(role, blocks.text, blocks.reasoning, std::move(blocks.tool_calls)));
 }
 
 // The conversation; one that ends with words of the assistant is to be gone on with.
@@ -151,7 +146,7 @@ void ReadThinking(FieldReader& fields, ChatPrompt& prompt) {
     } else if (type != "adaptive") {
       prompt.template_variables.Set("enable_thinking", TemplateValue::Bool(type == "enabled"));
     }
-    thinking.Count("budget_tokens", 1, INT32_MAX);
+    thinking.Count("budget_tokens", 1, kTokensMax);
   }
   const std::optional<JsonValue> object = fields.Object("output_config");
   if (!object.has_value()) return;
@@ -172,7 +167,7 @@ absl::StatusOr<GenerationRequest> ReadMessagesRequest(std::string_view body,
   GenerationRequest request;
   request.dialect = ApiDialect::kMessages;
   request.model = fields.String("model").value_or("");
-  request.tokens_max = fields.Count("max_tokens", 1, INT32_MAX);
+  request.tokens_max = fields.Count("max_tokens", 1, kTokensMax);
   if (!count_only && !request.tokens_max.has_value())
     fields.RefuseMissing("max_tokens", "a whole number from 1");
   ChatPrompt prompt;
@@ -187,10 +182,9 @@ absl::StatusOr<GenerationRequest> ReadMessagesRequest(std::string_view body,
     request.user = FieldReader(*metadata, status).String("user_id").value_or("");
   ValueList shown;
   ReadTools(fields, limits, request, shown);
-  const ToolChoice choice = ReadToolChoice(fields, request);
+  SetTools(std::move(shown), ReadToolChoice(fields, request), request);
   CheckTogether(fields, limits, request);
   if (!status.ok()) return status;
-  SetTools(std::move(shown), choice, request);
   return request;
 }
 

@@ -21,7 +21,8 @@ JsonWriter OpenAiStream::OpenChunk(uint32_t choice, std::string& out) const {
   return json;
 }
 
-void OpenAiStream::WriteTokenExtras(const ChoiceStep& step, JsonWriter& json) const {
+void OpenAiStream::CloseStep(const ChoiceStep& step, const Usage& usage, JsonWriter& json) const {
+  json.Key("finish_reason").Null();
   if (!step.token_ids.empty()) {
     json.Key("token_ids");
     WriteTokenIds(step.token_ids, json);
@@ -30,6 +31,15 @@ void OpenAiStream::WriteTokenExtras(const ChoiceStep& step, JsonWriter& json) co
     json.Key("routed_experts");
     WriteRoutedExperts(step.routed_experts, head_.experts_per_token, json);
   }
+  CloseChoice(json);
+  CloseChunk(usage, json);
+}
+
+void OpenAiStream::CloseLast(const ChoiceEnd& end, const Usage& usage, JsonWriter& json) const {
+  json.Key("finish_reason").String(NameOf(end.reason));
+  WriteEndExtras(end, json);
+  CloseChoice(json);
+  CloseChunk(usage, json);
 }
 
 void OpenAiStream::CloseChunk(const Usage& usage, JsonWriter& json) const {
@@ -45,10 +55,9 @@ void OpenAiStream::CloseChunk(const Usage& usage, JsonWriter& json) const {
 void OpenAiStream::End(const Usage& usage, std::string& out) {
   if (include_usage_) {
     out += prefix_;
-    out += R"("choices":[],"usage":)";
     JsonWriter json(out);
-    WriteUsage(usage, json);
-    WriteTimings(usage.timings, json);
+    json.Key("choices").Open('[').Close(']');
+    WriteReplyTail(usage, json);
     out += "}\n\n";
   }
   out += "data: [DONE]\n\n";

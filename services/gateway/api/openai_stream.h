@@ -24,8 +24,11 @@ class OpenAiStream : public StreamWriter {
 
   // The choice is open and has its index.
   JsonWriter OpenChunk(uint32_t choice, std::string& out) const;
-  // "token_ids" and "routed_experts" of the choice, where `step` has them.
-  void WriteTokenExtras(const ChoiceStep& step, JsonWriter& json) const;
+  // Behind "logprobs" of the choice: no reason to end, what `step` tells of its tokens, the end of
+  // the chunk.
+  void CloseStep(const ChoiceStep& step, const Usage& usage, JsonWriter& json) const;
+  // The same for the last chunk of a choice.
+  void CloseLast(const ChoiceEnd& end, const Usage& usage, JsonWriter& json) const;
   static void CloseChoice(JsonWriter& json) { json.Close('}').Close(']'); }
   // After CloseChoice.
   void CloseChunk(const Usage& usage, JsonWriter& json) const;

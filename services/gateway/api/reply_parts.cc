@@ -20,6 +20,23 @@ void WriteRanked(const ScoredToken& token, JsonWriter& json) {
   json.Key("decoded_token").String(token.bytes).Close('}');
 }
 
+// Key "timings" of an object that is open, in milliseconds: {"queue_ms", "prefill_ms", "ttft_ms",
+// "decode_ms"}; what is not known is left out, and so is the whole without a first token.
+void WriteTimings(const Timings& timings, JsonWriter& json) {
+  if (timings.first_token == absl::ZeroDuration()) return;
+  json.Key("timings").Open('{');
+  const auto write = [&json](std::string_view key, absl::Duration duration) {
+    if (duration == absl::ZeroDuration()) return;
+    // To the microsecond.
+    json.Key(key).Number(static_cast<float>(absl::ToInt64Microseconds(duration)) / 1000);
+  };
+  write("queue_ms", timings.queue);
+  write("prefill_ms", timings.prefill);
+  write("ttft_ms", timings.first_token);
+  write("decode_ms", timings.decode);
+  json.Close('}');
+}
+
 }  // namespace
 
 float ShownLogprob(float value) {
@@ -35,21 +52,6 @@ void WriteUsage(const Usage& usage, JsonWriter& json) {
   json.Key("cached_tokens").Integer(usage.cached_tokens).Close('}');
   json.Key("completion_tokens_details").Open('{');
   json.Key("reasoning_tokens").Integer(usage.reasoning_tokens).Close('}').Close('}');
-}
-
-void WriteTimings(const Timings& timings, JsonWriter& json) {
-  if (timings.first_token == absl::ZeroDuration()) return;
-  json.Key("timings").Open('{');
-  const auto write = [&json](std::string_view key, absl::Duration duration) {
-    if (duration == absl::ZeroDuration()) return;
-    // To the microsecond.
-    json.Key(key).Number(static_cast<float>(absl::ToInt64Microseconds(duration)) / 1000);
-  };
-  write("queue_ms", timings.queue);
-  write("prefill_ms", timings.prefill);
-  write("ttft_ms", timings.first_token);
-  write("decode_ms", timings.decode);
-  json.Close('}');
 }
 
 void WriteTokenLogprobs(std::span<const TokenLogprob> logprobs, JsonWriter& json) {
@@ -120,6 +122,38 @@ void WriteEndExtras(const ChoiceEnd& end, JsonWriter& json) {
     json.Key("stop_reason").Integer(*id);
   }
   if (end.degraded) json.Key("degraded").Bool(true);
+}
+
+void WriteChoiceTail(const GenerationRequest& request, const ReplyHead& head,
+                     const ChoiceOutput& choice, JsonWriter& json) {
+  json.Key("finish_reason").String(NameOf(choice.end.reason));
+  WriteEndExtras(choice.end, json);
+  if (request.return_token_ids) {
+    json.Key("token_ids");
+    WriteTokenIds(choice.token_ids, json);
+  }
+  if (request.return_routed_experts) {
+    json.Key("routed_experts");
+    WriteRoutedExperts(choice.routed_experts, head.experts_per_token, json);
+  }
+}
+
+void WritePromptExtras(const GenerationRequest& request, const PromptReport& prompt,
+                       JsonWriter& json) {
+  if (request.return_token_ids) {
+    json.Key("prompt_token_ids");
+    WriteTokenIds(prompt.token_ids, json);
+  }
+  if (request.prompt_logprobs.has_value()) {
+    json.Key("prompt_logprobs");
+    WritePromptLogprobs(prompt.logprobs, json);
+  }
+}
+
+void WriteReplyTail(const Usage& usage, JsonWriter& json) {
+  json.Key("usage");
+  WriteUsage(usage, json);
+  WriteTimings(usage.timings, json);
 }
 
 void WriteHead(const ReplyHead& head, std::string_view object, JsonWriter& json) {

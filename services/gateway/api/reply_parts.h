@@ -20,9 +20,6 @@ namespace tessera::gateway {
 float ShownLogprob(float value);
 // {"prompt_tokens", "completion_tokens", "total_tokens", "..._details"}
 void WriteUsage(const Usage& usage, JsonWriter& json);
-// Key "timings" of an object that is open, in milliseconds: {"queue_ms", "prefill_ms", "ttft_ms",
-// "decode_ms"}; what is not known is left out, and so is the whole without a first token.
-void WriteTimings(const Timings& timings, JsonWriter& json);
 // {"content": [{token, logprob, bytes, top_logprobs}], "refusal": null}
 void WriteChatLogprobs(std::span<const TokenLogprob> logprobs, JsonWriter& json);
 // [{token, logprob, bytes, top_logprobs}]
@@ -35,6 +32,16 @@ void WriteRoutedExperts(std::span<const std::vector<uint16_t>> routed, uint32_t 
                         JsonWriter& json);
 // Keys "stop_reason" and "degraded" of a choice, where they say something.
 void WriteEndExtras(const ChoiceEnd& end, JsonWriter& json);
+// Of a whole choice: "finish_reason", WriteEndExtras, "token_ids" and "routed_experts" where asked
+// for.
+void WriteChoiceTail(const GenerationRequest& request, const ReplyHead& head,
+                     const ChoiceOutput& choice, JsonWriter& json);
+// "prompt_token_ids" and "prompt_logprobs", where asked for.
+void WritePromptExtras(const GenerationRequest& request, const PromptReport& prompt,
+                       JsonWriter& json);
+// "usage" and, where there was a first token, "timings" in milliseconds: {"queue_ms", "prefill_ms",
+// "ttft_ms", "decode_ms"}, of which those are left out that are not known.
+void WriteReplyTail(const Usage& usage, JsonWriter& json);
 
 // "id", "object", "created", "model", "system_fingerprint" of an object that is open.
 void WriteHead(const ReplyHead& head, std::string_view object, JsonWriter& json);

@@ -49,16 +49,8 @@ class ConversationBuilder {
   void Close() {
     if (!open_) return;
     open_ = false;
-    ValueMap message = MakeMessage("assistant", content_);
-    if (!reasoning_.empty()) {
-      message.Set("reasoning", StringValue(reasoning_));
-      message.Set("reasoning_content", StringValue(reasoning_));
-    }
-    if (!calls_.empty()) message.Set("tool_calls", TemplateValue::List(std::move(calls_)));
-    messages_.push_back(TemplateValue::Dict(std::move(message)));
-    content_.clear();
-    reasoning_.clear();
-    calls_ = {};
+    messages_.push_back(TurnMessage("assistant", std::exchange(content_, {}),
+                                    std::exchange(reasoning_, {}), std::exchange(calls_, {})));
   }
 
   ValueList messages_;
@@ -220,7 +212,7 @@ absl::StatusOr<GenerationRequest> ReadResponsesRequest(std::string_view body,
   }
   request.prompt = std::move(prompt);
   RefuseState(fields);
-  request.tokens_max = fields.Count("max_output_tokens", 1, INT32_MAX);
+  request.tokens_max = fields.Count("max_output_tokens", 1, kTokensMax);
   request.stop = ReadStops(fields, "stop", limits);
   request.stream = fields.Bool("stream").value_or(false);
   request.user = fields.String("user").value_or("");
@@ -230,12 +222,11 @@ absl::StatusOr<GenerationRequest> ReadResponsesRequest(std::string_view body,
   fields.Object("metadata");
   ValueList shown;
   ReadTools(fields, limits, request, shown);
-  const ToolChoice choice = ReadToolChoice(fields);
+  SetTools(std::move(shown), ReadToolChoice(fields), request);
   request.parallel_tool_calls = fields.Bool("parallel_tool_calls").value_or(true);
   CheckTogether(fields, limits, request);
   if (!status.ok()) return status;
   request.echoed = EchoOf(fields);
-  SetTools(std::move(shown), choice, request);
   return request;
 }
 
