@@ -1,6 +1,8 @@
 #include "services/gateway/gateway_server.h"
 
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/admin/admin_routes.h"
@@ -99,8 +101,7 @@ class GatewayServer::House {
   std::unique_ptr<const TextModel> model_;
   std::unique_ptr<KeyStore> keys_;
   // Of gRPC's sessions: what the pool still tells them must find their thread.
-  std::unique_ptr<InferenceService> inference_;
-  std::unique_ptr<KserveService> kserve_;
+  std::vector<std::unique_ptr<CallService>> calls_;
   std::unique_ptr<RouterPool> pool_;  // ends before the queue it pumps
   std::unique_ptr<ExpertLoadSource> expert_load_;
   std::unique_ptr<TextWorkers> workers_;
@@ -169,8 +170,8 @@ absl::Status GatewayServer::House::BuildRest() {
                                 .model_names = config_.rest.model_names,
                                 .limits = config_.rest.limits,
                                 .version = config_.rest.version};
-  inference_ = std::make_unique<InferenceService>(calls);
-  kserve_ = std::make_unique<KserveService>(calls);
+  calls_.push_back(MakeInferenceService(calls));
+  calls_.push_back(MakeKserveService(calls));
   return absl::OkStatus();
 }
 
@@ -180,9 +181,9 @@ absl::Status GatewayServer::House::BuildListeners() {
     rpc.listen = config_.grpc_listen;
     rpc.tls = config_.tls;
     rpc.stop_timeout = config_.drain;
-    TESSERA_ASSIGN_OR_RETURN(
-        rpc_, RpcServer::Start(rpc, {{InferenceService::Name(), inference_->service()},
-                                     {KserveService::Name(), kserve_->service()}}));
+    std::vector<NamedService> services;
+    for (const auto& call : calls_) services.push_back({call->name(), &call->service()});
+    TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(rpc, std::move(services)));
   }
   if (!config_.admin_listen.empty()) {
     tessera::HttpServerConfig admin;
@@ -254,13 +255,11 @@ void GatewayServer::House::SlowTick() {
 
 void GatewayServer::House::Stop(absl::Duration timeout) {
   if (rest_ != nullptr) rest_->Drain();
-  if (inference_ != nullptr) inference_->Drain();
-  if (kserve_ != nullptr) kserve_->Drain();
+  for (const auto& service : calls_) service->Drain();
   admission_.Drain();
   if (rpc_ != nullptr) rpc_->Drain();
   if (timeout <= absl::ZeroDuration()) {
-    if (inference_ != nullptr) inference_->EndCalls();
-    if (kserve_ != nullptr) kserve_->EndCalls();
+    for (const auto& service : calls_) service->EndCalls();
   }
   // Both ways of asking have the same time. The ticker runs on: what is cut must reach routers.
   Thread rpc_stop;
@@ -273,8 +272,7 @@ void GatewayServer::House::Stop(absl::Duration timeout) {
     http_->Stop(timeout);
   }
   if (rpc_stop.joinable()) rpc_stop.Join();
-  if (inference_ != nullptr) inference_->Stop();
-  if (kserve_ != nullptr) kserve_->Stop();
+  for (const auto& service : calls_) service->Stop();
   if (workers_ != nullptr) workers_->Stop();
   ticks_.Close();
   ticker_.Stop();

@@ -1,5 +1,7 @@
 #include "services/gateway/edge/call_status.h"
 
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
 #include <grpcpp/support/status.h>
 
 #include <cstdint>
@@ -83,6 +85,13 @@ grpc::Status ToCallStatus(const absl::Status& status) {
   const grpc::Status plain = ToGrpc(absl::Status(status.code(), error.message));
   return grpc::Status(plain.error_code(), plain.error_message(),
                       StatusDetails(status.code(), error));
+}
+
+grpc::ServerUnaryReactor* FinishedCall(grpc::CallbackServerContext& context,
+                                       const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
+  reactor->Finish(ToCallStatus(status));
+  return reactor;
 }
 
 }  // namespace tessera::gateway

@@ -9,6 +9,8 @@
 #include "services/gateway/api/api_error.h"
 
 namespace grpc {
+class CallbackServerContext;
+class ServerUnaryReactor;
 class Status;
 }  // namespace grpc
 
@@ -19,6 +21,10 @@ namespace tessera::gateway {
 //   ErrorInfo  reason is the error's code ("queue_full"), domain "tessera", metadata "param"
 //   RetryInfo  when to come back
 grpc::Status ToCallStatus(const absl::Status& status);
+
+// The reaction to a unary call that has its answer already, or this error.
+grpc::ServerUnaryReactor* FinishedCall(grpc::CallbackServerContext& context,
+                                       const absl::Status& status);
 
 // That google.rpc.Status; empty if there is no more to say than code and message.
 std::string StatusDetails(absl::StatusCode code, const ApiError& error);

@@ -24,18 +24,6 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
  public:
   explicit GenerationCall(TaskThread& tasks) : SessionCall(tasks) {}
 
-  void End(const absl::Status& status) override {
-    absl::MutexLock lock(&mutex_);
-    if (ended_) return;
-    ended_ = true;
-    status_ = status;
-    // gRPC finishes behind the last write.
-    if (outgoing_.empty() && !finished_) {
-      finished_ = true;
-      Finish(ToCallStatus(status_));
-    }
-  }
-
   void OnStep(uint32_t choice, const ChoiceStep& step, const Usage&) override {
     v1::GenerationReply reply;
     reply.set_choice(choice);
@@ -66,8 +54,7 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
     if (!ok) outgoing_.clear();
     if (!outgoing_.empty()) {
       StartWrite(&outgoing_.front());
-    } else if (ended_ && !finished_) {
-      finished_ = true;
+    } else if (has_ended_) {
       Finish(ToCallStatus(status_));
     }
   }
@@ -94,14 +81,15 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
       }
     }
   }
-  bool has_ended() override {
-    absl::MutexLock lock(&mutex_);
-    return ended_;
+  void FinishCall(const absl::Status& status) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    status_ = status;
+    // Behind the last write, if one is under way.
+    if (outgoing_.empty()) Finish(ToCallStatus(status_));
   }
   void Send(v1::GenerationReply reply) {
     {
       absl::MutexLock lock(&mutex_);
-      if (ended_) return;
+      if (has_ended_) return;
       if (outgoing_.size() < kMessagesWaitingMax) {
         outgoing_.push_back(std::move(reply));
         if (outgoing_.size() == 1) StartWrite(&outgoing_.front());
@@ -111,18 +99,16 @@ class GenerationCall final : public grpc::ServerWriteReactor<v1::GenerationReply
     Abort(AbortCause::kClient, absl::ResourceExhaustedError("the client reads too slowly"));
   }
 
-  absl::Mutex mutex_;
   std::deque<v1::GenerationReply> outgoing_ ABSL_GUARDED_BY(mutex_);  // the front is being written
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);                       // once the call has ended
 };
 
-}  // namespace
-
-class InferenceService::Impl final : public v1::Inference::CallbackService {
+class InferenceService final : public v1::Inference::CallbackService, public CallService {
  public:
-  explicit Impl(InferenceRooms rooms) : gate_(std::move(rooms)) {}
+  explicit InferenceService(InferenceRooms rooms) : CallService(std::move(rooms)) {}
+
+  grpc::Service& service() override { return *this; }
+  std::string name() const override { return v1::Inference::service_full_name(); }
 
   using Replies = grpc::ServerWriteReactor<v1::GenerationReply>;
   Replies* Chat(grpc::CallbackServerContext* context, const v1::ChatRequest* request) override {
@@ -139,7 +125,7 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
                                      const v1::TokenizeRequest* request,
                                      v1::TokenizeReply* reply) override {
-    return Finished(context, TokenizeText(*context, *request, *reply));
+    return FinishedCall(*context, TokenizeText(*context, *request, *reply));
   }
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const v1::ListModelsRequest* /*request*/,
@@ -152,28 +138,18 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
       model.set_id(name);
       model.set_context_max(gate_.rooms().sessions.model.context_max());
     }
-    return Finished(context, known);
+    return FinishedCall(*context, known);
   }
   grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context,
                                   const v1::AbortRequest* request, v1::AbortReply* reply) override {
     std::shared_ptr<const ApiKey> key;
     const absl::Status known = gate_.Identify(*context, RouteClass::kModel, key);
     if (known.ok()) reply->set_aborted(running_.Abort(request->request_id(), NameOf(key.get())));
-    return Finished(context, known);
+    return FinishedCall(*context, known);
   }
-
-  void Drain() { gate_.Drain(); }
-  void EndCalls() { running_.EndAll(); }
-  void Stop() { tasks_.Stop(); }
 
  private:
   static std::string NameOf(const ApiKey* key) { return key == nullptr ? "" : key->name; }
-  static grpc::ServerUnaryReactor* Finished(grpc::CallbackServerContext* context,
-                                            const absl::Status& status) {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(ToCallStatus(status));
-    return reactor;
-  }
 
   Replies* Generate(grpc::CallbackServerContext* context, ApiDialect dialect,
                     const std::string& body) {
@@ -202,19 +178,12 @@ class InferenceService::Impl final : public v1::Inference::CallbackService {
     reply.mutable_token_ids()->Add(ids.begin(), ids.end());
     return absl::OkStatus();
   }
-
-  CallGate gate_;
-  CallList running_;
-  TaskThread tasks_;  // last: it runs what the others hold
 };
 
-InferenceService::InferenceService(InferenceRooms rooms)
-    : impl_(std::make_unique<Impl>(std::move(rooms))) {}
-InferenceService::~InferenceService() = default;
-grpc::Service* InferenceService::service() { return impl_.get(); }
-std::string InferenceService::Name() { return v1::Inference::service_full_name(); }
-void InferenceService::Drain() { impl_->Drain(); }
-void InferenceService::EndCalls() { impl_->EndCalls(); }
-void InferenceService::Stop() { impl_->Stop(); }
+}  // namespace
+
+std::unique_ptr<CallService> MakeInferenceService(InferenceRooms rooms) {
+  return std::make_unique<InferenceService>(std::move(rooms));
+}
 
 }  // namespace tessera::gateway

@@ -30,11 +30,6 @@ class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
     asked_ = std::move(asked);
     choices_.resize(choice_count);
   }
-  void End(const absl::Status& status) override {
-    absl::MutexLock lock(&mutex_);
-    if (std::exchange(ended_, true)) return;
-    Finish(ToCallStatus(status));
-  }
 
   void OnStep(uint32_t choice, const ChoiceStep& step, const Usage&) override {
     for (const OutputEvent& event : step.events) choices_[choice].text += event.text;
@@ -44,7 +39,7 @@ class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
   }
   void OnEnd(const Usage& usage) override {
     absl::MutexLock lock(&mutex_);
-    if (std::exchange(ended_, true)) return;
+    if (std::exchange(has_ended_, true)) return;
     WriteInferReply(asked_, choices_, usage, reply_);
     Finish(grpc::Status::OK);
   }
@@ -53,41 +48,38 @@ class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
   void OnDone() override { Release(); }
 
  private:
-  bool has_ended() override {
-    absl::MutexLock lock(&mutex_);
-    return ended_;
-  }
+  void FinishCall(const absl::Status& status) override { Finish(ToCallStatus(status)); }
 
-  InferRequest asked_;                // set before the session starts
-  std::vector<InferChoice> choices_;  // the task thread's
-  absl::Mutex mutex_;
-  inference::ModelInferResponse& reply_;  // until ended_
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  InferRequest asked_;                    // set before the session starts
+  std::vector<InferChoice> choices_;      // the task thread's
+  inference::ModelInferResponse& reply_;  // until has_ended_
 };
 
-}  // namespace
-
-class KserveService::Impl final : public inference::GRPCInferenceService::CallbackService {
+class KserveService final : public inference::GRPCInferenceService::CallbackService,
+                            public CallService {
  public:
-  explicit Impl(InferenceRooms rooms) : gate_(std::move(rooms)) {}
+  explicit KserveService(InferenceRooms rooms) : CallService(std::move(rooms)) {}
+
+  grpc::Service& service() override { return *this; }
+  std::string name() const override { return inference::GRPCInferenceService::service_full_name(); }
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
   Reactor* ServerLive(Context* context, const inference::ServerLiveRequest* /*request*/,
                       inference::ServerLiveResponse* reply) override {
     reply->set_live(true);
-    return Finished(context, absl::OkStatus());
+    return FinishedCall(*context, absl::OkStatus());
   }
   Reactor* ServerReady(Context* context, const inference::ServerReadyRequest* /*request*/,
                        inference::ServerReadyResponse* reply) override {
     reply->set_ready(gate_.is_open());
-    return Finished(context, absl::OkStatus());
+    return FinishedCall(*context, absl::OkStatus());
   }
   Reactor* ModelReady(Context* context, const inference::ModelReadyRequest* request,
                       inference::ModelReadyResponse* reply) override {
     const auto name = ResolveModel(*context, request->name(), request->version());
     reply->set_ready(name.ok() && gate_.is_open());
-    return Finished(context, name.status());
+    return FinishedCall(*context, name.status());
   }
   Reactor* ServerMetadata(Context* context, const inference::ServerMetadataRequest* /*request*/,
                           inference::ServerMetadataResponse* reply) override {
@@ -95,7 +87,7 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
     const absl::Status known = gate_.Identify(*context, RouteClass::kModel, key);
     reply->set_name("tessera");
     reply->set_version(gate_.rooms().version);
-    return Finished(context, known);
+    return FinishedCall(*context, known);
   }
   Reactor* ModelMetadata(Context* context, const inference::ModelMetadataRequest* request,
                          inference::ModelMetadataResponse* reply) override {
@@ -103,7 +95,7 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
     if (name.ok()) reply->set_name(*name);
     reply->add_versions(kVersion);
     WriteInferMetadata(*reply);
-    return Finished(context, name.status());
+    return FinishedCall(*context, name.status());
   }
   Reactor* ModelInfer(Context* context, const inference::ModelInferRequest* request,
                       inference::ModelInferResponse* reply) override {
@@ -115,17 +107,7 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
     return call.get();
   }
 
-  void Drain() { gate_.Drain(); }
-  void EndCalls() { running_.EndAll(); }
-  void Stop() { tasks_.Stop(); }
-
  private:
-  static Reactor* Finished(Context* context, const absl::Status& status) {
-    Reactor* reactor = context->DefaultReactor();
-    reactor->Finish(ToCallStatus(status));
-    return reactor;
-  }
-
   absl::StatusOr<std::string> ResolveModel(const Context& context, const std::string& wanted,
                                            const std::string& version) const {
     std::shared_ptr<const ApiKey> key;
@@ -155,19 +137,12 @@ class KserveService::Impl final : public inference::GRPCInferenceService::Callba
     call->StartSession(gate_.rooms().sessions, std::move(prepared), std::move(key), id);
     return absl::OkStatus();
   }
-
-  CallGate gate_;
-  CallList running_;
-  TaskThread tasks_;  // last: it runs what the others hold
 };
 
-KserveService::KserveService(InferenceRooms rooms)
-    : impl_(std::make_unique<Impl>(std::move(rooms))) {}
-KserveService::~KserveService() = default;
-grpc::Service* KserveService::service() { return impl_.get(); }
-std::string KserveService::Name() { return inference::GRPCInferenceService::service_full_name(); }
-void KserveService::Drain() { impl_->Drain(); }
-void KserveService::EndCalls() { impl_->EndCalls(); }
-void KserveService::Stop() { impl_->Stop(); }
+}  // namespace
+
+std::unique_ptr<CallService> MakeKserveService(InferenceRooms rooms) {
+  return std::make_unique<KserveService>(std::move(rooms));
+}
 
 }  // namespace tessera::gateway

@@ -20,6 +20,16 @@ void SessionCall::StartSession(const SessionRooms& rooms, PreparedRequest prepar
   });
 }
 
+void SessionCall::End(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  if (!std::exchange(has_ended_, true)) FinishCall(status);
+}
+
+bool SessionCall::has_ended() {
+  absl::MutexLock lock(&mutex_);
+  return has_ended_;
+}
+
 void SessionCall::Abort(AbortCause cause, const absl::Status& status) {
   tasks_.Post([self = shared_from_this(), cause, status] {
     if (self->session_ != nullptr) self->session_->Abort(cause);

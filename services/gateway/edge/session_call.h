@@ -28,7 +28,7 @@ class SessionCall : public SessionSink, public std::enable_shared_from_this<Sess
   // From any thread: ends the session, then the call.
   void Abort(AbortCause cause, const absl::Status& status);
   // Ends the call; from any thread, the first time counts.
-  virtual void End(const absl::Status& status) = 0;
+  void End(const absl::Status& status);
 
   void OnBegin(uint32_t, const PromptReport&, const Usage&) override {}
   void OnError(const absl::Status& status) override { End(status); }
@@ -36,9 +36,14 @@ class SessionCall : public SessionSink, public std::enable_shared_from_this<Sess
  protected:
   // Called by the reactor's OnDone, last.
   void Release();
+  // Tells gRPC; called once, when the call has ended.
+  virtual void FinishCall(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+
+  absl::Mutex mutex_;
+  bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;
 
  private:
-  virtual bool has_ended() = 0;
+  bool has_ended();
 
   TaskThread& tasks_;
   std::shared_ptr<SessionCall> self_;

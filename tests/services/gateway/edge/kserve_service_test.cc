@@ -152,8 +152,7 @@ TEST_F(KserveServiceTest, ReadinessFollowsTheRoutersAndKnowsModels) {
 TEST_F(KserveServiceTest, IsKnownToHealth) {
   const auto health = grpc::health::v1::Health::NewStub(channel_);
   grpc::health::v1::HealthCheckRequest request;
-  request.set_service(KserveService::Name());
-  EXPECT_EQ(KserveService::Name(), "inference.GRPCInferenceService");
+  request.set_service(inference::GRPCInferenceService::service_full_name());
   EXPECT_TRUE(testing::WaitUntil([&] {
     grpc::ClientContext context;
     grpc::health::v1::HealthCheckResponse reply;
