@@ -254,6 +254,7 @@ absl::StatusOr<TokenEvent> ToTokenEvent(const v1::GenerateEvent& event) {
     case v1::GenerateEvent::kTokens: {
       TokensEvent tokens{event.tokens().first_index(), {}};
       for (const v1::TokenOutput& t : event.tokens().tokens()) tokens.tokens.push_back(ToOutput(t));
+      if (tokens.tokens.empty()) return absl::InternalError("the router sent tokens, but none");
       to.event = std::move(tokens);
       return to;
     }

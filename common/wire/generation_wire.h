@@ -123,7 +123,7 @@ struct TokenEvent {
 absl::StatusOr<GenerationParams> ToGenerationParams(const v1::GenerateRequest& request);
 void ToProto(const GenerationParams& params, v1::GenerateRequest& request);
 
-// kInternal if the router sent an event that means nothing.
+// kInternal if the router sent an event that means nothing; TokensEvents have tokens.
 absl::StatusOr<TokenEvent> ToTokenEvent(const v1::GenerateEvent& event);
 void ToProto(const TokenEvent& event, v1::GenerateEvent& message);
 

@@ -25,13 +25,11 @@ GatewayMetrics::GatewayMetrics(Registry& registry, const std::string& model_name
       registry.AddGauge("tessera_num_requests_running",
                         "Requests that are answered now, those in the queue included.", labels);
   prompt_tokens = registry.AddCounter("tessera_prompt_tokens_total", "Tokens of prompts.", labels);
-  cached_tokens = registry.AddCounter("tessera_prompt_tokens_cached_total",
-                                      "Tokens of prompts found in a prefix cache.", labels);
   prefix_queries = registry.AddCounter(
       "tessera_prefix_cache_queries_total",
       "Tokens of prompts whose computing began: those looked up in a prefix cache.", labels);
   prefix_hits = registry.AddCounter("tessera_prefix_cache_hits_total",
-                                    "Of them, those that were found.", labels);
+                                    "Tokens of prompts found in a prefix cache.", labels);
   generation_tokens = registry.AddCounter("tessera_generation_tokens_total",
                                           "Tokens produced, for aborted requests too.", labels);
   reasoning_tokens = registry.AddCounter("tessera_reasoning_tokens_total",

@@ -20,7 +20,6 @@ struct GatewayMetrics {
 
   Gauge running;                                 // num_requests_running
   Counter prompt_tokens;                         // prompt_tokens_total
-  Counter cached_tokens;                         // prompt_tokens_cached_total
   Counter prefix_queries;                        // prefix_cache_queries_total, tokens
   Counter prefix_hits;                           // prefix_cache_hits_total, tokens
   Counter generation_tokens;                     // generation_tokens_total, of aborted requests too

@@ -149,7 +149,6 @@ void GenerationSession::OnStarted(uint32_t choice, const wire::StartedEvent& eve
   // The prompt counts once, whatever the number of its choices.
   if (choice % prepared_.request.n == 0) {
     cached_tokens_ += event.cached_tokens;
-    rooms_.metrics.cached_tokens.Increment(event.cached_tokens);
     rooms_.metrics.prefix_queries.Increment(event.prompt_tokens);
     rooms_.metrics.prefix_hits.Increment(event.cached_tokens);
   }

@@ -144,6 +144,8 @@ TEST(GenerationWireTest, NoLogprobIsInfinite) {
 TEST(GenerationWireTest, EventsThatMeanNothingAreErrors) {
   v1::GenerateEvent message;
   EXPECT_EQ(ToTokenEvent(message).status().code(), absl::StatusCode::kInternal);
+  message.mutable_tokens()->set_first_index(3);
+  EXPECT_EQ(ToTokenEvent(message).status().code(), absl::StatusCode::kInternal);
   message.mutable_finished();
   EXPECT_EQ(ToTokenEvent(message).status().code(), absl::StatusCode::kInternal);
   message.mutable_finished()->set_reason(v1::FINISH_REASON_ERROR);
