@@ -1,19 +1,15 @@
 // The engine against the reference implementation, on checkpoints it computed: float32 arithmetic,
 // keys and values.
 
-#include "tests/support/golden.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <map>
 #include <memory>
 
 #include "common/base/clock.h"
 #include "services/cli/local_engine.h"
-#include "tests/support/collecting_sink.h"
+#include "tests/support/golden_run.h"
 
 namespace tessera {
 namespace {
@@ -43,12 +39,7 @@ class GoldenTest : public ::testing::TestWithParam<const char*> {
   }
 
   void Submit(uint64_t id, const GoldenPrompt& prompt, bool wants_logits) {
-    router::SequenceRequest request;
-    request.id = SequenceId{id};
-    request.prompt = prompt.ids;
-    request.sampling.temperature = 0;
-    request.sampling.max_tokens = static_cast<uint32_t>(prompt.greedy.size());
-    request.sampling.ignore_eos = true;
+    router::SequenceRequest request = testing::GoldenRequest(prompt, id);
     request.wants_prompt_logits = wants_logits;
     ASSERT_TRUE(
         engine_->scheduler().Submit(std::make_unique<router::Sequence>(std::move(request))).ok());
@@ -69,15 +60,7 @@ class GoldenTest : public ::testing::TestWithParam<const char*> {
   }
 
   void ExpectLogits(uint64_t id, const GoldenPrompt& prompt) {
-    const std::vector<std::vector<float>>& logits = sink_.of(id).logits;
-    ASSERT_EQ(logits.size(), prompt.ids.size());
-    float worst = 0;
-    for (size_t t = 0; t < logits.size(); ++t) {
-      ASSERT_EQ(logits[t].size(), prompt.logits[t].size());
-      for (size_t v = 0; v < logits[t].size(); ++v) {
-        worst = std::max(worst, std::fabs(logits[t][v] - prompt.logits[t][v]));
-      }
-    }
+    const float worst = testing::WorstError(sink_.of(id).logits, prompt);
     EXPECT_LE(worst, kTolerance) << "sequence " << id;
     RecordProperty("worst_logit_error", std::to_string(worst));
   }
@@ -90,9 +73,7 @@ class GoldenTest : public ::testing::TestWithParam<const char*> {
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, GoldenTest, ::testing::ValuesIn(testing::kGoldenNames),
                          [](const ::testing::TestParamInfo<const char*>& info) {
-                           std::string name = info.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
+                           return testing::TestName(info.param);
                          });
 
 TEST_P(GoldenTest, LogitsAndGreedyTokensOfEveryPrompt) {
