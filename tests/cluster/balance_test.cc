@@ -4,28 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <string>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "tests/support/golden.h"
-#include "tests/support/test_cluster.h"
+#include "tests/support/golden_cluster.h"
 #include "tests/support/wait_until.h"
 
 namespace tessera {
 namespace {
 
-using testing::EventReader;
-using testing::Golden;
-using testing::GoldenPrompt;
-using testing::GreedyRequest;
 using ::testing::HasSubstr;
-using testing::TestCluster;
 using testing::TestClusterOptions;
 using testing::WaitUntil;
-
-constexpr char kGolden[] = "afmoe-tiny-f32";
 
 router::BalancerConfig Eager() {
   return {.moves = true,
@@ -37,22 +26,8 @@ router::BalancerConfig Eager() {
           .bytes_per_second_max = 0};
 }
 
-class BalanceTest : public ::testing::Test {
+class BalanceTest : public testing::GoldenClusterTest {
  protected:
-  void SetUp() override {
-    absl::StatusOr<Golden> golden = testing::ReadGolden(kGolden);
-    ASSERT_TRUE(golden.ok()) << golden.status();
-    golden_ = *std::move(golden);
-  }
-  void Start(const TestClusterOptions& options) {
-    auto cluster = TestCluster::Start(golden_.model_dir, options);
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    cluster_ = *std::move(cluster);
-  }
-  double Metric(const std::string& name) const { return cluster_->router().Total(name); }
-  bool AwaitMetric(const std::string& name, double at_least) {
-    return WaitUntil([&] { return Metric(name) >= at_least; });
-  }
   size_t UnitsAt(size_t shard) {
     size_t units = 0;
     const auto view = cluster_->router().cluster().directory().View();
@@ -61,37 +36,18 @@ class BalanceTest : public ::testing::Test {
     }
     return units;
   }
-  // Rounds of requests until `done`, at least one; each request's tokens are compared.
+  // Rounds of requests until `done`, at least one.
   template <typename Done>
   ::testing::AssertionResult TrafficUntil(Done done) {
     const RealClock clock;
     const absl::Duration deadline = clock.Elapsed() + absl::Seconds(60);
     do {
-      std::vector<std::shared_ptr<EventReader>> readers;
-      for (size_t i = 0; i < 2 * golden_.prompts.size(); ++i) {
-        const GoldenPrompt& prompt = golden_.prompts[i % golden_.prompts.size()];
-        wire::GenerationParams params = GreedyRequest(absl::StrCat("r", round_, "-", i), prompt.ids,
-                                                      static_cast<uint32_t>(prompt.greedy.size()));
-        params.deadline = absl::Seconds(60);
-        readers.push_back(cluster_->router().Submit(std::move(params)));
-      }
-      ++round_;
-      for (size_t i = 0; i < readers.size(); ++i) {
-        const wire::FinishedEvent& end = readers[i]->AwaitFinished();
-        if (!end.error.ok()) return ::testing::AssertionFailure() << end.error;
-        if (readers[i]->tokens() != golden_.prompts[i % golden_.prompts.size()].greedy) {
-          return ::testing::AssertionFailure()
-                 << "round " << round_ << ", request " << i << ": other tokens";
-        }
-      }
+      ExpectWhole(SubmitAll());
+      if (HasFailure()) return ::testing::AssertionFailure() << "other tokens";
       if (clock.Elapsed() > deadline) return ::testing::AssertionFailure() << "it never came";
     } while (!done());
     return ::testing::AssertionSuccess();
   }
-
-  Golden golden_;
-  std::unique_ptr<TestCluster> cluster_;
-  size_t round_ = 0;
 };
 
 TEST_F(BalanceTest, StrictAnswersAreEqualBeforeDuringAndAfterMoves) {
@@ -99,16 +55,16 @@ TEST_F(BalanceTest, StrictAnswersAreEqualBeforeDuringAndAfterMoves) {
   options.router.dispatch.strict = true;
   Start(options);
   ASSERT_TRUE(TrafficUntil([] { return true; }));  // before
-  EXPECT_EQ(Metric("tessera_router_balance_rounds_total"), 0);
+  EXPECT_EQ(Total("tessera_router_balance_rounds_total"), 0);
   ASSERT_TRUE(cluster_->router().cluster().TriggerBalance(true).ok());
   // During, until at least one round with its moves is done.
   ASSERT_TRUE(TrafficUntil([&] {
-    return Metric("tessera_router_balance_rounds_total") >= 1 &&
-           Metric("tessera_router_balance_moves_pending") == 0;
+    return Total("tessera_router_balance_rounds_total") >= 1 &&
+           Total("tessera_router_balance_moves_pending") == 0;
   }));
-  EXPECT_GE(Metric("tessera_router_unit_loads_total"), 1);
+  EXPECT_GE(Total("tessera_router_unit_loads_total"), 1);
   ASSERT_TRUE(TrafficUntil([] { return true; }));  // after
-  EXPECT_EQ(Metric("tessera_router_unit_load_failures_total"), 0);
+  EXPECT_EQ(Total("tessera_router_unit_load_failures_total"), 0);
 }
 
 TEST_F(BalanceTest, AShardThatJoinsIsGivenUnitsAndServes) {
@@ -143,15 +99,15 @@ TEST_F(BalanceTest, FrozenItLooksAndMovesNothing) {
   options.router.balance = Eager();
   Start(options);
   ASSERT_TRUE(cluster_->router().cluster().FreezeBalance(true).ok());
-  const double loads = Metric("tessera_router_unit_loads_total");
-  const double looks = Metric("tessera_router_balance_looks_total");
+  const double loads = Total("tessera_router_unit_loads_total");
+  const double looks = Total("tessera_router_balance_looks_total");
   ASSERT_TRUE(TrafficUntil([&] {
-    return Metric("tessera_router_balance_looks_total") >= looks + 2 &&
-           Metric("tessera_router_balance_moves_pending") == 0;
+    return Total("tessera_router_balance_looks_total") >= looks + 2 &&
+           Total("tessera_router_balance_moves_pending") == 0;
   }));
   EXPECT_THAT(cluster_->router().cluster().BalanceReport(), HasSubstr("\"frozen\":true"));
-  EXPECT_EQ(Metric("tessera_router_unit_loads_total"), loads);
-  EXPECT_EQ(Metric("tessera_router_balance_frozen"), 1);
+  EXPECT_EQ(Total("tessera_router_unit_loads_total"), loads);
+  EXPECT_EQ(Total("tessera_router_balance_frozen"), 1);
   ASSERT_TRUE(cluster_->router().cluster().FreezeBalance(false).ok());
 }
 
@@ -163,9 +119,7 @@ TEST_F(BalanceTest, TheLeaderLearnsWhatAFollowerRoutes) {
   ASSERT_TRUE(follower.ok()) << follower.status();
   ASSERT_TRUE((*follower)->cluster().WaitUntilCovered(absl::Seconds(20)).ok());
   EXPECT_THAT(cluster_->router().cluster().BalanceReport(), HasSubstr("\"steps\":0,"));
-  const GoldenPrompt& prompt = golden_.prompts[0];
-  auto reader = (*follower)->Submit(
-      GreedyRequest("f", prompt.ids, static_cast<uint32_t>(prompt.greedy.size())));
+  auto reader = (*follower)->Submit(Request(0));
   EXPECT_TRUE(reader->AwaitFinished().error.ok());
   EXPECT_TRUE(WaitUntil([&] {
     const std::string report = cluster_->router().cluster().BalanceReport();

@@ -4,33 +4,24 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tests/support/golden.h"
-#include "tests/support/test_cluster.h"
+#include "tests/support/golden_cluster.h"
 #include "tests/support/wait_until.h"
 
 namespace tessera {
 namespace {
 
 using ::testing::Each;
-using testing::EventReader;
-using testing::Golden;
-using testing::GoldenPrompt;
-using testing::GreedyRequest;
 using testing::ShardFleet;
-using testing::TestCluster;
 using testing::TestClusterOptions;
 using testing::WaitUntil;
 using wire::FinishKind;
 using wire::GenerationParams;
 
-constexpr char kGolden[] = "afmoe-tiny-f32";
 constexpr uint16_t kMoeLayers[] = {2, 3, 4, 5};
-constexpr absl::Duration kDeadline = absl::Seconds(60);  // of requests that must not fail
 
 // What befalls every answer of every shard, all the time.
 struct Weather {
@@ -56,49 +47,17 @@ std::vector<Weather> Weathers() {
           {"corrupted", {Answers(FaultKind::kCorrupt, 0.1)}}};
 }
 
-class ShardLossTest : public ::testing::TestWithParam<Weather> {
+class ShardLossTest : public testing::GoldenClusterTest,
+                      public ::testing::WithParamInterface<Weather> {
  protected:
-  void SetUp() override {
-    absl::StatusOr<Golden> golden = testing::ReadGolden(kGolden);
-    ASSERT_TRUE(golden.ok()) << golden.status();
-    golden_ = *std::move(golden);
-  }
   void Start(const TestClusterOptions& options) {
-    auto cluster = TestCluster::Start(golden_.model_dir, options);
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    cluster_ = *std::move(cluster);
+    ASSERT_NO_FATAL_FAILURE(GoldenClusterTest::Start(options));
     for (const FaultRule& rule : GetParam().rules) cluster_->network().Inject(rule);
   }
   void TearDown() override {
     for (const FaultRule& rule : GetParam().rules) {
       EXPECT_GT(cluster_->network().FaultHits(rule.kind), 0u) << "the weather was calm";
     }
-  }
-  GenerationParams Request(size_t i) const {
-    const GoldenPrompt& prompt = golden_.prompts[i % golden_.prompts.size()];
-    GenerationParams params = GreedyRequest(absl::StrCat("r", i), prompt.ids,
-                                            static_cast<uint32_t>(prompt.greedy.size()));
-    params.deadline = kDeadline;
-    return params;
-  }
-  using Readers = std::vector<std::shared_ptr<EventReader>>;
-  // Each prompt twice.
-  Readers SubmitAll() {
-    Readers readers;
-    for (size_t i = 0; i < 2 * golden_.prompts.size(); ++i) {
-      readers.push_back(cluster_->router().Submit(Request(i)));
-    }
-    return readers;
-  }
-  void ExpectWhole(EventReader& reader, size_t i) const {
-    const wire::FinishedEvent& end = reader.AwaitFinished();
-    EXPECT_EQ(end.error, absl::OkStatus()) << "request " << i;
-    EXPECT_EQ(end.kind, FinishKind::kLength);
-    EXPECT_FALSE(end.degraded);
-    EXPECT_EQ(reader.tokens(), golden_.prompts[i % golden_.prompts.size()].greedy) << i;
-  }
-  void ExpectWhole(const Readers& readers) const {
-    for (size_t i = 0; i < readers.size(); ++i) ExpectWhole(*readers[i], i);
   }
   // The shard dies at its call number `skip` for that layer: its data plane at once, its process
   // as soon as this thread sees it.
@@ -121,7 +80,6 @@ class ShardLossTest : public ::testing::TestWithParam<Weather> {
     ASSERT_TRUE(status.ok()) << status;
     ASSERT_TRUE(cluster_->AwaitLinked(shard));
   }
-  double Total(const std::string& metric) { return cluster_->router().Total(metric); }
   // The shard gets work again, once the suspicion that it is slow has passed.
   void ExpectUsed(uint32_t shard) {
     const auto rows = [&] {
@@ -137,9 +95,6 @@ class ShardLossTest : public ::testing::TestWithParam<Weather> {
   std::vector<uint64_t> Skips() const {
     return GetParam().rules.empty() ? std::vector<uint64_t>{0, 6} : std::vector<uint64_t>{4};
   }
-
-  Golden golden_;
-  std::unique_ptr<TestCluster> cluster_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Answers, ShardLossTest, ::testing::ValuesIn(Weathers()),
@@ -297,7 +252,7 @@ TEST_P(ShardLossTest, RestartedRouterFindsTheShardsAsTheyAre) {
       EXPECT_EQ(resumed[i]->AwaitFinished().error, absl::OkStatus());
       for (const TokenId token : resumed[i]->tokens()) tokens.push_back(token);
     }
-    EXPECT_EQ(tokens, golden_.prompts[i % golden_.prompts.size()].greedy);
+    EXPECT_EQ(tokens, Expected(i));
   }
   EXPECT_EQ(cluster_->fleet().shard(0).incarnation(), lives[0]);
   EXPECT_EQ(cluster_->fleet().shard(1).incarnation(), lives[1]);
