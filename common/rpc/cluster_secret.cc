@@ -3,10 +3,10 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "common/base/check.h"
+#include "common/base/entropy.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "tessera/v1/cluster.pb.h"
@@ -28,10 +29,9 @@ constexpr absl::string_view kCallerRole = "tessera caller";
 constexpr absl::string_view kCalleeRole = "tessera callee";
 constexpr absl::string_view kSealedRole = "tessera sealed";
 
-// From the kernel: it must not repeat in any process of the cluster.
 Nonce FreshNonce() {
   Nonce nonce;
-  TESSERA_CHECK(getentropy(nonce.data(), nonce.size()) == 0);
+  FillWithEntropy(std::as_writable_bytes(std::span(nonce)));
   return nonce;
 }
 

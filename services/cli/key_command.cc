@@ -1,12 +1,11 @@
 #include "services/cli/key_command.h"
 
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <ostream>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/entropy.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/json/json_writer.h"
@@ -36,11 +36,9 @@ struct KeyOptions {
   bool admin = false;
 };
 
-absl::StatusOr<std::string> NewSecret() {
+std::string NewSecret() {
   std::array<char, 32> bytes;
-  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    return absl::UnavailableError(absl::StrCat("no random bits: ", std::strerror(errno)));
-  }
+  FillWithEntropy(std::as_writable_bytes(std::span(bytes)));
   const std::string text(bytes.data(), bytes.size());
   return absl::StrCat("tsr-", absl::WebSafeBase64Escape(text));
 }
@@ -108,7 +106,7 @@ absl::StatusOr<ApiKey> KeyOf(const KeyOptions& options, const std::string& secre
 
 absl::Status MakeKey(const KeyOptions& options, const Streams& streams) {
   if (options.name.empty()) return absl::InvalidArgumentError("key needs --name=NAME");
-  TESSERA_ASSIGN_OR_RETURN(const std::string secret, NewSecret());
+  const std::string secret = NewSecret();
   TESSERA_ASSIGN_OR_RETURN(const ApiKey key, KeyOf(options, secret));
   std::vector<ApiKey> known;
   if (!options.keys_file.empty()) {

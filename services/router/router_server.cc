@@ -1,19 +1,18 @@
 #include "services/router/router_server.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <iterator>
 
 #include "absl/strings/str_format.h"
 #include "common/admin/admin_routes.h"
-#include "common/base/check.h"
+#include "common/base/entropy.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
 #include "common/concurrency/thread.h"
 #include "common/http/http_server.h"
 #include "common/kernels/compute_level.h"
+#include "common/model/moe_layers.h"
 #include "common/rpc/server.h"
 #include "common/transport/data_address.h"
 #include "common/transport/exchange_client.h"
@@ -27,24 +26,6 @@
 #include "services/router/tally/tally_metrics.h"
 
 namespace tessera::router {
-namespace {
-
-uint64_t FreshNumber() {
-  uint64_t number = 0;
-  while (number == 0) TESSERA_CHECK(getentropy(&number, sizeof number) == 0);
-  return number;
-}
-
-std::vector<LayerIndex> MoeLayers(const ModelSpec& spec) {
-  std::vector<LayerIndex> layers;
-  for (size_t i = spec.dense_layer_count; i < spec.layer_count; ++i) {
-    layers.push_back(LayerIndex{static_cast<uint32_t>(i)});
-  }
-  return layers;
-}
-
-}  // namespace
-
 // Members stand in the order of their start.
 class RouterServer::House {
  public:

@@ -1,7 +1,5 @@
 #include "tests/support/test_cluster.h"
 
-#include <unistd.h>
-
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -9,8 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/check.h"
+#include "common/base/entropy.h"
 #include "common/base/status.h"
 #include "common/kernels/compute_level.h"
+#include "common/model/moe_layers.h"
 #include "common/transport/data_address.h"
 #include "common/weights/model_identity.h"
 #include "tests/support/wait_until.h"
@@ -20,20 +20,6 @@ namespace {
 
 constexpr router::CapacityConfig kCapacity = {.context_max = 256, .sequences_max = 32};
 constexpr absl::Duration kPatience = absl::Seconds(30);
-
-uint64_t FreshNumber() {
-  uint64_t number = 0;
-  while (number == 0) TESSERA_CHECK(getentropy(&number, sizeof number) == 0);
-  return number;
-}
-
-std::vector<LayerIndex> MoeLayers(const ModelSpec& spec) {
-  std::vector<LayerIndex> layers;
-  for (size_t i = spec.dense_layer_count; i < spec.layer_count; ++i) {
-    layers.push_back(LayerIndex{static_cast<uint32_t>(i)});
-  }
-  return layers;
-}
 
 // The series of `metric` whose labels contain `label`, summed.
 double SumOf(const std::string& text, const std::string& metric, const std::string& label) {

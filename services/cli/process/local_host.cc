@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/entropy.h"
 #include "common/base/random.h"
 #include "common/base/status.h"
 #include "common/transport/socket_address.h"
@@ -81,9 +81,7 @@ absl::Status CheckCanListen(const std::string& host, uint16_t port) {
 }
 
 absl::StatusOr<uint16_t> PickPort(const std::string& host) {
-  uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = static_cast<uint64_t>(getpid());
-  Random random(seed);
+  Random random(FreshNumber());
   const uint16_t end = FirstEphemeralPort();
   absl::Status status;
   for (int attempt = 0; attempt < kPortAttempts; ++attempt) {

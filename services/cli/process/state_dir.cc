@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,10 +9,12 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <span>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/base/entropy.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 
@@ -59,9 +60,7 @@ StateDir::~StateDir() { close(lock_fd_); }
 
 absl::StatusOr<std::string> StateDir::WriteSecret() const {
   std::array<char, 32> random;
-  if (getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
-    return absl::UnavailableError(absl::StrCat("no random bytes: ", std::strerror(errno)));
-  }
+  FillWithEntropy(std::as_writable_bytes(std::span(random)));
   std::string path = File("cluster.secret");
   TESSERA_RETURN_IF_ERROR(ReplaceFile(
       path, absl::StrCat(absl::BytesToHexString({random.data(), random.size()}), "\n"), 0600));

@@ -1,6 +1,5 @@
 #include "services/cli/remote/remote_experts.h"
 
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,11 +9,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/check.h"
+#include "common/base/entropy.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/concurrency/cpu_count.h"
 #include "common/kernels/compute_level.h"
+#include "common/model/moe_layers.h"
 #include "common/rpc/server.h"
 #include "common/transport/data_address.h"
 #include "common/weights/model_identity.h"
@@ -33,12 +33,6 @@ namespace {
 constexpr absl::Duration kStopLimit = absl::Seconds(3);
 constexpr absl::Duration kLookInterval = absl::Milliseconds(50);
 constexpr uint32_t kRowsMax = 2048;  // of a call: a whole step
-
-uint64_t NewIncarnation() {
-  uint32_t number = 0;
-  TESSERA_CHECK(getrandom(&number, sizeof number, 0) == sizeof number);
-  return uint64_t{number} + 1;
-}
 
 absl::StatusOr<wire::ModelIdentity> IdentityOf(const router::RouterModel& model) {
   const ModelSpec& spec = model.spec();
@@ -166,11 +160,8 @@ absl::Status RemoteExperts::OpenExchange() {
 absl::Status RemoteExperts::OpenCluster() {
   router::ClusterConfig config;
   TESSERA_ASSIGN_OR_RETURN(config.model, IdentityOf(model_));
-  const ModelSpec& spec = model_.spec();
-  for (size_t layer = spec.dense_layer_count; layer < spec.layer_count; ++layer) {
-    config.moe_layers.push_back(LayerIndex{static_cast<uint32_t>(layer)});
-  }
-  config.incarnation = NewIncarnation();
+  config.moe_layers = MoeLayers(model_.spec());
+  config.incarnation = FreshNumber();
   TESSERA_ASSIGN_OR_RETURN(config.secret, ClusterSecret::FromFile(secret_file_));
   config.data_scheme = options_.transport;
   config.rows_max = kRowsMax;

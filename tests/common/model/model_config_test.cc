@@ -10,6 +10,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "common/model/moe_layers.h"
 
 namespace tessera {
 namespace {
@@ -204,6 +205,9 @@ TEST(ModelConfigTest, UnusualShapes) {
   EXPECT_EQ(NanoWith({{"num_shared_experts", "0"}}).shared_width(), 0u);
   EXPECT_EQ(NanoWith({{"num_dense_layers", "0"}}).moe_layer_count(), 56u);
   EXPECT_EQ(NanoWith({{"num_dense_layers", "56"}}).moe_layer_count(), 0u);
+  EXPECT_TRUE(MoeLayers(NanoWith({{"num_dense_layers", "56"}})).empty());
+  const std::vector<LayerIndex> last = MoeLayers(NanoWith({{"num_dense_layers", "54"}}));
+  EXPECT_EQ(last, (std::vector<LayerIndex>{LayerIndex{54}, LayerIndex{55}}));
   EXPECT_EQ(NanoWith({{"num_key_value_heads", "8"}}).kv_heads, 8u);
   EXPECT_EQ(NanoWith({{"head_dim", "24"}}).query_width(), 192u);
   EXPECT_FALSE(NanoWith({{"route_norm", "false"}}).route_normalize);
