@@ -15,9 +15,8 @@
 #include "tests/services/gateway/api/bad_bodies.h"
 #include "tests/support/mutator.h"
 #include "tests/support/raw_http.h"
-#include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
-#include "tests/support/tiny_tokenizer.h"
+#include "tests/support/tiny_gateway.h"
 
 namespace tessera::gateway {
 namespace {
@@ -36,21 +35,11 @@ class GatewaySocketFuzzTest : public ::testing::Test {
   void SetUp() override { StartServer(kTimeout); }
   void StartServer(absl::Duration timeout) {
     server_ = nullptr;
-    testing::StubRouterOptions options;
-    options.eos_token = testing::kTinyEos;
-    options.token = [](const wire::GenerationParams&, uint32_t index) {
-      return index < 5 ? testing::TinyId(static_cast<char>('a' + index)) : testing::kTinyEos;
-    };
+    testing::StubRouterOptions options = testing::Storyteller("abcde");
     options.tokens_free = UINT32_MAX;
     router_ = std::make_unique<testing::StubRouter>(options);
-    testing::WriteTinyText(testing::TinyServedSpec(512), folder_.path());
-    GatewayConfig config;
-    config.text.folder = folder_.path();
+    GatewayConfig config = testing::TinyGateway(folder_.path(), {router_->address()});
     config.rest.model_names = {"m"};
-    config.rest.version = "0";
-    config.pool.addresses = {router_->address()};
-    config.grpc_listen = "";
-    config.admin_listen = "";
     config.http.header_timeout = config.http.body_timeout = config.http.idle_timeout = timeout;
     config.http.linger_timeout = timeout;
     auto server = GatewayServer::Start(config, clock_);

@@ -14,8 +14,8 @@
 #include "common/json/json.h"
 #include "services/gateway/keys/key_set.h"
 #include "tests/support/raw_http.h"
-#include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_gateway.h"
 #include "tests/support/tiny_tokenizer.h"
 #include "tests/support/wait_until.h"
 
@@ -30,7 +30,6 @@ using ::tessera::testing::RawReply;
 using ::tessera::testing::StubRouter;
 using ::tessera::testing::StubRouterOptions;
 using ::tessera::testing::TempFolder;
-using ::tessera::testing::TinyId;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -38,21 +37,12 @@ constexpr std::string_view kStory = "Once upon a time there was a small model.";
 
 // Routers say the story and stop.
 StubRouterOptions Storyteller(std::string story = std::string(kStory)) {
-  StubRouterOptions options;
-  options.eos_token = testing::kTinyEos;
-  options.token = [story = std::move(story)](const wire::GenerationParams&, uint32_t index) {
-    return index < story.size() ? TinyId(story[index]) : testing::kTinyEos;
-  };
-  return options;
+  return testing::Storyteller(std::move(story));
 }
 
 class GatewayServerTest : public ::testing::Test {
  protected:
   void Start(const std::vector<std::string>& routers) {
-    testing::WriteTinyText(testing::TinyServedSpec(4096), folder_.path());
-    config_.text.folder = folder_.path();
-    config_.rest.model_names = {"tiny"};
-    config_.rest.version = "0";
     config_.pool.addresses = routers;
     config_.grpc_listen = "127.0.0.1:0";
     config_.admin_listen = "127.0.0.1:0";
@@ -92,7 +82,7 @@ class GatewayServerTest : public ::testing::Test {
 
   const TempFolder folder_;
   RealClock clock_;
-  GatewayConfig config_;
+  GatewayConfig config_ = testing::TinyGateway(folder_.path(), {}, /*context_max=*/4096);
   std::unique_ptr<GatewayServer> server_;
 };
 

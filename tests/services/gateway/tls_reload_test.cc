@@ -10,9 +10,8 @@
 #include "services/gateway/gateway_server.h"
 #include "services/gateway/http/http_server.h"
 #include "tests/support/raw_http.h"
-#include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
-#include "tests/support/tiny_tokenizer.h"
+#include "tests/support/tiny_gateway.h"
 #include "tests/support/tls_peer.h"
 #include "tests/support/wait_until.h"
 
@@ -80,14 +79,8 @@ TEST_F(TlsReloadTest, NewConnectionsMeetTheNewCertificateAndOldOnesGoOn) {
 
 TEST_F(TlsReloadTest, TheGatewayNoticesNewFiles) {
   testing::StubRouter router;
-  testing::WriteTinyText(testing::TinyServedSpec(512), folder_.path());
   Install(MakeCertificate("first"));
-  GatewayConfig config;
-  config.text.folder = folder_.path();
-  config.rest.model_names = {"tiny"};
-  config.pool.addresses = {router.address()};
-  config.grpc_listen = "";
-  config.admin_listen = "";
+  GatewayConfig config = testing::TinyGateway(folder_.path(), {router.address()});
   config.http.certificate_file = folder_.File("cert.pem");
   config.http.key_file = folder_.File("key.pem");
   const auto server = GatewayServer::Start(config, clock_);

@@ -11,8 +11,8 @@
 #include "common/base/clock.h"
 #include "services/cli/chat/chat_session.h"
 #include "services/gateway/gateway_server.h"
-#include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_gateway.h"
 #include "tests/support/tiny_tokenizer.h"
 #include "tests/support/wait_until.h"
 
@@ -20,34 +20,17 @@ namespace tessera::cli {
 namespace {
 
 using ::tessera::testing::StubRouter;
-using ::tessera::testing::StubRouterOptions;
 using ::tessera::testing::TempFolder;
-using ::tessera::testing::TinyId;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// Says what `answer` makes of the prompt's length.
-StubRouterOptions Saying(std::string answer) {
-  StubRouterOptions options;
-  options.eos_token = testing::kTinyEos;
-  options.token = [answer = std::move(answer)](const wire::GenerationParams&, uint32_t index) {
-    return index < answer.size() ? TinyId(answer[index]) : testing::kTinyEos;
-  };
-  return options;
-}
 
 // A gateway before a router that says one thing, and the command before it.
 class ChatCommandTest : public ::testing::Test {
  protected:
   void Start(const std::string& answer) {
-    router_ = std::make_unique<StubRouter>(Saying(answer));
-    testing::WriteTinyText(testing::TinyServedSpec(4096), folder_.path());
-    gateway::GatewayConfig config;
-    config.text.folder = folder_.path();
-    config.rest.model_names = {"tiny"};
-    config.pool.addresses = {router_->address()};
-    config.grpc_listen = "";
-    config.admin_listen = "";
+    router_ = std::make_unique<StubRouter>(testing::Storyteller(answer));
+    gateway::GatewayConfig config =
+        testing::TinyGateway(folder_.path(), {router_->address()}, /*context_max=*/4096);
     config.reasoning_parser = "deepseek_r1";
     config.tool_parser = "hermes";
     auto server = gateway::GatewayServer::Start(config, clock_);

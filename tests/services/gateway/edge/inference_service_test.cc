@@ -10,8 +10,8 @@
 #include "common/base/clock.h"
 #include "services/gateway/gateway_server.h"
 #include "tessera/v1/inference.grpc.pb.h"
-#include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_gateway.h"
 #include "tests/support/tiny_tokenizer.h"
 #include "tests/support/wait_until.h"
 
@@ -19,31 +19,16 @@ namespace tessera::gateway {
 namespace {
 
 using ::tessera::testing::StubRouter;
-using ::tessera::testing::StubRouterOptions;
 using ::tessera::testing::TinyId;
 using ::testing::ElementsAre;
 
 constexpr std::string_view kStory = "Once upon a time.";
 
-StubRouterOptions Storyteller() {
-  StubRouterOptions options;
-  options.eos_token = testing::kTinyEos;
-  options.token = [](const wire::GenerationParams&, uint32_t index) {
-    return index < kStory.size() ? TinyId(kStory[index]) : testing::kTinyEos;
-  };
-  return options;
-}
-
 class InferenceServiceTest : public ::testing::Test {
  protected:
-  InferenceServiceTest() : router_(Storyteller()) {
-    testing::WriteTinyText(testing::TinyServedSpec(512), folder_.path());
-    GatewayConfig config;
-    config.text.folder = folder_.path();
-    config.rest.model_names = {"tiny"};
-    config.pool.addresses = {router_.address()};
+  InferenceServiceTest() : router_(testing::Storyteller(std::string(kStory))) {
+    GatewayConfig config = testing::TinyGateway(folder_.path(), {router_.address()});
     config.grpc_listen = "127.0.0.1:0";
-    config.admin_listen = "";
     server_ = *GatewayServer::Start(config, clock_);
     for (const auto& [name, address] : server_->Endpoints()) {
       if (name == "grpc") {

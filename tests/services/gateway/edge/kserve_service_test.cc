@@ -13,8 +13,8 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "services/gateway/gateway_server.h"
-#include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_gateway.h"
 #include "tests/support/tiny_tokenizer.h"
 #include "tests/support/wait_until.h"
 
@@ -50,14 +50,9 @@ std::string RawElement(std::string_view text) {
 class KserveServiceTest : public ::testing::Test {
  protected:
   KserveServiceTest() : router_(Echo()) {
-    testing::WriteTinyText(testing::TinyServedSpec(512), folder_.path());
-    GatewayConfig config;
-    config.text.folder = folder_.path();
-    config.rest.model_names = {"tiny"};
+    GatewayConfig config = testing::TinyGateway(folder_.path(), {router_.address()});
     config.rest.version = "7";
-    config.pool.addresses = {router_.address()};
     config.grpc_listen = "127.0.0.1:0";
-    config.admin_listen = "";
     server_ = *GatewayServer::Start(config, clock_);
     for (const auto& [name, address] : server_->Endpoints()) {
       if (name != "grpc") continue;
