@@ -9,6 +9,7 @@
 #include "common/base/status.h"
 #include "common/concurrency/cpu_count.h"
 #include "common/rpc/stop_signals.h"
+#include "services/cli/compute_flags.h"
 #include "services/cli/flag_set.h"
 #include "services/cli/process/child_process.h"
 #include "services/cli/up/in_process_cluster.h"
@@ -35,13 +36,7 @@ void AddUpFlags(FlagSet& flags, UpOptions& options) {
   flags.Add("replicas", &options.wishes.replicas, "live copies of every expert");
   flags.Add("threads", &options.wishes.threads,
             "compute threads of each process; 0: what suits the box");
-  flags.Add("precision", &settings.precision, "float32 (arithmetic, keys and values) or fast");
-  flags.Add("expert_dtype", &settings.expert_dtype,
-            "routed experts: auto (as stored), f32, bf16, q8, q4");
-  flags.Add("dense_dtype", &settings.dense_dtype, "all other matrices: auto, f32, bf16, q8, q4");
-  flags.Add("isa", &settings.isa, "instruction set: auto, avx2, avx512, amx");
-  flags.Add("weights", &settings.weights,
-            "packed (converted at load) or mapped (used straight from the files)");
+  AddComputeFlags(flags, settings);
   flags.Add("strict", &settings.strict,
             "the same bits whatever the number of shards and the failures on the way");
   flags.Add("transport", &settings.transport,
