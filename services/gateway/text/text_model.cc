@@ -1,7 +1,6 @@
 #include "services/gateway/text/text_model.h"
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <utility>
 
@@ -9,38 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
-#include "common/base/utf8.h"
 #include "common/model/model_config.h"
+#include "common/text/byte_level.h"
 
 namespace tessera::gateway {
 namespace {
-
-// Byte-level vocabularies write a byte as a printable character: bytes that print as themselves
-// stand for themselves, the others follow from U+0100 on (GPT-2's bytes_to_unicode).
-std::array<char32_t, 256> ByteLevelAlphabet() {
-  std::array<char32_t, 256> alphabet{};
-  char32_t next = 0x100;
-  for (char32_t b = 0; b < 256; ++b) {
-    const bool prints = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-    alphabet[b] = prints ? b : next++;
-  }
-  return alphabet;
-}
-
-std::optional<std::string> ByteLevelBytes(std::string_view piece) {
-  static constexpr char32_t kAlphabetEnd = 0x200;
-  const std::array<char32_t, 256> alphabet = ByteLevelAlphabet();
-  std::array<int, kAlphabetEnd> bytes;
-  bytes.fill(-1);
-  for (size_t b = 0; b < alphabet.size(); ++b) bytes[alphabet[b]] = static_cast<int>(b);
-  std::string out;
-  for (size_t at = 0; at < piece.size();) {
-    const char32_t c = NextCodePoint(piece, &at);
-    if (c >= kAlphabetEnd || bytes[c] < 0) return std::nullopt;
-    out.push_back(static_cast<char>(bytes[c]));
-  }
-  return out;
-}
 
 // The file as JSON; nothing if there is no such file.
 absl::StatusOr<std::optional<JsonDocument>> ReadIfThere(const std::string& path) {
@@ -208,7 +180,7 @@ std::string TextModel::BytesOf(TokenId id) const {
       absl::SimpleHexAtoi(std::string(piece.substr(3, 2)), &byte)) {
     return std::string(1, static_cast<char>(byte));
   }
-  return ByteLevelBytes(piece).value_or(std::move(text));
+  return FromByteLevel(piece).value_or(std::move(text));
 }
 
 bool TextModel::is_eos(TokenId id) const {

@@ -1,8 +1,9 @@
-#include <array>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/json_string.h"
+#include "common/base/utf8.h"
+#include "common/text/byte_level.h"
 #include "services/trainer/tokenizer/bpe_trainer.h"
 
 namespace tessera::trainer {
@@ -19,27 +20,6 @@ constexpr const char* kPreTokenizer = R"json({"type": "Sequence", "pretokenizers
     {"type": "Split", "pattern": {"Regex": "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false},
     {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}
   ]})json";
-
-// A byte as byte-level vocabularies write it: bytes that print stand for themselves, the others
-// follow from U+0100 on.
-std::string ByteSymbol(unsigned char byte) {
-  const auto prints = [](unsigned b) {
-    return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-  };
-  unsigned code = byte;
-  if (!prints(byte)) {
-    code = 0x100;
-    for (unsigned b = 0; b < byte; ++b) code += prints(b) ? 0 : 1;
-  }
-  if (code < 0x80) return std::string(1, static_cast<char>(code));
-  return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
-}
-
-std::string Symbols(std::string_view bytes) {
-  std::string text;
-  for (const char c : bytes) text += ByteSymbol(static_cast<unsigned char>(c));
-  return text;
-}
 
 std::string AddedTokens() {
   std::string text;
@@ -64,11 +44,12 @@ std::string TokenizerJson(const std::vector<BpeMerge>& merges) {
     ++id;
   };
   for (const ControlToken& token : ControlTokens()) add(std::string(token.text));
-  for (unsigned byte = 0; byte < 256; ++byte) add(ByteSymbol(static_cast<unsigned char>(byte)));
+  for (const char32_t character : kByteCharacters) add(ToUtf8(character));
   for (const BpeMerge& merge : merges) {
-    absl::StrAppend(&pairs, pairs.empty() ? "" : ",\n      ", "[", JsonQuoted(Symbols(merge.left)),
-                    ", ", JsonQuoted(Symbols(merge.right)), "]");
-    add(Symbols(merge.left + merge.right));
+    absl::StrAppend(&pairs, pairs.empty() ? "" : ",\n      ", "[",
+                    JsonQuoted(ToByteLevel(merge.left)), ", ", JsonQuoted(ToByteLevel(merge.right)),
+                    "]");
+    add(ToByteLevel(merge.left + merge.right));
   }
   return absl::StrCat(
       "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n"
