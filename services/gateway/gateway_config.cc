@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/in_range.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "services/gateway/session/metric_names.h"
@@ -11,12 +12,6 @@
 
 namespace tessera::gateway {
 namespace {
-
-absl::Status InRange(const char* field, double value, double min, double max) {
-  if (value >= min && value <= max) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " is ", value, ", expected ", min, "..", max));
-}
 
 absl::Status IsLongEnough(const char* field, absl::Duration value) {
   return InRange(field, absl::ToDoubleSeconds(value), 0.001, 86400);

@@ -1,17 +1,12 @@
 #include "services/router/router_config.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/base/in_range.h"
 #include "common/base/status.h"
 #include "tessera/config/v1/router.pb.h"
 
 namespace tessera::router {
 namespace {
-
-absl::Status InRange(const char* name, double value, double low, double high) {
-  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " is ", value, ", expected ", low, "..", high));
-}
 
 absl::Status CheckBalance(const config::v1::Balance& from) {
   TESSERA_RETURN_IF_ERROR(InRange("balance.interval_seconds", from.interval_seconds(), 0.1, 86400));
