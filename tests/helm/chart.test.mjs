@@ -40,7 +40,7 @@ test("what has a default is rendered by default", async () => {
   assert.ok(ConfigMap >= 4);
   assert.deepEqual(others, {
     Deployment: 2, StatefulSet: 2, Service: 5, ServiceAccount: 3, HorizontalPodAutoscaler: 2, PodDisruptionBudget: 3,
-    NetworkPolicy: 5, Role: 1, RoleBinding: 1, Lease: 1, ServiceMonitor: 1, PrometheusRule: 1,
+    NetworkPolicy: 5, ServiceMonitor: 2, PrometheusRule: 1,
   });
 });
 

@@ -14,7 +14,8 @@ const decided = {
   Gateway: ["model", "served_model_name", "router_addresses", "http_listen", "grpc_listen", "grpc_advertise", "admin_listen",
     "endpoints_file", "tls", "log.json", "log.file", "keys_file", "drain_seconds", "http.certificate_file", "http.key_file"],
   Router: ["model", "grpc_listen", "grpc_advertise", "admin_listen", "endpoints_file", "cluster_secret_file", "tls", "log.json",
-    "log.file", "leader", "drain_seconds", "membership.transport", "membership.copies_wanted", "ucx"],
+    "log.file", "leader", "drain_seconds", "membership.transport", "membership.copies_wanted", "ucx",
+    "expert_metrics"],
   ExpertShard: ["model", "shard_id", "shard_count", "replicas", "grpc_listen", "grpc_advertise", "admin_listen", "data_listen",
     "data_advertise", "endpoints_file", "cluster_secret_file", "tls", "log.json", "log.file", "router_addresses",
     "drain_seconds", "draw_shard_id", "ucx"],
@@ -249,7 +250,7 @@ export function valuesSchema(sources) {
         runtimeClassName: name,
       }),
       gateway: gateway(config("Gateway")),
-      router: closed({ replicas: positive, config: config("Router"), lease: closed({ create: flag }), pdb, ...pod }),
+      router: closed({ replicas: positive, config: config("Router"), pdb, ...pod }),
       expertShard: closed({
         count: { ...positive, maximum: 64512 }, copies: positive, config: { $ref: "#/definitions/expertShardConfig" }, pdb, ...pod,
       }),
@@ -258,6 +259,7 @@ export function valuesSchema(sources) {
       monitoring: closed({
         serviceMonitor: closed({ enabled: wanted, interval, labels: map }),
         podMonitor: closed({ enabled: wanted, interval, labels: map }),
+        expertMetrics: closed({ enabled: flag, interval }),
         prometheusRule: closed({ enabled: wanted, labels: map }),
         dashboards: closed({ enabled: flag, labels: map, annotations: map }),
       }),

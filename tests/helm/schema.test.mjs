@@ -83,6 +83,9 @@ const wrong = [
   ["monitoring.serviceMonitor.enabled=maybe", /serviceMonitor/],
   ["monitoring.serviceMonitor.interval=often", /interval/],
   ["transport.kind=pigeon", /kind/],
+  ["router.lease.create=true", /lease/],
+  ["router.config.expert_metrics=false", /expert_metrics/],
+  ["monitoring.expertMetrics.interval=seldom", /interval/],
   // Not of one value: said by the templates.
   ["expertShard.copies=3", /copies is 3/],
   ["tls.existingSecret=x", /burst shards have no name/],

@@ -20,9 +20,6 @@ const types = {
   "policy/v1 PodDisruptionBudget": ["kubernetes-types/policy/v1", "PodDisruptionBudget"],
   "networking.k8s.io/v1 NetworkPolicy": ["kubernetes-types/networking/v1", "NetworkPolicy"],
   "networking.k8s.io/v1 Ingress": ["kubernetes-types/networking/v1", "Ingress"],
-  "rbac.authorization.k8s.io/v1 Role": ["kubernetes-types/rbac/v1", "Role"],
-  "rbac.authorization.k8s.io/v1 RoleBinding": ["kubernetes-types/rbac/v1", "RoleBinding"],
-  "coordination.k8s.io/v1 Lease": ["kubernetes-types/coordination/v1", "Lease"],
   "monitoring.coreos.com/v1 ServiceMonitor":
     ["@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1", "IServiceMonitor"],
   "monitoring.coreos.com/v1 PodMonitor": ["@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1", "IPodMonitor"],

@@ -49,6 +49,7 @@ protos/tessera/config/v1 verbatim. Each gives JSON. */}}
 {{- $config := include "tessera.clusterConfig" (dict "root" .) | fromJson -}}
 {{- $_ := set $config "grpc_listen" (include "tessera.listen" (dict "root" . "port" 8010)) -}}
 {{- $_ := set $config "admin_listen" (include "tessera.listen" (dict "root" . "port" 8012)) -}}
+{{- $_ := set $config "expert_metrics" .Values.monitoring.expertMetrics.enabled -}}
 {{- $_ := set $config "leader" (include "tessera.routerAddresses" . | fromJsonArray | first) -}}
 {{- $_ := set $config "membership" (dict "transport" .Values.transport.kind "copies_wanted" (int .Values.expertShard.copies)) -}}
 {{- mergeOverwrite (deepCopy .Values.router.config) $config | toPrettyJson -}}
