@@ -27,6 +27,24 @@ void Histogram::Observe(double value) {
   if (metric_ != nullptr) metric_->Observe(value);
 }
 
+void Histogram::ObserveAll(const std::vector<double>& counts, double sum) {
+  if (metric_ != nullptr) metric_->ObserveMultiple(counts, sum);
+}
+
+void HistogramTally::Observe(double value) {
+  if (counts_.empty()) return;
+  has_pending_ = true;
+  const auto bucket = std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin();
+  ++counts_[static_cast<size_t>(bucket)];
+  sum_ += value;
+}
+
+void HistogramTally::Commit() {
+  if (!std::exchange(has_pending_, false)) return;
+  histogram_.ObserveAll(counts_, std::exchange(sum_, 0));
+  std::fill(counts_.begin(), counts_.end(), 0.0);
+}
+
 // Merge: adding a family again gives the one that is there.
 Registry::Registry()
     : registry_(

@@ -61,11 +61,47 @@ class Histogram {
  public:
   Histogram() = default;
   void Observe(double value);
+  // So many values in each bucket, +Inf's included, and the sum of them all. One lock for all.
+  void ObserveAll(const std::vector<double>& counts, double sum);
 
  private:
   friend class Registry;
   explicit Histogram(prometheus::Histogram* metric) : metric_(metric) {}
   prometheus::Histogram* metric_ = nullptr;
+};
+
+// What one thread adds to a metric many times between two looks of anybody else's: Add and Observe
+// touch plain numbers of this object, Commit hands them over. Thread-compatible; what is not
+// committed is lost.
+class CounterTally {
+ public:
+  CounterTally() = default;
+  explicit CounterTally(Counter counter) : counter_(counter) {}
+  void Add(double by = 1.0) { pending_ += by; }  // by >= 0
+  void Commit() {
+    if (pending_ > 0) counter_.Increment(std::exchange(pending_, 0));
+  }
+
+ private:
+  Counter counter_;
+  double pending_ = 0;
+};
+
+class HistogramTally {
+ public:
+  HistogramTally() = default;
+  // `bounds`: those the histogram was made with.
+  HistogramTally(Histogram histogram, const std::vector<double>& bounds)
+      : histogram_(histogram), bounds_(bounds), counts_(bounds.size() + 1) {}
+  void Observe(double value);
+  void Commit();
+
+ private:
+  Histogram histogram_;
+  std::vector<double> bounds_;
+  std::vector<double> counts_;  // [bounds + 1]
+  double sum_ = 0;
+  bool has_pending_ = false;
 };
 
 // Families that are written a second time under another name, for dashboards that know that one.

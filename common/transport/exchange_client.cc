@@ -177,11 +177,21 @@ void ExchangeClient::Interrupt() {
 
 PeerLoad ExchangeClient::LoadOf(PeerId id) const {
   absl::MutexLock lock(&progress_.mutex());
+  return LoadNow(id, clock_.Elapsed());
+}
+
+void ExchangeClient::LoadsOf(std::span<const PeerId> peers, std::span<PeerLoad> loads) const {
+  TESSERA_CHECK(peers.size() == loads.size());
+  absl::MutexLock lock(&progress_.mutex());
+  const absl::Duration now = clock_.Elapsed();
+  for (size_t i = 0; i < peers.size(); ++i) loads[i] = LoadNow(peers[i], now);
+}
+
+PeerLoad ExchangeClient::LoadNow(PeerId id, absl::Duration now) const {
   const auto it = peers_.find(id);
   PeerLoad load;
   if (it == peers_.end() || !it->second->answer) return load;
   const Peer& peer = *it->second;
-  const absl::Duration now = clock_.Elapsed();
   load.rows_queued = peer.rows_queued;
   for (uint32_t i = 0; i < peer.slots.size(); ++i) {
     const Slot& slot = peer.slots[i];

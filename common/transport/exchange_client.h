@@ -103,6 +103,8 @@ class ExchangeClient {
   void Interrupt();
 
   PeerLoad LoadOf(PeerId peer) const;  // all zero for an unknown peer
+  // loads[i] = that of peers[i]; the lock is taken once.
+  void LoadsOf(std::span<const PeerId> peers, std::span<PeerLoad> loads) const;
   ExchangeStats Stats() const;
 
  private:
@@ -147,6 +149,7 @@ class ExchangeClient {
   void SendControl(LinkId link, std::shared_ptr<ControlFrame> frame,
                    std::span<const std::byte> bytes);
   bool SlotUsable(const Slot& slot, absl::Duration now) const;
+  PeerLoad LoadNow(PeerId peer, absl::Duration now) const;
   absl::Duration PingInterval(const Peer& peer) const;
   Slot* FindCall(Peer& peer, const wire::FrameHeader& header);
 

@@ -44,6 +44,7 @@ class ObservedExperts final : public router::ExpertCalls {
   absl::Status Receive(const router::InFlight& calls, MatrixView sum) override {
     return calls_.Receive(calls, sum);
   }
+  void EndStep() override { calls_.EndStep(); }
   std::span<const uint32_t> homeless_rows() const override { return calls_.homeless_rows(); }
 
   // Bytes of expert weights that have been read so far: each expert once a call.

@@ -41,6 +41,7 @@ class FlakyExperts final : public router::ExpertCalls, public router::ShardDirec
 
   absl::StatusOr<router::InFlight> Send(LayerIndex layer, const Routed& routed) override;
   absl::Status Receive(const router::InFlight& calls, MatrixView sum) override;
+  void EndStep() override { calls_.EndStep(); }
   std::span<const uint32_t> homeless_rows() const override { return homeless_rows_; }
 
   std::shared_ptr<const router::ClusterView> View() const override;

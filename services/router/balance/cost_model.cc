@@ -46,16 +46,42 @@ std::optional<std::array<double, kTerms>> Solve(
 
 CostFit::CostFit(double window) : kept_(std::exp(-1.0 / window)) {}
 
+void CostFit::Moments::Fade(double kept) {
+  for (size_t i = 0; i < kTerms; ++i) {
+    for (double& product : products[i]) product *= kept;
+    with_time[i] *= kept;
+  }
+}
+
+void CostFit::Moments::Add(const Moments& more) {
+  for (size_t i = 0; i < kTerms; ++i) {
+    for (size_t j = 0; j < kTerms; ++j) products[i][j] += more.products[i][j];
+    with_time[i] += more.with_time[i];
+  }
+}
+
 void CostFit::Observe(double experts, double pairs, double compute_us) {
   const std::array<double, kTerms> terms = {1, experts, pairs};
-  absl::MutexLock lock(&mutex_);
+  pending_.Fade(kept_);
   for (size_t i = 0; i < kTerms; ++i) {
-    for (size_t j = 0; j < kTerms; ++j) {
-      moments_.products[i][j] = moments_.products[i][j] * kept_ + terms[i] * terms[j];
-    }
-    moments_.with_time[i] = moments_.with_time[i] * kept_ + terms[i] * compute_us;
+    for (size_t j = 0; j < kTerms; ++j) pending_.products[i][j] += terms[i] * terms[j];
+    pending_.with_time[i] += terms[i] * compute_us;
   }
-  ++count_;
+  pending_kept_ *= kept_;
+  ++pending_count_;
+}
+
+void CostFit::Fold() {
+  if (pending_count_ == 0) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    moments_.Fade(pending_kept_);
+    moments_.Add(pending_);
+    count_ += pending_count_;
+  }
+  pending_ = {};
+  pending_kept_ = 1;
+  pending_count_ = 0;
 }
 
 CostModel CostFit::Fit() const {

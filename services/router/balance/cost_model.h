@@ -24,14 +24,20 @@ struct CostModel {
 };
 
 // Least squares over answers that fade: the last `window` weigh most. Coefficients below zero mean
-// nothing, so whichever would be is left out and the others are fitted without it. Thread-safe.
+// nothing, so whichever would be is left out and the others are fitted without it.
 class CostFit {
  public:
   explicit CostFit(double window = 10'000);
 
+  // Owned by the engine thread; Observe does not lock.
+
   // One answer of a call that had the shard's batch to itself.
   void Observe(double experts, double pairs, double compute_us);
-  // The default model until 64 answers with different numbers of experts or pairs are known.
+  // Fit knows what was observed so far. Once a step.
+  void Fold();
+
+  // Thread-safe. The default model until 64 answers with different numbers of experts or pairs are
+  // known.
   CostModel Fit() const;
 
  private:
@@ -39,8 +45,17 @@ class CostFit {
   struct Moments {
     std::array<std::array<double, 3>, 3> products = {};
     std::array<double, 3> with_time = {};
+
+    // The weight of what is in here becomes `kept` times what it was.
+    void Fade(double kept);
+    void Add(const Moments& more);
   };
   const double kept_;  // weight of the past after one more answer
+
+  // The engine thread's: answers since the last Fold.
+  Moments pending_;
+  double pending_kept_ = 1;  // weight of the past after them
+  size_t pending_count_ = 0;
 
   mutable absl::Mutex mutex_;
   Moments moments_ ABSL_GUARDED_BY(mutex_);

@@ -35,8 +35,10 @@ struct DispatchConfig {
   // them.
   absl::Duration relocate_after = absl::Milliseconds(250);  // > 0
   // Late for so long without anybody left who might answer: the step is given up, so that rows
-  // that do not need the call go on without it.
-  absl::Duration late_max = absl::Seconds(10);  // > 0
+  // that do not need the call go on without it. A call that was given up once is not late before
+  // twice the time it was waited for, or this, or its first timeout if that is longer; so a shard
+  // that lives and does not answer holds a step for 2 x late_max, or late_max beyond that timeout.
+  absl::Duration late_max = absl::Seconds(5);  // > 0
 
   // A shard that was late is given only what no other holds, for so long or until it answers.
   absl::Duration suspicion = absl::Seconds(1);

@@ -14,12 +14,18 @@ const std::vector<double>& SecondsBounds() {
   return bounds;
 }
 
+HistogramTally Tally(Registry& registry, const std::string& name, const std::string& help,
+                     const Registry::Labels& labels = {}) {
+  return {registry.AddHistogram(name, help, SecondsBounds(), labels), SecondsBounds()};
+}
+
 }  // namespace
 
 LayerDispatchSeconds::LayerDispatchSeconds(Registry& registry, LayerIndex layer) {
   const auto part = [&](const char* phase) {
-    return registry.AddCounter(kLayerSecondsName, kLayerSecondsHelp,
-                               {{"layer", absl::StrCat(ToIndex(layer))}, {"phase", phase}});
+    return CounterTally(
+        registry.AddCounter(kLayerSecondsName, kLayerSecondsHelp,
+                            {{"layer", absl::StrCat(ToIndex(layer))}, {"phase", phase}}));
   };
   dispatch = part("dispatch");
   wait = part("wait");
@@ -27,15 +33,17 @@ LayerDispatchSeconds::LayerDispatchSeconds(Registry& registry, LayerIndex layer)
   combine = part("combine");
 }
 
+void LayerDispatchSeconds::Commit() {
+  for (CounterTally* tally : {&dispatch, &wait, &compute, &combine}) tally->Commit();
+}
+
 DispatchMetrics::DispatchMetrics(Registry& registry)
-    : dispatch_seconds(registry.AddHistogram("tessera_router_dispatch_seconds",
-                                             "Planning, writing and posting one layer's calls.",
-                                             SecondsBounds())),
-      wait_seconds(registry.AddHistogram("tessera_router_expert_wait_seconds",
-                                         "Waiting for the answers of one layer's calls.",
-                                         SecondsBounds())),
-      combine_seconds(registry.AddHistogram("tessera_router_combine_seconds",
-                                            "Adding one layer's answers up.", SecondsBounds())),
+    : dispatch_seconds(Tally(registry, "tessera_router_dispatch_seconds",
+                             "Planning, writing and posting one layer's calls.")),
+      wait_seconds(Tally(registry, "tessera_router_expert_wait_seconds",
+                         "Waiting for the answers of one layer's calls.")),
+      combine_seconds(
+          Tally(registry, "tessera_router_combine_seconds", "Adding one layer's answers up.")),
       homeless_layers(registry.AddCounter("tessera_router_homeless_layers_total",
                                           "Layers of a step that met an expert no shard held.")),
       homeless_failures(
@@ -49,6 +57,15 @@ DispatchMetrics::DispatchMetrics(Registry& registry)
                                        "Retries that waited because the budget was spent.")),
       registry_(registry) {}
 
+void DispatchMetrics::Commit() {
+  dispatch_seconds.Commit();
+  wait_seconds.Commit();
+  combine_seconds.Commit();
+  for (std::optional<LayerDispatchSeconds>& layer : layers_) {
+    if (layer) layer->Commit();
+  }
+}
+
 LayerDispatchSeconds& DispatchMetrics::OfLayer(LayerIndex layer) {
   const size_t index = ToIndex(layer);
   if (index >= layers_.size()) layers_.resize(index + 1);
@@ -61,10 +78,11 @@ ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
   const auto counter = [&](const char* name, const char* help) {
     return registry.AddCounter(absl::StrCat("tessera_router_shard_", name, "_total"), help, labels);
   };
-  calls = counter("calls", "Calls posted to a shard, repetitions included.");
-  rows = counter("rows", "Rows of the calls posted to a shard.");
-  pairs = counter("pairs", "(row, expert) pairs of the calls posted to a shard.");
-  experts = counter("experts", "Distinct experts of a call, summed over the calls posted.");
+  calls = CounterTally(counter("calls", "Calls posted to a shard, repetitions included."));
+  rows = CounterTally(counter("rows", "Rows of the calls posted to a shard."));
+  pairs = CounterTally(counter("pairs", "(row, expert) pairs of the calls posted to a shard."));
+  experts =
+      CounterTally(counter("experts", "Distinct experts of a call, summed over the calls posted."));
   retries = counter("retries", "Calls posted after an earlier attempt failed or was late.");
   hedges = counter("hedges", "Second copies of slow calls posted to a shard.");
   hedges_won = counter("hedges_won", "Second copies that were answered first.");
@@ -79,12 +97,16 @@ ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
   }
   breaker = registry.AddGauge("tessera_router_shard_breaker",
                               "Circuit breaker: 0 closed, 1 half open, 2 open.", labels);
-  queue_seconds =
-      registry.AddHistogram("tessera_router_shard_queue_seconds",
-                            "Waiting at the shard, as it says.", SecondsBounds(), labels);
-  compute_seconds =
-      registry.AddHistogram("tessera_router_shard_compute_seconds",
-                            "Computing at the shard, as it says.", SecondsBounds(), labels);
+  queue_seconds = Tally(registry, "tessera_router_shard_queue_seconds",
+                        "Waiting at the shard, as it says.", labels);
+  compute_seconds = Tally(registry, "tessera_router_shard_compute_seconds",
+                          "Computing at the shard, as it says.", labels);
+}
+
+void ShardMetrics::Commit() {
+  for (CounterTally* tally : {&calls, &rows, &pairs, &experts}) tally->Commit();
+  queue_seconds.Commit();
+  compute_seconds.Commit();
 }
 
 }  // namespace tessera::router

@@ -1,6 +1,9 @@
 #pragma once
 
 // What dispatch tells Prometheus: totals of the exchange, and one set of series per shard.
+//
+// What happens in every layer of every step is tallied by the engine thread and told at the end of
+// the step, Commit; what is rare is told at once.
 
 #include <array>
 #include <cstddef>
@@ -26,22 +29,24 @@ inline constexpr char kLayerSecondsHelp[] =
 // Of one layer with experts.
 struct LayerDispatchSeconds {
   LayerDispatchSeconds(Registry& registry, LayerIndex layer);
-  Counter dispatch;  // Send: plan, write, post
-  Counter wait;      // Receive: until the last answer
-  Counter compute;   // of the shard that computed longest, as the answers say
-  Counter combine;   // Receive: adding up
+  void Commit();
+  CounterTally dispatch;  // Send: plan, write, post
+  CounterTally wait;      // Receive: until the last answer
+  CounterTally compute;   // of the shard that computed longest, as the answers say
+  CounterTally combine;   // Receive: adding up
 };
 
 struct DispatchMetrics {
   explicit DispatchMetrics(Registry& registry);
-  Histogram dispatch_seconds;  // Send: plan, write, post
-  Histogram wait_seconds;      // Receive: until the last answer
-  Histogram combine_seconds;   // Receive: adding up
-  Counter homeless_layers;     // layers that met an expert nobody held
-  Counter homeless_failures;   // of them, those nobody came to hold in time
-  Counter late_failures;       // layers given up as a living shard took too long
-  Counter relocations;         // late calls whose experts were asked of other shards
-  Counter retries_held;        // retries that had to wait for the budget
+  void Commit();
+  HistogramTally dispatch_seconds;  // Send: plan, write, post
+  HistogramTally wait_seconds;      // Receive: until the last answer
+  HistogramTally combine_seconds;   // Receive: adding up
+  Counter homeless_layers;          // layers that met an expert nobody held
+  Counter homeless_failures;        // of them, those nobody came to hold in time
+  Counter late_failures;            // layers given up as a living shard took too long
+  Counter relocations;              // late calls whose experts were asked of other shards
+  Counter retries_held;             // retries that had to wait for the budget
 
   // Made when a layer is met first.
   LayerDispatchSeconds& OfLayer(LayerIndex layer);
@@ -54,10 +59,11 @@ struct DispatchMetrics {
 // Labelled shard="<id>"; nacks also by reason.
 struct ShardMetrics {
   ShardMetrics(Registry& registry, ShardId shard);
-  Counter calls;         // messages posted, retries and hedges included
-  Counter rows;          // of those
-  Counter pairs;         // (row, expert), of those
-  Counter experts;       // distinct experts of a call, summed over calls
+  void Commit();
+  CounterTally calls;    // messages posted, retries and hedges included
+  CounterTally rows;     // of those
+  CounterTally pairs;    // (row, expert), of those
+  CounterTally experts;  // distinct experts of a call, summed over calls
   Counter retries;       // posted after an earlier attempt failed or was late
   Counter hedges;        // posted beside an attempt that was slow
   Counter hedges_won;    // answered before it
@@ -65,9 +71,9 @@ struct ShardMetrics {
   Counter failures;      // attempts lost with the peer, or answers that were corrupted
   Counter credit_waits;  // calls that found no free slot
   std::array<Counter, kNackReasons> nacks;
-  Gauge breaker;            // 0 closed, 1 half open, 2 open
-  Histogram queue_seconds;  // at the shard, as its answers say
-  Histogram compute_seconds;
+  Gauge breaker;                 // 0 closed, 1 half open, 2 open
+  HistogramTally queue_seconds;  // at the shard, as its answers say
+  HistogramTally compute_seconds;
 };
 
 }  // namespace tessera::router

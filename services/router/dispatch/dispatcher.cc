@@ -26,7 +26,7 @@ absl::StatusOr<InFlight> Dispatcher::Send(LayerIndex layer, const Routed& routed
   }
   const double seconds = absl::ToDoubleSeconds(clock_.Elapsed() - start);
   metrics_.dispatch_seconds.Observe(seconds);
-  metrics_.OfLayer(layer).dispatch.Increment(seconds);
+  metrics_.OfLayer(layer).dispatch.Add(seconds);
   return InFlight{layer, routed, last_ticket_};
 }
 
@@ -45,8 +45,8 @@ absl::Status Dispatcher::Receive(const InFlight& calls, MatrixView sum) {
   const absl::Duration answered = clock_.Elapsed();
   LayerDispatchSeconds& of_layer = metrics_.OfLayer(flight_.layer);
   metrics_.wait_seconds.Observe(absl::ToDoubleSeconds(answered - start));
-  of_layer.wait.Increment(absl::ToDoubleSeconds(answered - start));
-  of_layer.compute.Increment(flight_.compute_us * 1e-6);
+  of_layer.wait.Add(absl::ToDoubleSeconds(answered - start));
+  of_layer.compute.Add(flight_.compute_us * 1e-6);
   if (config_.strict) {
     combiner_.SumPairs(flight_, sum);
   } else {
@@ -55,8 +55,13 @@ absl::Status Dispatcher::Receive(const InFlight& calls, MatrixView sum) {
   exchanger_.End(flight_);
   const double combined = absl::ToDoubleSeconds(clock_.Elapsed() - answered);
   metrics_.combine_seconds.Observe(combined);
-  of_layer.combine.Increment(combined);
+  of_layer.combine.Add(combined);
   return absl::OkStatus();
+}
+
+void Dispatcher::EndStep() {
+  metrics_.Commit();
+  exchanger_.EndStep();
 }
 
 void Dispatcher::LookAround() {

@@ -41,6 +41,8 @@ class Dispatcher final : public ExpertCalls {
   // Nothing is on its way after an error, and `sum` is unchanged.
   absl::Status Receive(const InFlight& calls, MatrixView sum) override;
 
+  void EndStep() override;
+
   std::span<const uint32_t> homeless_rows() const override { return homeless_rows_; }
 
   // Takes note of shards that went while no step ran, and gives up what a Send began and no Receive

@@ -103,28 +103,36 @@ void Exchanger::ShowBreaker(Shard& shard, absl::Duration now) {
   shard.metrics.breaker.Set(static_cast<double>(breaker));
 }
 
-uint32_t Exchanger::Weight(const Flight& flight, ShardId id, absl::Duration now) {
+const ShardLink* Exchanger::UsableLink(const Flight& flight, ShardId id, absl::Duration now) {
   const ShardLink* link = flight.view->LinkOf(id);
-  if (link == nullptr || !LinkFits(flight, *link)) return kShardUnusable;
+  if (link == nullptr || !LinkFits(flight, *link)) return nullptr;
   Shard& shard = ShardOf(id);
   if (std::exchange(shard.incarnation, link->incarnation) != link->incarnation) {
     shard.health.Reset();
   }
   ShowBreaker(shard, now);
-  if (shard.health.breaker(now) == ShardHealth::Breaker::kOpen) return kShardUnusable;
-  const PeerLoad load = rooms_.exchange.LoadOf(link->peer);
-  uint32_t weight = std::min(load.rows + load.rows_queued, kNoSlotRows - 1);
-  if (load.slots_free == 0) weight += kNoSlotRows;
-  if (shard.health.suspect(now)) weight += kSuspectRows;
-  return weight;
+  return shard.health.breaker(now) == ShardHealth::Breaker::kOpen ? nullptr : link;
 }
 
 void Exchanger::WeighShards(const Flight& flight, absl::Duration now) {
   if (std::exchange(weighed_, true)) return;
   const Placement& placement = flight.view->placement;
   weights_.assign(placement.shard_bound(), kShardUnusable);
-  for (const ShardId shard : placement.shards()) {
-    weights_[ToIndex(shard)] = Weight(flight, shard, now);
+  weighed_ids_.clear();
+  weighed_peers_.clear();
+  for (const ShardId id : placement.shards()) {
+    const ShardLink* link = UsableLink(flight, id, now);
+    if (link == nullptr) continue;
+    weighed_ids_.push_back(id);
+    weighed_peers_.push_back(link->peer);
+  }
+  loads_.resize(weighed_ids_.size());
+  rooms_.exchange.LoadsOf(weighed_peers_, loads_);
+  for (size_t i = 0; i < loads_.size(); ++i) {
+    uint32_t weight = std::min(loads_[i].rows + loads_[i].rows_queued, kNoSlotRows - 1);
+    if (loads_[i].slots_free == 0) weight += kNoSlotRows;
+    if (ShardOf(weighed_ids_[i]).health.suspect(now)) weight += kSuspectRows;
+    weights_[ToIndex(weighed_ids_[i])] = weight;
   }
 }
 
@@ -283,6 +291,7 @@ absl::StatusOr<bool> Exchanger::PostReady(Flight& flight, FlightCall& call, absl
   switch (status.code()) {
     case absl::StatusCode::kOk:
       call.state = FlightCall::State::kInFlight;
+      call.credit_since.reset();
       return false;
     case absl::StatusCode::kResourceExhausted:
       return !WaitForCredit(flight, call, now);
@@ -310,6 +319,16 @@ void Exchanger::CutToFit(Flight& flight, FlightCall& call, const wire::FrameGeom
   }
 }
 
+bool Exchanger::HasRoom(const Flight& flight, const FlightCall& call) const {
+  return std::ranges::all_of(call.plan.segments, [&](const PlanSegment& segment) {
+    const auto replicas = flight.view->placement.replicas(flight.layer, segment.expert);
+    return std::ranges::any_of(replicas, [&](const Replica& replica) {
+      return weights_[ToIndex(replica.shard)] < kNoSlotRows &&
+             !IsBanned(call, replica.shard, flight.view->version);
+    });
+  });
+}
+
 bool Exchanger::WaitForCredit(Flight& flight, FlightCall& call, absl::Duration now) {
   if (!std::exchange(call.waited_for_credit, true)) {
     ShardOf(call.plan.shard).metrics.credit_waits.Increment();
@@ -320,6 +339,11 @@ bool Exchanger::WaitForCredit(Flight& flight, FlightCall& call, absl::Duration n
     std::swap(whole_, call.plan);  // another shard has room for all of it
     return false;
   }
+  if (HasRoom(flight, call)) {
+    call.state = FlightCall::State::kUnplaced;
+    return false;
+  }
+  if (!call.credit_since) call.credit_since = now;
   call.ready_at = now + config_.credit_poll;
   return true;
 }
@@ -366,13 +390,11 @@ absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const Shar
   call.attempts.push_back(
       {*id, link.peer, link.shard, now, now + timeout, flight.view->version, kind == Kind::kHedge});
   ++call.posted;
-  if (ToIndex(link.shard) < weights_.size()) {
-    weights_[ToIndex(link.shard)] = Weight(flight, link.shard, now);
-  }
-  shard.metrics.calls.Increment();
-  shard.metrics.rows.Increment(static_cast<double>(plan.rows.size()));
-  shard.metrics.pairs.Increment(static_cast<double>(plan.pair_rows.size()));
-  shard.metrics.experts.Increment(static_cast<double>(plan.segments.size()));
+  weighed_ = false;  // its load is another now
+  shard.metrics.calls.Add();
+  shard.metrics.rows.Add(static_cast<double>(plan.rows.size()));
+  shard.metrics.pairs.Add(static_cast<double>(plan.pair_rows.size()));
+  shard.metrics.experts.Add(static_cast<double>(plan.segments.size()));
   if (kind == Kind::kHedge) shard.metrics.hedges.Increment();
   if (kind == Kind::kRetry) shard.metrics.retries.Increment();
   if (kind == Kind::kFirst) {
@@ -392,16 +414,18 @@ void Exchanger::RequestHomeless(Flight& flight) {
     call.requested_in = flight.view->version;
     for (const PlanSegment& segment : call.plan.segments) {
       experts_.push_back(segment.expert);
-      AddUnfit(flight, segment.expert);
+      AddUnfit(flight, call, segment.expert);
     }
   }
   AskForUnits(flight.layer);
 }
 
-void Exchanger::AddUnfit(const Flight& flight, ExpertId expert) {
+void Exchanger::AddUnfit(const Flight& flight, const FlightCall& call, ExpertId expert) {
   for (const Replica& replica : flight.view->placement.replicas(flight.layer, expert)) {
-    const bool linked = flight.view->LinkOf(replica.shard) != nullptr;
-    if (linked && weights_[ToIndex(replica.shard)] >= kSuspectRows) unfit_.push_back(replica.shard);
+    if (flight.view->LinkOf(replica.shard) == nullptr) continue;
+    const bool unfit = weights_[ToIndex(replica.shard)] >= kSuspectRows ||
+                       IsBanned(call, replica.shard, flight.view->version);
+    if (unfit) unfit_.push_back(replica.shard);
   }
 }
 
@@ -422,7 +446,7 @@ void Exchanger::Relocate(Flight& flight, FlightCall& call) {
   for (const PlanSegment& segment : call.plan.segments) {
     if (HasOtherHome(flight, call, segment.expert)) continue;
     experts_.push_back(segment.expert);
-    AddUnfit(flight, segment.expert);
+    AddUnfit(flight, call, segment.expert);
   }
   if (!experts_.empty()) metrics_.relocations.Increment();
   AskForUnits(flight.layer);
@@ -438,6 +462,13 @@ void Exchanger::HomelessRows(const Flight& flight, std::vector<uint32_t>& rows) 
   }
   std::sort(rows.begin(), rows.end());
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+}
+
+void Exchanger::EndStep() {
+  for (const std::unique_ptr<Shard>& shard : shards_) {
+    if (shard != nullptr) shard->metrics.Commit();
+  }
+  if (rooms_.meter != nullptr) rooms_.meter->costs.Fold();
 }
 
 void Exchanger::End(Flight& flight) {

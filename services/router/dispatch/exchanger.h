@@ -84,6 +84,8 @@ class Exchanger {
   void End(Flight& flight);
   // Events that came without a flight. Does not wait.
   void LookAround();
+  // Tells what was counted since the last one.
+  void EndStep();
 
   // Rows of calls that nobody can take now, or that were given up; ascending, each once.
   void HomelessRows(const Flight& flight, std::vector<uint32_t>& rows) const;
@@ -107,9 +109,10 @@ class Exchanger {
   Shard& ShardOf(ShardId id);
   void PlanAll(Flight& flight);
   size_t CountUsable() const;  // shards that WeighShards found to take calls
-  // What choosing a shard costs now, in rows; kShardUnusable if it can take nothing.
-  uint32_t Weight(const Flight& flight, ShardId shard, absl::Duration now);
-  // Fills weights_, once between two waits; PostAttempt keeps it true.
+  // Null: the shard can take nothing.
+  const ShardLink* UsableLink(const Flight& flight, ShardId shard, absl::Duration now);
+  // Fills weights_, unless they are those of now: what choosing a shard costs, in rows;
+  // kShardUnusable if it can take nothing.
   void WeighShards(const Flight& flight, absl::Duration now);
   bool LinkFits(const Flight& flight, const ShardLink& link) const;
   void ShowBreaker(Shard& shard, absl::Duration now);
@@ -132,7 +135,9 @@ class Exchanger {
   // Whether more is to be done for this call at once.
   absl::StatusOr<bool> PostReady(Flight& flight, FlightCall& call, absl::Duration now);
   void CutToFit(Flight& flight, FlightCall& call, const wire::FrameGeometry& geometry);
-  // False: the call was moved to a shard with room.
+  // Every expert of the call lives on a shard with a free slot.
+  bool HasRoom(const Flight& flight, const FlightCall& call) const;
+  // False: the call goes to a shard with room, or in pieces to several.
   bool WaitForCredit(Flight& flight, FlightCall& call, absl::Duration now);
   // kResourceExhausted: no credit; kUnavailable: the peer is gone; kInternal: cannot be.
   absl::Status PostAttempt(Flight& flight, FlightCall& call, const ShardLink& link,
@@ -141,8 +146,9 @@ class Exchanger {
   void RequestHomeless(Flight& flight);
   // Has shards that are not asked yet load what a late call needs and no other holds.
   void Relocate(Flight& flight, FlightCall& call);
-  // Adds the linked shards that hold the expert and get no calls for it.
-  void AddUnfit(const Flight& flight, ExpertId expert);
+  // Adds the linked shards that hold the expert, as the view says, and get no calls for it, or not
+  // this one: a view may be old, its router cut off from the one that knows better.
+  void AddUnfit(const Flight& flight, const FlightCall& call, ExpertId expert);
   // Of experts_ and unfit_.
   void AskForUnits(LayerIndex layer);
 
@@ -160,10 +166,11 @@ class Exchanger {
   absl::Duration PayForRetry(absl::Duration now);  // when it may go
   void RefreshView(Flight& flight, absl::Duration now);
   absl::Status OnTimers(Flight& flight, absl::Duration now);
-  // An attempt is on its way to a shard that is not late with another.
+  void OnTimersOf(Flight& flight, FlightCall& call, absl::Duration now);
+  // It is, or is about to be, on its way to a shard that was not late with it.
   static bool HasHope(const FlightCall& call);
   absl::Duration RelocateAt(const Flight& flight, const FlightCall& call) const;
-  // Late for late_max without hope.
+  // Late for late_max without hope, or waiting for a slot for so long while no answer came.
   bool IsHopeless(const FlightCall& call, absl::Duration now) const;
   absl::Status GiveUpLate(Flight& flight, absl::Duration now);
   absl::Duration CallDue(const FlightCall& call);
@@ -191,6 +198,9 @@ class Exchanger {
   DispatchPlan plan_;
   ShardPlan whole_;                     // a call on its way to another shard, or to pieces
   std::vector<uint32_t> weights_;       // [shard id]
+  std::vector<ShardId> weighed_ids_;    // of shards that can take something
+  std::vector<PeerId> weighed_peers_;   // [weighed_ids_]
+  std::vector<PeerLoad> loads_;         // [weighed_ids_]
   bool weighed_ = false;                // weights_ are those of now
   std::vector<const Replica*> chosen_;  // [segments of the call at hand]
   std::vector<uint32_t> piece_of_;      // [segments of the call at hand]

@@ -112,7 +112,9 @@ absl::Status Exchanger::OnReply(Flight& flight, FlightCall& call, Attempt attemp
   call.state = FlightCall::State::kAnswered;
   for (size_t i = 0; i < flight.call_count; ++i) {  // its slot may be what another waits for
     FlightCall& other = *flight.calls[i];
-    if (other.state == FlightCall::State::kReady && other.waited_for_credit) other.ready_at = now;
+    if (other.state != FlightCall::State::kReady || !other.waited_for_credit) continue;
+    other.ready_at = now;
+    if (other.credit_since) other.credit_since = now;  // the shards get on
   }
   return absl::OkStatus();
 }
@@ -222,35 +224,49 @@ absl::Status Exchanger::OnTimers(Flight& flight, absl::Duration now) {
       metrics_.homeless_failures.Increment();
       return HomelessError(flight);
     }
-    hopeless |= IsHopeless(call, now);
-    if (call.state != FlightCall::State::kInFlight) continue;
-    for (size_t a = 0; a < call.attempts.size(); ++a) {
-      if (now < call.attempts[a].late_at) continue;
-      OnLate(flight, call, a, now);
-      break;  // attempts may have changed; what else is late is met in the next round
-    }
-    if (call.state != FlightCall::State::kInFlight) continue;
-    if (now >= HedgeAt(call)) Hedge(flight, call, now);
-    if (now >= RelocateAt(flight, call)) {
-      WeighShards(flight, now);
-      Relocate(flight, call);
-    }
+    if (call.state == FlightCall::State::kInFlight) OnTimersOf(flight, call, now);
+    hopeless |= IsHopeless(call, now);  // who has found another home by now is not
   }
   return hopeless ? GiveUpLate(flight, now) : absl::OkStatus();
 }
 
+void Exchanger::OnTimersOf(Flight& flight, FlightCall& call, absl::Duration now) {
+  for (size_t a = 0; a < call.attempts.size(); ++a) {
+    if (now < call.attempts[a].late_at) continue;
+    OnLate(flight, call, a, now);
+    break;  // attempts may have changed; what else is late is met in the next round
+  }
+  if (call.state != FlightCall::State::kInFlight) return;
+  if (now >= HedgeAt(call)) Hedge(flight, call, now);
+  if (now >= RelocateAt(flight, call)) {
+    WeighShards(flight, now);
+    Relocate(flight, call);
+  }
+}
+
 bool Exchanger::HasHope(const FlightCall& call) {
-  return std::any_of(call.attempts.begin(), call.attempts.end(), [&](const Attempt& attempt) {
-    // One more at a shard that is late already gives none.
-    return std::none_of(call.attempts.begin(), call.attempts.end(), [&](const Attempt& other) {
-      return other.shard == attempt.shard && other.timed_out;
-    });
-  });
+  // One more at a shard that was late with it gives none.
+  const auto is_fresh = [&](ShardId shard) {
+    return std::ranges::find(call.late_shards, shard) == call.late_shards.end();
+  };
+  switch (call.state) {
+    case FlightCall::State::kReady:
+      return is_fresh(call.plan.shard);
+    case FlightCall::State::kInFlight:
+      return std::ranges::any_of(call.attempts, is_fresh, &Attempt::shard);
+    case FlightCall::State::kUnplaced:  // it will be placed, or homeless_wait ends it
+    case FlightCall::State::kAnswered:
+    case FlightCall::State::kDissolved:
+      break;
+  }
+  return true;
 }
 
 bool Exchanger::IsHopeless(const FlightCall& call, absl::Duration now) const {
-  return !call.settled() && call.late_since && now - *call.late_since >= config_.late_max &&
-         !HasHope(call);
+  if (call.state == FlightCall::State::kReady && call.credit_since) {
+    return now - *call.credit_since >= config_.late_max;
+  }
+  return call.late_since && now - *call.late_since >= config_.late_max && !HasHope(call);
 }
 
 absl::Duration Exchanger::RelocateAt(const Flight& flight, const FlightCall& call) const {
@@ -268,9 +284,10 @@ absl::Status Exchanger::GiveUpLate(Flight& flight, absl::Duration now) {
     FlightCall& call = *flight.calls[i];
     if (!IsHopeless(call, now)) continue;
     call.given_up = true;
-    for (const Attempt& attempt : call.attempts) {
-      ShardOf(attempt.shard).health.OnGivenUp(now - *call.late_since + config_.timeout_floor);
-      shards.push_back(ToIndex(attempt.shard));
+    if (call.state == FlightCall::State::kReady) shards.push_back(ToIndex(call.plan.shard));
+    for (const ShardId shard : call.late_shards) {
+      ShardOf(shard).health.OnGivenUp(now - *call.late_since + config_.timeout_floor);
+      shards.push_back(ToIndex(shard));
     }
   }
   std::sort(shards.begin(), shards.end());
@@ -290,6 +307,9 @@ void Exchanger::OnLate(Flight& flight, FlightCall& call, size_t attempt_index, a
     shard.health.OnTimeout(attempt.posted, now);
     ShowBreaker(shard, now);
     if (!call.late_since) call.late_since = now;
+    if (std::ranges::find(call.late_shards, attempt.shard) == call.late_shards.end()) {
+      call.late_shards.push_back(attempt.shard);
+    }
     weighed_ = false;
   }
   WeighShards(flight, now);

@@ -35,6 +35,10 @@ class ExpertCalls {
   // kDeadlineExceeded: the step may be retried. kInternal: a wrong answer, never retried.
   virtual absl::Status Receive(const InFlight& calls, MatrixView sum) = 0;
 
+  // The step's layers are over, well or not: what was counted in them is told to whoever reads
+  // metrics. Before anybody learns of the step's end.
+  virtual void EndStep() {}
+
   // After Receive returned kUnavailable: the rows of the step whose experts nobody holds, or nobody
   // answers for, ascending. The others were answered or could be: the next step may go on without
   // these. Valid until the next Send.

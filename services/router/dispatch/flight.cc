@@ -14,12 +14,14 @@ void FlightCall::Clear() {
   posted = 0;
   hedged = false;
   waited_for_credit = false;
+  credit_since.reset();
   avoid.reset();
   bans.clear();
   ready_at = absl::ZeroDuration();
   homeless_since.reset();
   requested_in.reset();
   late_since.reset();
+  late_shards.clear();
   relocated_in.reset();
   given_up = false;
   answer = ExchangeEvent();
@@ -35,6 +37,7 @@ void FlightCall::InheritFrom(const FlightCall& parent) {
   bans = parent.bans;
   ready_at = parent.ready_at;
   late_since = parent.late_since;
+  late_shards = parent.late_shards;
 }
 
 FlightCall& Flight::AddCall() {

@@ -54,7 +54,8 @@ struct FlightCall {
   uint32_t posted = 0;            // attempts so far, those of the call it was cut from included
   bool hedged = false;
   bool waited_for_credit = false;
-  std::optional<ShardId> avoid;  // failed last: taken if nobody else will do
+  std::optional<absl::Duration> credit_since;  // waits for one, and no answer came since then
+  std::optional<ShardId> avoid;                // failed last: taken if nobody else will do
 
   // Shards that cannot take it as long as the view is this one.
   struct Ban {
@@ -66,6 +67,7 @@ struct FlightCall {
   std::optional<absl::Duration> homeless_since;  // nobody can take it
   std::optional<uint64_t> requested_in;          // view in which its experts were asked for
   std::optional<absl::Duration> late_since;      // an attempt of it was late then, the first
+  std::vector<ShardId> late_shards;              // were late with it, each once
   std::optional<uint64_t> relocated_in;          // view in which others were asked to load for it
   bool given_up = false;                         // it is why the flight failed
 

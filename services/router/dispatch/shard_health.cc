@@ -79,10 +79,11 @@ absl::Duration ShardHealth::Timeout(size_t rows, uint32_t attempt) const {
   const absl::Duration first = p99 == absl::ZeroDuration()
                                    ? config_.timeout_unknown
                                    : std::max(config_.timeout_floor, config_.timeout_factor * p99);
-  // A call that is lost must be found late long before its layer's time is over.
+  // A call that is lost must be found late long before its layer's time is over, and who does not
+  // need a slow shard is not to wait for it longer than late_max and late_max again.
   return std::min(std::max(first, 2 * given_up_after_) *
                       static_cast<double>(1u << std::min(attempt, kDoublingsMax)),
-                  std::max(first, config_.exchange_timeout / 4));
+                  std::max(first, std::min(config_.late_max, config_.exchange_timeout / 4)));
 }
 
 absl::Duration ShardHealth::HedgeAfter(size_t rows) const {

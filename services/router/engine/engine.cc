@@ -32,8 +32,8 @@ void EngineMetrics::AddLayers(Registry& registry, size_t layer_count, size_t den
   layers.resize(layer_count);
   for (size_t layer = 0; layer < layer_count; ++layer) {
     const auto part = [&](const char* phase) {
-      return registry.AddCounter(kLayerSecondsName, kLayerSecondsHelp,
-                                 {{"layer", absl::StrCat(layer)}, {"phase", phase}});
+      return CounterTally(registry.AddCounter(kLayerSecondsName, kLayerSecondsHelp,
+                                              {{"layer", absl::StrCat(layer)}, {"phase", phase}}));
     };
     LayerSeconds& seconds = layers[layer];
     seconds.attention = part("attention");
@@ -42,6 +42,14 @@ void EngineMetrics::AddLayers(Registry& registry, size_t layer_count, size_t den
     } else {
       seconds.gate = part("gate");
       seconds.shared = part("shared");
+    }
+  }
+}
+
+void EngineMetrics::CommitLayers() {
+  for (LayerSeconds& layer : layers) {
+    for (CounterTally* tally : {&layer.attention, &layer.dense, &layer.gate, &layer.shared}) {
+      tally->Commit();
     }
   }
 }
@@ -74,6 +82,8 @@ absl::Status Engine::Step() {
   }
   const absl::StatusOr<MatrixView> hidden = Forward(batch);
   view_ = nullptr;  // an engine that idles keeps no old map alive
+  rooms_.experts.EndStep();
+  rooms_.metrics.CommitLayers();
   if (!hidden.ok()) {
     NoteAffected(batch);
     rooms_.scheduler.Abort(batch);
@@ -137,11 +147,11 @@ MatrixView Engine::Attend(LayerIndex layer, const StepBatch& batch, MatrixView h
   return rooms_.model.Attend(layer, rooms_.kv.View(layer), rows, hidden);
 }
 
-void Engine::Lap(absl::Duration& start, Counter LayerSeconds::*part) {
+void Engine::Lap(absl::Duration& start, CounterTally LayerSeconds::*part) {
   if (rooms_.metrics.layers.empty()) return;
   const absl::Duration now = rooms_.clock.Elapsed();
   (rooms_.metrics.layers[ToIndex(layer_)].*part)
-      .Increment(absl::ToDoubleSeconds(now - std::exchange(start, now)));
+      .Add(absl::ToDoubleSeconds(now - std::exchange(start, now)));
 }
 
 absl::Status Engine::MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden,

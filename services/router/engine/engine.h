@@ -35,10 +35,10 @@ struct EngineConfig {
 // Where the time of a layer goes, in committed steps and given up ones. What the dispatcher does is
 // counted by the dispatcher, in the same family.
 struct LayerSeconds {
-  Counter attention;  // norm, attention over the cache, residual
-  Counter dense;      // the MLP of a dense layer
-  Counter gate;       // norm, choice of experts
-  Counter shared;     // the shared expert, while the calls are away; the final sum and residual
+  CounterTally attention;  // norm, attention over the cache, residual
+  CounterTally dense;      // the MLP of a dense layer
+  CounterTally gate;       // norm, choice of experts
+  CounterTally shared;  // the shared expert, while the calls are away; the final sum and residual
 };
 
 // What a step tells Prometheus. Made once from the service's registry.
@@ -46,6 +46,8 @@ struct EngineMetrics {
   explicit EngineMetrics(Registry& registry);
   // Adds the series of so many layers, of which the first ones are dense.
   void AddLayers(Registry& registry, size_t layer_count, size_t dense_count);
+  // Tells what the layers tallied.
+  void CommitLayers();
   Counter steps;                     // committed
   Counter failed_steps;              // aborted, to be run again or not
   Counter rows;                      // computed in committed steps
@@ -95,7 +97,7 @@ class Engine {
   absl::StatusOr<MatrixView> Forward(const StepBatch& batch);
   MatrixView Attend(LayerIndex layer, const StepBatch& batch, MatrixView hidden);
   // Adds what passed since `start` to a counter, and starts anew.
-  void Lap(absl::Duration& start, Counter LayerSeconds::*part);
+  void Lap(absl::Duration& start, CounterTally LayerSeconds::*part);
   absl::Status MoeLayer(LayerIndex layer, const StepBatch& batch, MatrixView hidden,
                         absl::Duration& lap);
   // Chooses again for rows that may do without experts nobody holds, where their choice met one.

@@ -3,6 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
 namespace tessera {
 namespace {
 
@@ -22,6 +29,40 @@ TEST(MetricsTest, TextShowsEverySeries) {
   EXPECT_THAT(text, HasSubstr("tessera_test_running 7"));
   EXPECT_THAT(text, HasSubstr("tessera_test_seconds_bucket{le=\"0.1\"} 0"));
   EXPECT_THAT(text, HasSubstr("tessera_test_seconds_bucket{le=\"1\"} 1"));
+}
+
+TEST(MetricsTest, ATallyIsSeenWhenItIsCommitted) {
+  Registry registry;
+  const std::vector<double> bounds = {0.1, 1.0};
+  Histogram direct = registry.AddHistogram("tessera_test_direct_seconds", "Time.", bounds);
+  HistogramTally times(registry.AddHistogram("tessera_test_tallied_seconds", "Time.", bounds),
+                       bounds);
+  CounterTally calls(registry.AddCounter("tessera_test_calls_total", "Calls."));
+  const auto lines_of = [&](const std::string& what) {
+    std::vector<std::string> lines;
+    for (const absl::string_view line : absl::StrSplit(registry.Text(), '\n')) {
+      if (absl::StartsWith(line, absl::StrCat("tessera_test_", what))) {
+        lines.emplace_back(line.substr(line.find('_', 13)));
+      }
+    }
+    return lines;
+  };
+  for (int round = 0; round < 2; ++round) {
+    for (const double value : {0.0, 0.05, 0.1, 0.10001, 1.0, 1.5, 700.0}) {
+      direct.Observe(value);
+      times.Observe(value);
+      calls.Add(2);
+    }
+    EXPECT_NE(lines_of("direct"), lines_of("tallied")) << "not told yet";
+    times.Commit();
+    calls.Commit();
+    calls.Commit();
+    EXPECT_EQ(lines_of("direct"), lines_of("tallied"));
+    EXPECT_THAT(registry.Text(),
+                HasSubstr(absl::StrCat("\ntessera_test_calls_total ", 14 * (round + 1), "\n")));
+  }
+  HistogramTally().Observe(1);  // without a metric: nothing
+  CounterTally().Commit();
 }
 
 TEST(MetricsTest, TheSameSeriesIsTheSameMetric) {

@@ -16,6 +16,8 @@ TEST(CostFitTest, FindsTheLineThroughNoise) {
     const double noise = 4 * (random.Uniform() - 0.5);
     fit.Observe(experts, pairs, 20 + 55 * experts + 1.5 * pairs + noise);
   }
+  EXPECT_FALSE(fit.Fit().fitted) << "the step is not over";
+  fit.Fold();
   const CostModel model = fit.Fit();
   EXPECT_TRUE(model.fitted);
   EXPECT_NEAR(model.call_us, 20, 1);
@@ -26,6 +28,7 @@ TEST(CostFitTest, FindsTheLineThroughNoise) {
 TEST(CostFitTest, KnowsNothingBeforeItHasSeenEnough) {
   CostFit fit;
   for (int i = 0; i < 63; ++i) fit.Observe(i % 7 + 1, i % 5 + 9, 100 + i);
+  fit.Fold();
   EXPECT_FALSE(fit.Fit().fitted);
   EXPECT_EQ(fit.Fit().touch_us, CostModel{}.touch_us);
 }
@@ -33,6 +36,7 @@ TEST(CostFitTest, KnowsNothingBeforeItHasSeenEnough) {
 TEST(CostFitTest, WhatNeverVariesIsNotGuessed) {
   CostFit fit;
   for (int i = 0; i < 500; ++i) fit.Observe(4, 4, 200);
+  fit.Fold();
   const CostModel model = fit.Fit();  // one number is all that is known: so much an expert
   EXPECT_TRUE(model.fitted);
   EXPECT_NEAR(model.touch_us, 50, 1e-6);
@@ -47,6 +51,7 @@ TEST(CostFitTest, NoCoefficientIsNegative) {
     const auto pairs = static_cast<double>(random.Below(50));
     fit.Observe(experts, pairs, 500 + 10 * experts - 2 * pairs);
   }
+  fit.Fold();
   const CostModel model = fit.Fit();
   EXPECT_TRUE(model.fitted);
   EXPECT_GE(model.call_us, 0);
@@ -62,9 +67,29 @@ TEST(CostFitTest, ForgetsWhatWasBefore) {
       const auto experts = static_cast<double>(1 + random.Below(16));
       const auto pairs = experts + static_cast<double>(random.Below(16));
       fit.Observe(experts, pairs, 5 + touch_us * experts + pairs);
+      if (i % 46 == 45) fit.Fold();
     }
+    fit.Fold();
     EXPECT_NEAR(fit.Fit().touch_us, touch_us, 0.5);
   }
+}
+
+TEST(CostFitTest, StepsOfAnyLengthTeachTheSame) {
+  CostFit one_by_one(/*window=*/200);
+  CostFit by_steps(/*window=*/200);
+  Random random(13);
+  for (int i = 0; i < 1000; ++i) {
+    const auto experts = static_cast<double>(1 + random.Below(16));
+    const auto pairs = experts + static_cast<double>(random.Below(16));
+    const double compute_us = 5 + 20 * random.Uniform() * experts + pairs;
+    one_by_one.Observe(experts, pairs, compute_us);
+    one_by_one.Fold();
+    by_steps.Observe(experts, pairs, compute_us);
+    if (random.Below(50) == 0) by_steps.Fold();
+  }
+  by_steps.Fold();
+  EXPECT_NEAR(by_steps.Fit().touch_us, one_by_one.Fit().touch_us, 1e-6);
+  EXPECT_NEAR(by_steps.Fit().row_us, one_by_one.Fit().row_us, 1e-6);
 }
 
 }  // namespace

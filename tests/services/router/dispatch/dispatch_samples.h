@@ -121,6 +121,7 @@ struct DispatchBench {
   }
   // The value of a counter summed over its series, from what Prometheus would read.
   double Total(const std::string& name, const std::string& label = "") const {
+    dispatcher->EndStep();
     const std::string text = registry.Text();
     double total = 0;
     for (size_t at = 0; (at = text.find("\n" + name, at)) != std::string::npos; ++at) {

@@ -138,6 +138,77 @@ TEST(Ladder, AStepIsGivenUpForTheRowsOfASlowShardOnly) {
   EXPECT_EQ(bench.Total("tessera_router_late_failures_total"), 1);
 }
 
+// However often it is tried, and however slow: nobody else's rows wait longer than late_max twice.
+TEST(Ladder, AShardThatLivesAndNeverAnswersHoldsNoStepForLong) {
+  const DispatchConfig config;
+  SlowShardBench bench(SimulatedClusterConfig{}, config);
+  bench.cluster.shard(0).compute = absl::Hours(1);
+  for (int step = 0; step < 6; ++step) {
+    const absl::Duration start = bench.cluster.clock().Elapsed();
+    Matrix sum;
+    const absl::Status status = bench.Run(SlowShardBench::RowsFor({1, 5, 2}), sum, kLayer);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    EXPECT_LE(bench.cluster.clock().Elapsed() - start, 2 * config.late_max + config.timeout_floor)
+        << "step " << step;
+    const auto rows = bench.dispatcher->homeless_rows();
+    EXPECT_EQ(std::vector<uint32_t>(rows.begin(), rows.end()), (std::vector<uint32_t>{0, 2}));
+  }
+}
+
+// Giving up teaches how long an answer takes, so it is not given up for ever.
+TEST(Ladder, AShardThatTakesSecondsIsWaitedForInTheEnd) {
+  SlowShardBench bench(SimulatedClusterConfig{}, {});
+  bench.cluster.shard(0).compute = absl::Seconds(7);
+  const Work work = SlowShardBench::RowsFor({1, 2});
+  absl::Status status;
+  int tries = 0;
+  do {
+    Matrix sum;
+    status = bench.Run(work, sum, kLayer);
+    if (!status.ok()) bench.cluster.Pass(absl::Seconds(1));
+  } while (!status.ok() && ++tries < 30);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_GT(tries, 0) << "the test must see it given up";
+}
+
+// The view says that shard 0 has the expert, the shard says no: a router that is cut off from the
+// one that moved it. Asking for copies must not count that one.
+TEST(Ladder, AnOldViewsHolderThatRefusesIsNoHome) {
+  SimulatedClusterConfig config;
+  config.load_after = absl::Milliseconds(20);
+  SlowShardBench bench(config, LadderBench::WithoutHedges());
+  bench.cluster.shard(0).units.erase({kLayer, ExpertId{1}});
+  const Work work = SlowShardBench::RowsFor({1});
+  const absl::Duration start = bench.cluster.clock().Elapsed();
+  Matrix sum;
+  const absl::Status status = bench.Run(work, sum, kLayer);
+  ASSERT_TRUE(status.ok()) << status;
+  bench.ExpectSum(work, sum, kLayer);
+  EXPECT_LT(bench.cluster.clock().Elapsed() - start, absl::Milliseconds(100));
+  EXPECT_EQ(bench.cluster.shard(1).units.count({kLayer, ExpertId{1}}), 1u);
+}
+
+// Late for late_max already when it finds another home: it is posted there, not given up.
+TEST(Ladder, ALateCallThatFoundAHomeIsNotGivenUpBeforeItIsThere) {
+  DispatchConfig config = LadderBench::WithoutHedges();
+  config.late_max = absl::Milliseconds(400);
+  SlowShardBench bench(SimulatedClusterConfig{.shard_count = 3}, config);
+  SimulatedCluster& cluster = bench.cluster;
+  cluster.shard(0).compute = absl::Hours(1);
+  // One expert each, so that the call has to come apart, as its time is over.
+  const absl::Duration start = cluster.clock().Elapsed();
+  cluster.At(start + config.timeout_floor + config.late_max, [&cluster] {
+    cluster.AddCopy(kLayer, ExpertId{0}, 1);
+    cluster.AddCopy(kLayer, ExpertId{1}, 2);
+    cluster.Publish();
+  });
+  const Work work = SlowShardBench::RowsFor({0, 1});
+  Matrix sum;
+  const absl::Status status = bench.Run(work, sum, kLayer);
+  ASSERT_TRUE(status.ok()) << status;
+  bench.ExpectSum(work, sum, kLayer);
+}
+
 TEST(Ladder, ACallWithoutAttemptsLeftIsWatchedOnAndGoesToANewReplica) {
   DispatchConfig config = LadderBench::WithoutHedges();
   config.attempts_max = 2;
