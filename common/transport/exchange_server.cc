@@ -15,6 +15,9 @@ constexpr uint64_t kControlToken = 0;
 constexpr uint64_t kReplyToken = 1;
 // Small frames a peer may leave unread.
 constexpr size_t kControlPendingMax = 1024;
+// How long a declined peer may take to read so, and how many may do so at a time.
+constexpr absl::Duration kDeclinedMax = absl::Milliseconds(500);
+constexpr size_t kDeclinedCountMax = 16;
 
 // Generations rise by one and wrap: the newer of two is the one less than half a turn ahead.
 bool IsNewer(uint16_t generation, uint16_t than) {
@@ -40,7 +43,9 @@ void ExchangeServer::Shut() {
   calls_.clear();
   absl::MutexLock lock(&progress_.mutex());
   for (const auto& [link, peer] : peers_) progress_.transport().Close(link, /*flush=*/true);
+  for (const auto& [link, until] : declined_) progress_.transport().Close(link, /*flush=*/true);
   peers_.clear();
+  declined_.clear();
 }
 
 absl::StatusOr<std::string> ExchangeServer::Listen(const std::string& address) {
@@ -212,7 +217,7 @@ void ExchangeServer::OnHello(Peer& peer, const wire::FrameHeader& header,
   const auto theirs = wire::ReadHello(header, frame);
   if (!theirs.ok()) return Refuse(peer, theirs.status());
   auto answer = check_(*theirs);
-  if (!answer.ok()) return Refuse(peer, answer.status());
+  if (!answer.ok()) return Decline(peer, answer.status());
   TESSERA_CHECK(answer->credits >= 1 && answer->credits <= wire::kCreditsMax);
   auto replies = FramePool::Allocate(answer->credits, wire::ReplyBytesMax(theirs->geometry));
   if (!replies.ok()) return Refuse(peer, replies.status());
@@ -317,6 +322,16 @@ void ExchangeServer::Refuse(Peer& peer, const absl::Status& why) {
   progress_.transport().Close(link, /*flush=*/true);
 }
 
+void ExchangeServer::Decline(Peer& peer, const absl::Status& why) {
+  if (declined_.size() >= kDeclinedCountMax) return Refuse(peer, why);
+  ++stats_.peers_cut_off;
+  const LinkId link = peer.link;
+  TESSERA_LOG(WARNING) << "a router is refused: " << why.message();
+  SendNack(peer, {}, wire::NackReason::kRefused, Epoch{});
+  peers_.erase(link);
+  declined_[link] = clock_.Elapsed() + kDeclinedMax;
+}
+
 void ExchangeServer::Lose(LinkId link, const absl::Status& why) {
   const auto it = peers_.find(link);
   if (it != peers_.end()) {
@@ -326,6 +341,7 @@ void ExchangeServer::Lose(LinkId link, const absl::Status& why) {
     }
     peers_.erase(it);
   }
+  declined_.erase(link);
   progress_.transport().Close(link, /*flush=*/false);
 }
 
@@ -346,6 +362,11 @@ absl::Duration ExchangeServer::OnTimer(absl::Duration now) {
     ++stats_.peers_lost;
     Lose(link, why);
   }
+  absl::erase_if(declined_, [&](const auto& declined) {
+    if (now < declined.second) return false;
+    progress_.transport().Close(declined.first, /*flush=*/true);
+    return true;
+  });
   return next;
 }
 

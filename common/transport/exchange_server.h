@@ -112,6 +112,10 @@ class ExchangeServer {
   void OnHello(Peer& peer, const wire::FrameHeader& header, std::span<const std::byte> frame);
   absl::Duration OnTimer(absl::Duration now);
   void Refuse(Peer& peer, const absl::Status& why);
+  // A greeting that was read and is not welcome. The peer is told and closes the connection, else
+  // it is closed a moment later: of what was sent before a close UCX may lose the last words, as it
+  // looks at the socket that ends before the shared memory that has them.
+  void Decline(Peer& peer, const absl::Status& why);
   void SendNack(Peer& peer, const wire::FrameHeader& call, wire::NackReason reason, Epoch epoch);
   // False: the peer does not take what it is sent, and was forgotten.
   bool SendControl(Peer& peer, std::shared_ptr<ControlFrame> frame,
@@ -128,6 +132,7 @@ class ExchangeServer {
 
   // Guarded by progress_.mutex().
   absl::flat_hash_map<LinkId, std::unique_ptr<Peer>> peers_;
+  absl::flat_hash_map<LinkId, absl::Duration> declined_;  // connections to be closed then
   std::deque<IncomingCall> calls_;
   ExchangeStats stats_;
   size_t calls_open_ = 0;
