@@ -21,6 +21,7 @@
 #include "common/transport/data_address.h"
 #include "common/transport/transport_ucx.h"
 #include "services/expert_shard/edge/expert_service.h"
+#include "services/expert_shard/edge/peer_units.h"
 #include "services/expert_shard/registration/registrar.h"
 #include "services/expert_shard/shard_gauges.h"
 #include "services/expert_shard/shard_model.h"
@@ -72,6 +73,8 @@ class ExpertShardServer::House {
   std::vector<std::string> NotReadyReasons() const;
 
  private:
+  // What is packed lies in memory of its own, and was whole when it was packed.
+  bool WeightsSound() const { return !model_->store().mapped() || !model_->checkpoint().damaged(); }
   absl::Status StartAdmin();
   absl::Status OpenExchange(ExpertShardParts parts);
   absl::Status StartControl(const ClusterSecret& secret);
@@ -107,6 +110,7 @@ class ExpertShardServer::House {
   std::unique_ptr<ExchangeAnswers> answers_;
   std::unique_ptr<RowBatcher> batcher_;
   std::unique_ptr<ProofKeeper> proofs_;
+  std::unique_ptr<PeerUnits> peers_;
   std::unique_ptr<UnitLoader> loader_;
   std::unique_ptr<ExpertService> service_;
   std::unique_ptr<RpcServer> rpc_;
@@ -161,16 +165,21 @@ absl::Status ExpertShardServer::House::OpenExchange(ExpertShardParts parts) {
   batcher_ = std::make_unique<RowBatcher>(
       RowBatcherConfig{},
       BatcherRooms{model_->spec(), model_->store(), model_->compute(), *answers_, clock_, metrics_},
-      [this] { return !model_->checkpoint().damaged(); });
+      [this] { return WeightsSound(); });
   return absl::OkStatus();
 }
 
 absl::Status ExpertShardServer::House::StartControl(const ClusterSecret& secret) {
   proofs_ = std::make_unique<ProofKeeper>(secret, clock_);
-  loader_ = std::make_unique<UnitLoader>(model_->store(), clock_, [this] {
-    absl::MutexLock lock(&mutex_);
-    if (registrar_ != nullptr) registrar_->Hurry();
-  });
+  peers_ = std::make_unique<PeerUnits>(secret, config_.tls);
+  loader_ = std::make_unique<UnitLoader>(
+      model_->store(), clock_,
+      [this] {
+        absl::MutexLock lock(&mutex_);
+        if (registrar_ != nullptr) registrar_->Hurry();
+      },
+      [this](const std::string& peer, const ExpertUnit& unit, uint64_t version,
+             std::span<std::byte> bytes) { return peers_->Fetch(peer, unit, version, bytes); });
   service_ = std::make_unique<ExpertService>(
       ExpertServiceRooms{.shard = ShardId{config_.slice.shard_id},
                          .proofs = *proofs_,
@@ -272,7 +281,7 @@ std::vector<std::string> ExpertShardServer::House::NotReadyReasons() const {
     case wire::ShardState::kReady:
       break;
   }
-  if (model_->checkpoint().damaged()) return {"the checkpoint was changed under this process"};
+  if (!WeightsSound()) return {"the checkpoint was changed under this process"};
   // A drawn id may be somebody else's; the others wait for their router, and it for them.
   if (config_.draw_shard_id && registered_count() == 0) return {"no router has taken this shard"};
   return {};
@@ -322,6 +331,7 @@ void ExpertShardServer::House::LeaveTheMap(absl::Duration give_up) {
 
 void ExpertShardServer::House::Close() {
   if (registrar_ != nullptr) registrar_->Stop();
+  if (peers_ != nullptr) peers_->Stop();
   if (loader_ != nullptr) loader_->Stop();
   compute_.RequestStop();
   if (exchange_ != nullptr) exchange_->Interrupt();

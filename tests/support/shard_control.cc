@@ -96,7 +96,8 @@ absl::StatusOr<OpenedSession> ShardControl::OpenSession(SessionWish wish) {
 }
 
 absl::StatusOr<std::vector<wire::HeldUnit>> ShardControl::LoadExperts(
-    std::span<const wire::HeldUnit> load, std::span<const wire::HeldUnit> drop) {
+    std::span<const wire::HeldUnit> load, std::span<const wire::HeldUnit> drop,
+    const std::string& peer) {
   v1::LoadExpertsRequest request;
   v1::LoadExpertsReply reply;
   for (const wire::HeldUnit& unit : load) {
@@ -104,6 +105,7 @@ absl::StatusOr<std::vector<wire::HeldUnit>> ShardControl::LoadExperts(
     message.set_layer(static_cast<uint32_t>(unit.layer));
     message.set_expert(static_cast<uint32_t>(unit.expert));
     message.set_slot(unit.slot);
+    message.set_peer_grpc_address(peer);
   }
   for (const wire::HeldUnit& unit : drop) Fill(unit, *request.add_drop());
   TESSERA_RETURN_IF_ERROR(state_->ProveTo(*request.mutable_proof()));

@@ -48,9 +48,11 @@ class ShardControl {
   ~ShardControl();
 
   absl::StatusOr<OpenedSession> OpenSession(SessionWish wish);
-  // Returns all the shard holds then.
+  // Returns all the shard holds then. `peer`: the gRPC address of a shard that holds what is
+  // loaded.
   absl::StatusOr<std::vector<wire::HeldUnit>> LoadExperts(std::span<const wire::HeldUnit> load,
-                                                          std::span<const wire::HeldUnit> drop);
+                                                          std::span<const wire::HeldUnit> drop,
+                                                          const std::string& peer = "");
   absl::StatusOr<ShardCounts> Stats();
   // OpenSession without a proof.
   absl::Status OpenUnproven();

@@ -26,7 +26,8 @@ absl::Status ShardFleet::StartAll() {
 
 absl::Status ShardFleet::Start(size_t index) {
   ExpertShardConfig config;
-  config.model = model_dir_;
+  const auto own = options_.model_dirs.find(index);
+  config.model = own == options_.model_dirs.end() ? model_dir_ : own->second;
   config.slice = {static_cast<uint32_t>(index), options_.shard_count, options_.replicas};
   config.slots_spare = options_.slots_spare;
   config.grpc_listen = "127.0.0.1:0";

@@ -10,6 +10,7 @@
 //   fleet.Kill(1);
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ struct ShardFleetOptions {
   expert_shard::ComputeConfig compute = {.threads = 1, .precision = "float32"};
   ExchangeConfig exchange;
   absl::Duration drain_max = absl::Seconds(3);
+  std::map<size_t, std::string> model_dirs;  // of shards that read a copy of their own
 };
 
 // Shard i listens at "loopback:shard-i" or a free port, its gRPC at a free port, and it has no

@@ -144,16 +144,16 @@ absl::StatusOr<std::unique_ptr<TestCluster>> TestCluster::Start(const std::strin
 absl::Status TestCluster::StartAll() {
   TESSERA_ASSIGN_OR_RETURN(router_,
                            TestRouter::Start(model_dir_, options_.router, clock_, network_));
-  fleet_ = std::make_unique<ShardFleet>(
-      model_dir_,
-      ShardFleetOptions{.shard_count = options_.shard_count,
-                        .replicas = options_.replicas,
-                        .slots_spare = options_.slots_spare,
-                        .router_addresses = {router_->address()},
-                        .cluster_secret_file = options_.router.cluster_secret_file,
-                        .data_scheme = options_.router.data_scheme,
-                        .compute = {.threads = 1, .precision = options_.router.precision}},
-      clock_, network_);
+  ShardFleetOptions fleet;
+  fleet.shard_count = options_.shard_count;
+  fleet.replicas = options_.replicas;
+  fleet.slots_spare = options_.slots_spare;
+  fleet.router_addresses = {router_->address()};
+  fleet.cluster_secret_file = options_.router.cluster_secret_file;
+  fleet.data_scheme = options_.router.data_scheme;
+  fleet.compute.precision = options_.router.precision;
+  fleet.model_dirs = options_.model_dirs;
+  fleet_ = std::make_unique<ShardFleet>(model_dir_, std::move(fleet), clock_, network_);
   TESSERA_RETURN_IF_ERROR(fleet_->StartAll());
   TESSERA_RETURN_IF_ERROR(router_->cluster().WaitUntilCovered(kPatience));
   for (uint32_t i = 0; i < options_.shard_count; ++i) {

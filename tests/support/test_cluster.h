@@ -7,6 +7,7 @@
 //   (*cluster)->network().Inject({.kind = FaultKind::kKill, .listener = ShardFleet::NameOf(0)});
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -89,6 +90,7 @@ struct TestClusterOptions {
   uint32_t shard_count = 2;
   uint32_t replicas = 1;
   int32_t slots_spare = -1;
+  std::map<size_t, std::string> model_dirs;  // of shards that read a copy of their own
   TestRouterOptions router;
 };
 

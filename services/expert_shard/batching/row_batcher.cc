@@ -117,13 +117,16 @@ void RowBatcher::RefuseAll(NackReason reason) {
 }
 
 void RowBatcher::RefuseStrangers(const ExpertTable& table) {
-  const auto refused = std::remove_if(batch_.begin(), batch_.end(), [&](IncomingCall& call) {
-    const NackReason reason = WhyNot(table, call.call);
-    if (reason == NackReason::kNone) return false;
-    Nack(std::move(call), reason);
-    return true;
-  });
-  batch_.erase(refused, batch_.end());
+  size_t kept = 0;
+  for (size_t i = 0; i < batch_.size(); ++i) {
+    const NackReason reason = WhyNot(table, batch_[i].call);
+    if (reason != NackReason::kNone) {
+      Nack(std::move(batch_[i]), reason);
+    } else if (kept++ != i) {
+      batch_[kept - 1] = std::move(batch_[i]);
+    }
+  }
+  batch_.resize(kept);
 }
 
 void RowBatcher::Answer(absl::Duration start, absl::Duration end, size_t experts) {

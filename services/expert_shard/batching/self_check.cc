@@ -55,7 +55,7 @@ absl::Status AskBatcher(RowBatcher& batcher, OneAnswer& answer, const wire::Fram
   plan.segments = {{held.unit.expert, held.slot, held.weights_version, kRows}};
   for (uint32_t row = 0; row < kRows; ++row) {
     plan.rows.push_back(row);
-    plan.pair_rows.push_back(static_cast<uint16_t>(row));
+    plan.pair_rows.push_back(row);
     plan.pair_weights.push_back(kWeight);
   }
   std::vector<uint64_t> memory(wire::CallBytesMax(geometry) / sizeof(uint64_t) + 1);

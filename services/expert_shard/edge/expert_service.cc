@@ -2,12 +2,16 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <algorithm>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
 #include "common/rpc/rpc_status.h"
+#include "common/wire/crc32c.h"
 #include "services/expert_shard/registration/report_wire.h"
 #include "tessera/v1/expert.grpc.pb.h"
 
@@ -36,12 +40,13 @@ absl::StatusOr<SessionRequest> ToSessionRequest(const v1::OpenSessionRequest& me
 
 LoadOrder ToLoadOrder(const v1::LoadExpertsRequest& message) {
   LoadOrder order;
-  // Every shard reads the same checkpoint, so a peer that has the unit need not be asked.
   for (const v1::UnitToLoad& unit : message.load()) {
-    order.load.push_back({{LayerIndex{unit.layer()}, ExpertId{unit.expert()}}, unit.slot()});
+    order.load.push_back({{LayerIndex{unit.layer()}, ExpertId{unit.expert()}},
+                          unit.slot(),
+                          unit.peer_grpc_address()});
   }
   for (const v1::HeldUnit& unit : message.drop()) {
-    order.drop.push_back({{LayerIndex{unit.layer()}, ExpertId{unit.expert()}}, unit.slot()});
+    order.drop.push_back({{LayerIndex{unit.layer()}, ExpertId{unit.expert()}}, unit.slot(), ""});
   }
   order.bytes_per_second_max = message.bytes_per_second_max();
   return order;
@@ -50,6 +55,43 @@ LoadOrder ToLoadOrder(const v1::LoadExpertsRequest& message) {
 wire::HeldUnit ToHeldUnit(const HeldExpert& held) {
   return {held.unit.layer, held.unit.expert, held.slot, held.weights_version};
 }
+
+// Sends a unit as the checkpoint stores it, chunk by chunk. Deletes itself in the end.
+class UnitSender final : public grpc::ServerWriteReactor<v1::UnitChunk> {
+ public:
+  static constexpr size_t kChunkBytes = size_t{1} << 20;
+
+  explicit UnitSender(const absl::Status& refused) : store_(nullptr) { Finish(ToGrpc(refused)); }
+  UnitSender(const ExpertStore& store, const ExpertUnit& unit)
+      : store_(&store), parts_(StoredParts(store.manifest().expert(unit.layer, unit.expert))) {
+    SendNext();
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
+    SendNext();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  void SendNext() {
+    // What was read counts only if the file is still what it was.
+    if (part_ == parts_.size()) return Finish(ToGrpc(store_->checkpoint().Verify()));
+    std::span<const std::byte>& left = parts_[part_];
+    const auto chunk = left.first(std::min(left.size(), kChunkBytes));
+    left = left.subspan(chunk.size());
+    if (left.empty()) ++part_;
+    chunk_.set_data(chunk.data(), chunk.size());
+    // Of what goes out: the file may change while it is read.
+    chunk_.set_crc32c(
+        wire::Crc32c(std::as_bytes(std::span(chunk_.data().data(), chunk_.data().size()))));
+    StartWrite(&chunk_);
+  }
+
+  const ExpertStore* const store_;
+  std::vector<std::span<const std::byte>> parts_;
+  size_t part_ = 0;
+  v1::UnitChunk chunk_;
+};
 
 grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext* context,
                                      const absl::Status& status) {
@@ -92,6 +134,25 @@ class ExpertService::Impl final : public v1::ExpertShard::CallbackService {
                            reactor->Finish(ToGrpc(outcome.status()));
                          });
     return reactor;
+  }
+
+  grpc::ServerWriteReactor<v1::UnitChunk>* FetchUnit(grpc::CallbackServerContext*,
+                                                     const v1::FetchUnitRequest* request) override {
+    if (const absl::Status proven = rooms_.proofs.Check(request->proof()); !proven.ok()) {
+      return new UnitSender(proven);
+    }
+    const auto table = rooms_.store.Snapshot();
+    const ExpertUnit unit{LayerIndex{request->layer()}, ExpertId{request->expert()}};
+    const HeldExpert* held = table->Find(unit.layer, unit.expert);
+    if (held == nullptr) {
+      return new UnitSender(absl::NotFoundError(absl::StrCat(NameOf(unit), " is not held here")));
+    }
+    if (held->weights_version != request->weights_version()) {
+      return new UnitSender(absl::FailedPreconditionError(
+          absl::StrCat(NameOf(unit), " is held here in version ", held->weights_version,
+                       "; asked is ", request->weights_version())));
+    }
+    return new UnitSender(rooms_.store, unit);
   }
 
   grpc::ServerUnaryReactor* Stats(grpc::CallbackServerContext* context,

@@ -31,8 +31,9 @@ absl::Status CheckSlots(const ExpertTable& table, const std::vector<UnitInSlot>&
 
 }  // namespace
 
-UnitLoader::UnitLoader(ExpertStore& store, const Clock& clock, std::function<void()> changed)
-    : store_(store), clock_(clock), changed_(std::move(changed)) {
+UnitLoader::UnitLoader(ExpertStore& store, const Clock& clock, std::function<void()> changed,
+                       PeerSource peers)
+    : store_(store), clock_(clock), changed_(std::move(changed)), peers_(std::move(peers)) {
   thread_ = Thread("loader", [this](std::stop_token) {
     while (std::optional<Job> job = jobs_.Pop()) {
       job->done(stopping_.HasBeenNotified() ? absl::StatusOr<LoadOutcome>(StopsNow())
@@ -63,7 +64,13 @@ absl::StatusOr<LoadOutcome> UnitLoader::Run(const LoadOrder& order) {
     // Another router's order was faster; the answer says where it is.
     if (Holds(*store_.Snapshot(), each.unit)) continue;
     TESSERA_RETURN_IF_ERROR(KeepPace(order, start, outcome.read_bytes));
-    TESSERA_ASSIGN_OR_RETURN(const size_t bytes, store_.Load(each.unit, each.slot));
+    UnitSource other;
+    if (peers_ && !each.peer.empty()) {
+      other = [this, &each](const ExpertUnit& unit, uint64_t version, std::span<std::byte> bytes) {
+        return peers_(each.peer, unit, version, bytes);
+      };
+    }
+    TESSERA_ASSIGN_OR_RETURN(const size_t bytes, store_.Load(each.unit, each.slot, other));
     outcome.read_bytes += bytes;
     if (bytes > 0) changed_();
   }

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -22,6 +24,7 @@ namespace tessera::expert_shard {
 struct UnitInSlot {
   ExpertUnit unit;
   uint32_t slot = 0;
+  std::string peer;  // gRPC address of a shard that holds it; may be empty
 };
 
 struct LoadOrder {
@@ -34,13 +37,19 @@ struct LoadOutcome {
   uint64_t read_bytes = 0;
   absl::Duration took;
 };
+// PeerUnits::Fetch.
+using PeerSource =
+    std::function<absl::Status(const std::string& peer, const ExpertUnit& unit,
+                               uint64_t weights_version, std::span<std::byte> bytes)>;
 using LoadDone = std::function<void(absl::StatusOr<LoadOutcome>)>;
 
 // Thread-safe.
 class UnitLoader {
  public:
-  // `changed` is called after each unit that came or went. References are borrowed.
-  UnitLoader(ExpertStore& store, const Clock& clock, std::function<void()> changed);
+  // `changed` is called after each unit that came or went; `peers` is asked for units that the
+  // checkpoint does not give, if their order names a peer. References are borrowed.
+  UnitLoader(ExpertStore& store, const Clock& clock, std::function<void()> changed,
+             PeerSource peers = {});
   ~UnitLoader() { Stop(); }
 
   // `done` is called once, by the loader's thread or, where the order is refused, by this one:
@@ -65,6 +74,7 @@ class UnitLoader {
   ExpertStore& store_;
   const Clock& clock_;
   const std::function<void()> changed_;
+  const PeerSource peers_;
   BoundedQueue<Job> jobs_{kJobsMax};
   absl::Notification stopping_;
   Thread thread_;

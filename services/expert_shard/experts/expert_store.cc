@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/base/status.h"
 
@@ -25,11 +26,30 @@ size_t DownBytes(const ModelSpec& spec, WeightType type) {
   return WeightMatrix::PackedBytes(type, spec.d_model, spec.expert_width);
 }
 
+size_t ScaleBytes(const TensorView& tensor) {
+  const BlockScales& scales = tensor.scales;
+  if (scales.data == nullptr) return 0;
+  const size_t rows = (tensor.rows + scales.block_rows - 1) / scales.block_rows;
+  const size_t cols = (tensor.cols + scales.block_cols - 1) / scales.block_cols;
+  return rows * cols * SizeOf(scales.dtype);
+}
+
 size_t StoredBytes(const SwiGluTensors& tensors) {
   return tensors.gate.size_bytes() + tensors.up.size_bytes() + tensors.down.size_bytes();
 }
 
 }  // namespace
+
+std::vector<std::span<const std::byte>> StoredParts(const SwiGluTensors& tensors) {
+  std::vector<std::span<const std::byte>> parts;
+  for (const TensorView* tensor : {&tensors.gate, &tensors.up, &tensors.down}) {
+    parts.emplace_back(tensor->data, tensor->size_bytes());
+    if (tensor->scales.data != nullptr) {
+      parts.emplace_back(tensor->scales.data, ScaleBytes(*tensor));
+    }
+  }
+  return parts;
+}
 
 size_t ExpertStore::PackedBytes(const ModelSpec& spec, const ModelManifest& manifest,
                                 kernels::WeightChoice dtype, kernels::Arithmetic arithmetic) {
@@ -149,6 +169,15 @@ absl::Status ExpertStore::FillIn(HeldExpert& expert) const {
     TESSERA_ASSIGN_OR_RETURN(network.down, WeightMatrix::Borrow(tensors.down));
     return absl::OkStatus();
   }
+  TESSERA_RETURN_IF_ERROR(Pack(tensors, expert));
+  for (const TensorView& tensor : {tensors.gate, tensors.up, tensors.down}) {
+    checkpoint_.Release(tensor);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ExpertStore::Pack(const SwiGluTensors& tensors, HeldExpert& expert) const {
+  SwiGluWeights& network = expert.network;
   const WeightType type = TypeOf(expert.unit);
   // The piece is ours alone until the table that names it is published.
   const std::span<std::byte> bytes(const_cast<std::byte*>(expert.memory.get()), expert.size_bytes);
@@ -158,13 +187,28 @@ absl::Status ExpertStore::FillIn(HeldExpert& expert) const {
       WeightMatrix::PackGateUpInto(tensors.gate, tensors.up, type, bytes.first(gate_up_bytes)));
   TESSERA_ASSIGN_OR_RETURN(
       network.down, WeightMatrix::PackInto(tensors.down, type, bytes.subspan(gate_up_bytes)));
-  for (const TensorView& tensor : {tensors.gate, tensors.up, tensors.down}) {
-    checkpoint_.Release(tensor);
-  }
   return absl::OkStatus();
 }
 
-absl::StatusOr<size_t> ExpertStore::Load(const ExpertUnit& unit, uint32_t slot) {
+absl::Status ExpertStore::FillFrom(const UnitSource& source, HeldExpert& expert) const {
+  SwiGluTensors tensors = manifest_.expert(expert.unit.layer, expert.unit.expert);
+  size_t total = 0;
+  for (const auto& part : StoredParts(tensors)) total += part.size();
+  std::vector<std::byte> bytes(total);
+  TESSERA_RETURN_IF_ERROR(source(expert.unit, expert.weights_version, bytes));
+  const std::byte* next = bytes.data();
+  for (TensorView* tensor : {&tensors.gate, &tensors.up, &tensors.down}) {
+    tensor->data = next;
+    next += tensor->size_bytes();
+    if (tensor->scales.data == nullptr) continue;
+    tensor->scales.data = next;
+    next += ScaleBytes(*tensor);
+  }
+  return Pack(tensors, expert);
+}
+
+absl::StatusOr<size_t> ExpertStore::Load(const ExpertUnit& unit, uint32_t slot,
+                                         const UnitSource& other) {
   TESSERA_RETURN_IF_ERROR(CheckUnit(unit));
   absl::MutexLock lock(&changing_);
   const std::shared_ptr<const ExpertTable> now = table_.Read();
@@ -181,8 +225,13 @@ absl::StatusOr<size_t> ExpertStore::Load(const ExpertUnit& unit, uint32_t slot) 
     return absl::AlreadyExistsError(absl::StrCat(NameOf(unit), " is in slot ", held->slot));
   }
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<HeldExpert> expert, MakeRoom(unit, slot));
-  TESSERA_RETURN_IF_ERROR(Annotate(FillIn(*expert), NameOf(unit)));
-  TESSERA_RETURN_IF_ERROR(checkpoint_.Verify());
+  absl::Status filled = Annotate(FillIn(*expert), NameOf(unit));
+  if (filled.ok()) filled = checkpoint_.Verify();
+  if (!filled.ok() && other && !config_.mapped) {
+    TESSERA_LOG(WARNING) << filled.message() << "; the unit is fetched from a peer";
+    filled = FillFrom(other, *expert);
+  }
+  TESSERA_RETURN_IF_ERROR(filled);
   auto next = std::make_shared<ExpertTable>(*now);
   next->Put(expert);
   table_.Publish(std::move(next));

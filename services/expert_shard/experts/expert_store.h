@@ -3,8 +3,11 @@
 // The routed experts a process holds, packed for its kernels.
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -31,6 +34,15 @@ struct ExpertStoreConfig {
   size_t slots_spare = 0;       // slots beyond those of the units it begins with
   uint64_t model_identity = 0;  // ModelIdentity of the checkpoint; goes into weights_version
 };
+
+// A unit's tensors as the checkpoint stores them, one behind the other: gate, up, down, each
+// followed by its block scales, if it has any.
+std::vector<std::span<const std::byte>> StoredParts(const SwiGluTensors& tensors);
+
+// Fills `bytes` with the stored parts of a unit, from elsewhere than the checkpoint: from a shard
+// that would make the same version of it.
+using UnitSource = std::function<absl::Status(const ExpertUnit& unit, uint64_t weights_version,
+                                              std::span<std::byte> bytes)>;
 
 // Thread-safe once loaded: who computes reads one table a batch, Load and Drop publish the next.
 // Checkpoint and manifest must outlive it.
@@ -60,7 +72,8 @@ class ExpertStore {
   //                       dropped, and no memory is left: a moment later there is
   //   kAlreadyExists      the unit is in another slot
   //   kDataLoss           the checkpoint is damaged; and errors of packing
-  absl::StatusOr<size_t> Load(const ExpertUnit& unit, uint32_t slot);
+  // Where the checkpoint fails, `other` is asked, if there is one and weights are packed.
+  absl::StatusOr<size_t> Load(const ExpertUnit& unit, uint32_t slot, const UnitSource& other = {});
   // Lets a unit go; its memory follows when no table that is in use has it. False: the slot does
   // not hold it.
   bool Drop(const ExpertUnit& unit, uint32_t slot);
@@ -72,7 +85,8 @@ class ExpertStore {
   size_t size_bytes() const { return Snapshot()->size_bytes(); }  // of packed or mapped weights
   kernels::WeightType weight_type() const {
     return weight_type_;
-  }                                                           // of the first unit; models mix none
+  }  // of the first unit; models mix none
+  bool mapped() const { return config_.mapped; }
   size_t slots_spare() const { return config_.slots_spare; }  // the last ones: empty at the start
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelManifest& manifest() const { return manifest_; }
@@ -94,6 +108,8 @@ class ExpertStore {
   // With its memory, without its weights.
   absl::StatusOr<std::shared_ptr<HeldExpert>> MakeRoom(const ExpertUnit& unit, uint32_t slot);
   absl::Status FillIn(HeldExpert& expert) const;
+  absl::Status Pack(const SwiGluTensors& tensors, HeldExpert& expert) const;
+  absl::Status FillFrom(const UnitSource& source, HeldExpert& expert) const;
 
   const ModelSpec spec_;  // constant after Plan
   const Checkpoint& checkpoint_;

@@ -154,6 +154,7 @@ UnitRepair::Candidates UnitRepair::Survey(const World& world, absl::Duration now
 
 std::vector<UnitRepair::Room> UnitRepair::Rooms(const World& world, absl::Duration now) {
   std::erase_if(avoid_, [&](const auto& a) { return now >= a.second; });
+  std::erase_if(failed_, [&](const auto& f) { return now >= f.second; });
   std::vector<Room> rooms;
   for (const RepairShard& shard : world.shards) {
     if (!Counts(&shard)) continue;
@@ -190,9 +191,9 @@ std::vector<const wire::ShardDescriptor*> UnitRepair::HoldersOf(const World& wor
   return holders;
 }
 
-// Burst shards come last; a shard in a zone without a copy takes a unit before others; then the one
-// that holds the fewest, of equal ones the one with less to load. A shard that got an order of
-// higher urgency in this round takes no other.
+// A shard that did not fail at it lately takes a unit before others; burst shards come last; then a
+// shard in a zone without a copy, then the one that holds the fewest, of equal ones the one with
+// less to load. A shard that got an order of higher urgency in this round takes no other.
 size_t UnitRepair::Place(const World& world, const std::vector<Unit>& units, const Urgency& urgency,
                          std::vector<Room>& rooms, RepairActions& actions) {
   std::map<ShardId, ShardOrder> orders;
@@ -201,7 +202,7 @@ size_t UnitRepair::Place(const World& world, const std::vector<Unit>& units, con
     const std::vector<const wire::ShardDescriptor*> holders = HoldersOf(world, unit);
     const bool burst_may = urgency.at_once || LiveCopies(world, unit, {}).base > 0;
     Room* best = nullptr;
-    std::tuple<bool, bool, size_t, size_t> best_load;
+    std::tuple<bool, bool, bool, size_t, size_t> best_load;
     bool room_later = false;
     for (Room& room : rooms) {
       if (room.held.contains(unit) || (!room.is_base && !burst_may)) continue;
@@ -213,7 +214,8 @@ size_t UnitRepair::Place(const World& world, const std::vector<Unit>& units, con
           !room.shard->zone.empty() && std::ranges::any_of(holders, [&](const auto* holder) {
             return holder->zone == room.shard->zone;
           });
-      const std::tuple load(!room.is_base, zone_has_one, room.held.size(), ordered);
+      const bool has_failed = failed_.contains({room.shard->shard, unit});
+      const std::tuple load(has_failed, !room.is_base, zone_has_one, room.held.size(), ordered);
       if (best == nullptr || load < best_load) {
         best = &room;
         best_load = load;
@@ -227,8 +229,9 @@ size_t UnitRepair::Place(const World& world, const std::vector<Unit>& units, con
     order.shard = best->shard->shard;
     order.incarnation = best->shard->incarnation;
     order.order.bytes_per_second_max = urgency.rate;
+    const size_t source = holders.empty() ? 0 : units_[unit].failures % holders.size();
     order.order.load.push_back({unit.first, unit.second, best->free.back(),
-                                holders.empty() ? "" : holders.front()->grpc_address});
+                                holders.empty() ? "" : holders[source]->grpc_address});
     best->free.pop_back();
     best->held.insert(unit);
   }
@@ -410,13 +413,19 @@ void UnitRepair::Finished(ShardId shard, const absl::Status& status, absl::Durat
   for (const UnitToLoad& unit : flight.units) {
     const Unit key{unit.layer, unit.expert};
     if (status.ok()) {
+      units_[key].failures = 0;
       if (config_.drops) extras_[{shard, key}] = {.incarnation = flight.incarnation};
       // The placement shows it by now; should it not, the order is not repeated without pause.
       units_[key].retry_at = now + config_.retry_pause / 8;
     } else {
       units_[key].retry_at = now + config_.retry_pause;
       // Somebody else filled it, which the next heartbeat tells; it may be the last one free.
-      if (slots_refused) avoid_[{shard, unit.slot}] = now + 2 * config_.retry_pause;
+      if (slots_refused) {
+        avoid_[{shard, unit.slot}] = now + 2 * config_.retry_pause;
+      } else {
+        ++units_[key].failures;
+        failed_[{shard, key}] = now + config_.failure_memory;
+      }
     }
   }
 }

@@ -52,6 +52,8 @@ struct UnitRepairConfig {
   uint32_t evacuated_units_max = 64;              // in one order
   absl::Duration wanted_life = absl::Seconds(5);  // a wish not repeated for so long is dropped
   absl::Duration retry_pause = absl::Milliseconds(250);  // after an order failed
+  // A shard that could not load a unit is asked for it again so soon only if no other has room.
+  absl::Duration failure_memory = absl::Seconds(5);
   absl::Duration surplus_grace =
       absl::Seconds(10);  // before a superfluous copy goes, if none lacks room
   absl::Duration drop_delay = absl::Seconds(1);  // between leaving the map and memory
@@ -129,6 +131,7 @@ class UnitRepair {
     bool held_once = false;
     std::optional<absl::Duration> lost_at;
     absl::Duration retry_at;
+    uint32_t failures = 0;  // to load it, in a row: each asks another of its holders
   };
   struct Wish {
     absl::Duration at;
@@ -194,6 +197,7 @@ class UnitRepair {
   std::map<ExtraKey, Extra> extras_;
   std::map<ExtraKey, Kept> kept_;
   std::map<std::pair<ShardId, uint32_t>, absl::Duration> avoid_;  // slots refused, until when
+  std::map<ExtraKey, absl::Duration> failed_;                     // to load, until when
   size_t without_copy_ = 0;
   size_t without_base_ = 0;
   size_t copies_min_ = 0;

@@ -189,7 +189,9 @@ void EngineLoop::OnStepFailed(const absl::Status& status, uint64_t version_befor
     const Sequence* sequence = rooms_.scheduler.Find(id);
     if (sequence == nullptr) continue;
     metrics_.stalls.Increment();
-    if (rooms_.scheduler.LeaveOutHomeless(id)) continue;
+    // Once for a sequence. An answer that was only late is waited for: no expert is known to be
+    // missing, and the next step would meet the same.
+    if (absl::IsUnavailable(status) && rooms_.scheduler.LeaveOutHomeless(id)) continue;
     rooms_.scheduler.Park(id);
     parked_.push_back({id, rooms_.book.NoteStall(id, sequence->token_count())});
     ++parked_now;

@@ -9,6 +9,7 @@
 //                               them are parked, everybody else goes on. Parked ones are tried
 //                               again when the cluster changes, at the latest after park_max, and
 //                               wait until their deadline or experts_wait_max
+//   an answer that is too late  the requests of the step are parked, whatever they allow
 //   an answer that is wrong     the requests of the step end with it
 // Nothing advances in a failed step, so no token is lost or comes twice.
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "common/moe/dispatch_plan.h"
@@ -11,6 +12,7 @@
 #include "common/transport/exchange_client.h"
 #include "common/weights/model_identity.h"
 #include "common/wire/call_wire.h"
+#include "services/expert_shard/edge/peer_units.h"
 #include "services/expert_shard/experts/expert_ffn.h"
 #include "tests/services/expert_shard/loaded_model.h"
 #include "tests/support/shard_control.h"
@@ -278,6 +280,72 @@ TEST(ExpertShardServerErrorsTest, StartSaysWhatIsWrong) {
   config.compute.isa = "auto";
   config.cluster_secret_file = "/nowhere";
   EXPECT_EQ(code(), absl::StatusCode::kNotFound);
+}
+
+// A shard whose checkpoint was cut off under it goes on, and gets further units from its neighbour.
+TEST(PeerUnitsTest, AShardWithoutItsFileLoadsFromAPeer) {
+  const LoadedModel model;
+  const testing::TempFolder folder;
+  std::filesystem::copy(model.path(), folder.path(), std::filesystem::copy_options::recursive);
+  testing::WriteFile(folder.File("secret"), "a secret of the cluster");
+  RealClock clock;
+  const auto network = LoopbackNetwork::Create(clock, 1);
+  ExpertShardConfig config;
+  config.model = model.path();
+  config.grpc_listen = "127.0.0.1:0";
+  config.admin_listen = "";
+  config.data_listen = "loopback:a";
+  config.cluster_secret_file = folder.File("secret");
+  const auto whole = ExpertShardServer::Start(config, clock, {.loopback = network});
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  config.model = folder.path();
+  config.data_listen = "loopback:b";
+  config.slice = {.shard_id = 0, .shard_count = 2, .replicas = 1};
+  config.slots_spare = 8;
+  const auto poor = ExpertShardServer::Start(config, clock, {.loopback = network});
+  ASSERT_TRUE(poor.ok()) << poor.status();
+  std::filesystem::resize_file(folder.path() + "/model.safetensors", 4096);
+
+  const ExpertUnit unit{kLayer, ExpertId{7}};
+  const ClusterSecret secret = *ClusterSecret::FromFile(folder.File("secret"));
+  ShardControl control((*poor)->grpc_address(), secret);
+  const std::vector<wire::HeldUnit> wanted = {{unit.layer, unit.expert, 20, 0}};
+  EXPECT_EQ(control.LoadExperts(wanted, {}).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT((*poor)->NotReadyReasons(), IsEmpty()) << "what it holds is whole";
+  const auto held = control.LoadExperts(wanted, {}, (*whole)->grpc_address());
+  ASSERT_TRUE(held.ok()) << held.status();
+  const auto mine = (*poor)->store().Snapshot();
+  const auto theirs = (*whole)->store().Snapshot();
+  const HeldExpert* copy = mine->Find(unit.layer, unit.expert);
+  const HeldExpert* source = theirs->Find(unit.layer, unit.expert);
+  ASSERT_NE(copy, nullptr);
+  EXPECT_EQ(copy->weights_version, source->weights_version);
+  EXPECT_EQ(std::memcmp(copy->memory.get(), source->memory.get(), source->size_bytes), 0);
+
+  size_t stored = 0;
+  const ExpertStore& store = (*whole)->store();
+  for (const auto& part : StoredParts(store.manifest().expert(unit.layer, unit.expert))) {
+    stored += part.size();
+  }
+  std::vector<std::byte> bytes(stored);
+  const auto fetch = [&](const ClusterSecret& key, const ExpertUnit& which, uint64_t version,
+                         size_t size) {
+    PeerUnits peers(key, {});
+    return peers.Fetch((*whole)->grpc_address(), which, version, std::span(bytes).first(size))
+        .code();
+  };
+  const uint64_t version = source->weights_version;
+  EXPECT_EQ(fetch(secret, unit, version, bytes.size()), absl::StatusCode::kOk);
+  EXPECT_EQ(fetch(secret, unit, version + 1, bytes.size()), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(fetch(secret, unit, version, bytes.size() - 1), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(fetch(secret, {LayerIndex{77}, ExpertId{0}}, version, bytes.size()),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(fetch(*ClusterSecret::FromText("some other secret"), unit, version, bytes.size()),
+            absl::StatusCode::kUnauthenticated);
+  PeerUnits stopped(secret, {});
+  stopped.Stop();
+  EXPECT_EQ(stopped.Fetch((*whole)->grpc_address(), unit, version, bytes).code(),
+            absl::StatusCode::kCancelled);
 }
 
 TEST(ShardFleetTest, ShardsTogetherHoldEverythingAndComeBack) {

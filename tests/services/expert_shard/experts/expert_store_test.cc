@@ -90,6 +90,53 @@ TEST(ExpertStoreTest, EachErrorOfALoad) {
   EXPECT_EQ(store->Snapshot()->AtSlot(1), nullptr);
 }
 
+TEST(ExpertStoreTest, WhereTheCheckpointFailsAPeersWeightsServe) {
+  for (const auto dtype : {kernels::WeightChoice::kAuto, kernels::WeightChoice::kQ8}) {
+    const LoadedModel model;
+    const LoadedModel other;  // the same numbers in another file
+    const auto whole = other.LoadAll({.dtype = dtype});
+    const auto store =
+        model.Load(std::vector<ExpertUnit>{Unit(1, 3)}, {.dtype = dtype, .slots_spare = 1});
+    int asked = 0;
+    const UnitSource peer = [&](const ExpertUnit& unit, uint64_t version,
+                                std::span<std::byte> bytes) -> absl::Status {
+      ++asked;
+      const auto table = whole->Snapshot();
+      const HeldExpert* held = table->Find(unit.layer, unit.expert);
+      EXPECT_EQ(version, held->weights_version);
+      size_t filled = 0;
+      for (const auto& part : StoredParts(other.manifest().expert(unit.layer, unit.expert))) {
+        std::copy(part.begin(), part.end(), bytes.begin() + static_cast<ptrdiff_t>(filled));
+        filled += part.size();
+      }
+      EXPECT_EQ(filled, bytes.size());
+      return absl::OkStatus();
+    };
+    ASSERT_TRUE(store->Load(Unit(2, 5), 1, peer).ok());
+    EXPECT_EQ(asked, 0) << "the checkpoint is nearer";
+    ASSERT_TRUE(store->Drop(Unit(2, 5), 1));
+    std::filesystem::resize_file(model.path() + "/model.safetensors", 4096);
+    EXPECT_EQ(store->Load(Unit(2, 6), 1).status().code(), absl::StatusCode::kDataLoss);
+    const auto refused = [](const ExpertUnit&, uint64_t, std::span<std::byte>) {
+      return absl::NotFoundError("the peer let it go");
+    };
+    EXPECT_EQ(store->Load(Unit(2, 6), 1, refused).status().code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(store->Snapshot()->AtSlot(1), nullptr);
+    ASSERT_TRUE(store->Load(Unit(2, 6), 1, peer).ok());
+    EXPECT_EQ(asked, 1);
+    const kernels::SwiGluWeights& here = *store->Find(LayerIndex{2}, ExpertId{6});
+    const kernels::SwiGluWeights& there = *whole->Find(LayerIndex{2}, ExpertId{6});
+    for (const auto matrix : {&kernels::SwiGluWeights::gate_up, &kernels::SwiGluWeights::down}) {
+      std::vector<float> mine((here.*matrix).inputs());
+      std::vector<float> theirs((there.*matrix).inputs());
+      ASSERT_EQ((here.*matrix).outputs(), (there.*matrix).outputs());
+      (here.*matrix).ReadRow((here.*matrix).outputs() - 1, mine);
+      (there.*matrix).ReadRow((here.*matrix).outputs() - 1, theirs);
+      EXPECT_EQ(mine, theirs);
+    }
+  }
+}
+
 TEST(ExpertStoreTest, ADroppedPieceIsGivenAgainOnlyWhenNobodyReadsIt) {
   const LoadedModel model;
   const std::vector<ExpertUnit> units = {Unit(1, 0)};

@@ -65,6 +65,49 @@ TEST_F(RepairTest, WhileAShardLoadsTheNextOrderCollects) {
   EXPECT_THAT(second.orders[0].order.load, SizeIs(2)) << "experts 2 and 3; 1 is there";
 }
 
+// Its checkpoint is gone, perhaps, and nobody it could ask has the unit.
+TEST_F(RepairTest, AUnitAShardCouldNotLoadGoesToAnotherIfThereIsOne) {
+  UnitRepair repair(Config());
+  Add(0, {0});
+  Add(1, {0, 1});
+  const auto next_for = [&] {
+    repair.Want(kLayer, std::vector{ExpertId{2}}, {}, now_);
+    const RepairActions actions = Next(repair);
+    EXPECT_THAT(actions.orders, SizeIs(1));
+    const ShardId shard = actions.orders.at(0).shard;
+    repair.Finished(shard, absl::DataLossError("its file was cut"), now_);
+    now_ += Config().retry_pause;
+    return shard;
+  };
+  EXPECT_EQ(next_for(), ShardId{0}) << "it holds the fewest";
+  EXPECT_EQ(next_for(), ShardId{1});
+  EXPECT_EQ(next_for(), ShardId{0}) << "both failed, so both are asked again";
+  now_ += Config().failure_memory;
+  EXPECT_EQ(next_for(), ShardId{0}) << "forgotten";
+}
+
+TEST_F(RepairTest, EachFailureAsksAnotherHolder) {
+  UnitRepairConfig config = Config();
+  config.copies_wanted = 3;
+  config.restore_thin = true;
+  UnitRepair repair(config);
+  for (uint32_t id = 0; id < 3; ++id) {
+    Add(id, id < 2 ? std::vector<uint32_t>{0, 1, 2, 3} : std::vector<uint32_t>{1, 2, 3});
+    shards_[ShardId{id}].grpc_address = std::to_string(id);
+  }
+  const auto peer = [&] {
+    const RepairActions actions = Next(repair);
+    EXPECT_THAT(actions.orders, SizeIs(1));
+    EXPECT_EQ(actions.orders.at(0).shard, ShardId{2});
+    repair.Finished(ShardId{2}, absl::UnavailableError("the peer died"), now_);
+    now_ += config.retry_pause;
+    return actions.orders.at(0).order.load.at(0).peer;
+  };
+  EXPECT_EQ(peer(), "0");
+  EXPECT_EQ(peer(), "1");
+  EXPECT_EQ(peer(), "0");
+}
+
 TEST_F(RepairTest, LostUnitsComeBackAfterAWhileAFewAtATimeWantedOnesFirst) {
   UnitRepair repair(Config());
   Add(0, {0, 1});

@@ -5,7 +5,9 @@
 
 #include <set>
 
+#include "absl/strings/match.h"
 #include "tests/support/router_under_test.h"
+#include "tests/support/wait_until.h"
 
 namespace tessera::router {
 namespace {
@@ -17,6 +19,7 @@ using ::testing::Field;
 using testing::FlakyExperts;
 using testing::GreedyRequest;
 using ::testing::HasSubstr;
+using testing::WaitUntil;
 using wire::FinishKind;
 using wire::GenerationParams;
 
@@ -190,6 +193,23 @@ TEST_F(EngineLoopTest, ALateAnswerIsAskedForAgain) {
   router_.experts().AwaitFailures(1);
   router_.experts().Restore();  // the cluster changed
   EXPECT_EQ(a->AwaitFinished().error, absl::OkStatus());
+  EXPECT_EQ(a->tokens(), expected);
+}
+
+TEST_F(EngineLoopTest, ALateAnswerIsNoReasonToLeaveExpertsOut) {
+  const std::vector<TokenId> expected = Tokens(a_);
+  router_.experts().FailOnce(absl::DeadlineExceededError("a shard is slow"));
+  GenerationParams allowed = a_;
+  allowed.degraded_allowed = true;
+  const auto a = Submit(allowed);
+  EXPECT_TRUE(WaitUntil([&] {
+    return absl::StrContains(router_.registry.Text(), "\ntessera_router_sequences_parked 1");
+  })) << "no step follows at once";
+  EXPECT_FALSE(a->finished());
+  router_.clock.Advance(absl::Seconds(1));
+  const wire::FinishedEvent& end = a->AwaitFinished();
+  EXPECT_EQ(end.error, absl::OkStatus());
+  EXPECT_FALSE(end.degraded);
   EXPECT_EQ(a->tokens(), expected);
 }
 
