@@ -1,5 +1,6 @@
 #include "tests/support/golden_cluster.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,8 +32,10 @@ wire::GenerationParams GoldenClusterTest::Request(size_t i) const {
   return params;
 }
 
-const std::vector<TokenId>& GoldenClusterTest::Expected(size_t i) const {
-  return golden_.prompts[i % golden_.prompts.size()].greedy;
+std::vector<TokenId> GoldenClusterTest::Expected(size_t i) const {
+  std::vector<TokenId> tokens = golden_.prompts[i % golden_.prompts.size()].greedy;
+  tokens.resize(std::min(tokens.size(), tokens_max_));
+  return tokens;
 }
 
 GoldenClusterTest::Readers GoldenClusterTest::SubmitAll() {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -24,7 +25,7 @@ class GoldenClusterTest : public ::testing::Test {
 
   // Request number `i`: a prompt of the checkpoint, each in its turn.
   wire::GenerationParams Request(size_t i) const;
-  const std::vector<TokenId>& Expected(size_t i) const;
+  std::vector<TokenId> Expected(size_t i) const;
   // Each prompt twice.
   Readers SubmitAll();
   // Waits for the end; the tokens are the reference's, and the experts were complete.
@@ -35,6 +36,7 @@ class GoldenClusterTest : public ::testing::Test {
 
   Golden golden_;
   std::unique_ptr<TestCluster> cluster_;
+  size_t tokens_max_ = std::numeric_limits<size_t>::max();  // of a request
 };
 
 }  // namespace tessera::testing
