@@ -58,7 +58,7 @@ TEST(StationsTest, WhatNoticesALossExists) {
                        all.find(absl::StrCat("class ", name, " ")) != std::string::npos;
     EXPECT_TRUE(found) << line;
   }
-  EXPECT_EQ(count, 6u);
+  EXPECT_EQ(count, 8u);
 }
 
 }  // namespace
