@@ -212,6 +212,14 @@ absl::StatusOr<GenerationParams> ToGenerationParams(const v1::GenerateRequest& r
   params.want_prompt_logprobs = request.want_prompt_logprobs();
   params.want_routed_experts = request.want_routed_experts();
   params.degraded_allowed = request.degraded_allowed();
+  if (!request.traceparent().empty()) {
+    params.trace = ParseTraceparent(request.traceparent());
+    if (!params.trace) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("traceparent has ", request.traceparent().size(),
+                       " bytes that are none, expected 00-<trace id>-<span id>-<flags>"));
+    }
+  }
   return params;
 }
 
@@ -237,6 +245,7 @@ void ToProto(const GenerationParams& params, v1::GenerateRequest& request) {
   request.set_want_prompt_logprobs(params.want_prompt_logprobs);
   request.set_want_routed_experts(params.want_routed_experts);
   request.set_degraded_allowed(params.degraded_allowed);
+  if (params.trace) request.set_traceparent(FormatTraceparent(*params.trace));
 }
 
 absl::StatusOr<TokenEvent> ToTokenEvent(const v1::GenerateEvent& event) {

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/ids.h"
+#include "common/tracing/trace_context.h"
 
 namespace tessera::v1 {
 class GenerateEvent;
@@ -54,6 +55,7 @@ struct GenerationParams {
   bool want_prompt_logprobs = false;
   bool want_routed_experts = false;
   bool degraded_allowed = false;
+  std::optional<TraceContext> trace;  // of the sender's span
 
   friend bool operator==(const GenerationParams&, const GenerationParams&) = default;
 };

@@ -122,6 +122,7 @@ absl::Status GatewayConfig::Validate() const {
     TESSERA_RETURN_IF_ERROR(
         Annotate(ReasoningRuleFromName(reasoning_parser).status(), "text.reasoning_parser"));
   }
+  TESSERA_RETURN_IF_ERROR(tracing.Validate());
   return InRange("drain_seconds", absl::ToDoubleSeconds(drain), 0, 3600);
 }
 
@@ -137,6 +138,8 @@ std::shared_ptr<google::protobuf::Message> GatewayDefaults() {
   message->set_keys_file("");
   message->set_metrics_compat("none");
   message->set_drain_seconds(absl::ToDoubleSeconds(defaults.drain));
+  message->set_otlp_endpoint(defaults.tracing.endpoint);
+  message->set_otlp_sample_ratio(defaults.tracing.sample_ratio);
   SetHttpDefaults(defaults.http, *message->mutable_http());
   config::v1::Limits& limits = *message->mutable_limits();
   limits.set_choices_max(defaults.rest.limits.n_max);
@@ -201,6 +204,8 @@ absl::StatusOr<GatewayConfig> ToGatewayConfig(const google::protobuf::Message& m
   config.keys_file = m->keys_file();
   config.text_threads = m->limits().text_threads();
   config.drain = absl::Seconds(m->drain_seconds());
+  config.tracing.endpoint = m->otlp_endpoint();
+  config.tracing.sample_ratio = m->otlp_sample_ratio();
   TESSERA_RETURN_IF_ERROR(config.Validate());
   return config;
 }

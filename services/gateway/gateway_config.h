@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/tracing/tracer.h"
 #include "services/gateway/batching/admission.h"
 #include "services/gateway/http/http_server.h"
 #include "services/gateway/rest/rest_api.h"
@@ -37,6 +38,7 @@ struct GatewayConfig {
   std::string keys_file;
   size_t text_threads = 1;
   absl::Duration drain = absl::Seconds(30);
+  TracerConfig tracing{.resource = {.service = "tessera-gateway"}};
 
   // kInvalidArgument naming the field, its value and what it may be.
   absl::Status Validate() const;

@@ -13,6 +13,7 @@
 #include "common/concurrency/thread.h"
 #include "common/http/http_server.h"
 #include "common/rpc/server.h"
+#include "common/tracing/tracer.h"
 #include "services/gateway/edge/inference_service.h"
 #include "services/gateway/edge/kserve_service.h"
 #include "services/gateway/session/router_metrics.h"
@@ -93,6 +94,7 @@ class GatewayServer::House {
   RateLimiter limiter_;
   GatewayMetrics metrics_;
   RouterMetrics router_metrics_;
+  std::unique_ptr<Tracer> tracer_;
   Gauge connections_gauge_;
   Counter slow_readers_;
   uint64_t slow_readers_seen_ = 0;  // RefreshMetrics'
@@ -116,6 +118,7 @@ class GatewayServer::House {
 };
 
 absl::Status GatewayServer::House::Build() {
+  TESSERA_ASSIGN_OR_RETURN(tracer_, Tracer::Start(config_.tracing, clock_, registry_));
   TESSERA_RETURN_IF_ERROR(BuildText());
   TESSERA_RETURN_IF_ERROR(BuildRest());
   return BuildListeners();
@@ -159,7 +162,8 @@ absl::Status GatewayServer::House::BuildRest() {
                                  .limiter = limiter_,
                                  .metrics = metrics_,
                                  .clock = clock_,
-                                 .next_call_id = next_call_id};
+                                 .next_call_id = next_call_id,
+                                 .tracer = tracer_.get()};
   rest_ = std::make_unique<RestApi>(config_.rest, RestApi::Rooms{.sessions = sessions,
                                                                  .workers = *workers_,
                                                                  .keys = keys_.get(),

@@ -153,6 +153,7 @@ std::shared_ptr<google::protobuf::Message> DefaultRouterMessage() {
   message->set_expert_metrics(false);
   SetDefaults(*message->mutable_balance());
   message->set_record_routing_bytes_max(uint64_t{1} << 30);
+  message->set_otlp_endpoint("");
   const UcxConfig ucx;
   message->mutable_ucx()->set_transports(ucx.transports);
   message->mutable_ucx()->set_net_devices(ucx.net_devices);
@@ -184,6 +185,8 @@ absl::StatusOr<RouterConfig> ToRouterConfig(const google::protobuf::Message& mes
         absl::StrCat("membership.transport is '", to.transport, "', expected ucx or grpc"));
   }
   to.expert_metrics = from.expert_metrics();
+  to.tracing.endpoint = from.otlp_endpoint();
+  TESSERA_RETURN_IF_ERROR(to.tracing.Validate());
   to.ucx = {from.ucx().transports(), from.ucx().net_devices(), from.ucx().ipv6()};
   to.credits = membership.credits();
   to.rows_max = membership.rows_max();

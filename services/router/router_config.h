@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/rpc/tls_files.h"
+#include "common/tracing/tracer.h"
 #include "common/transport/transport_ucx.h"
 #include "services/router/assembly/router_rooms.h"
 #include "services/router/cluster/balancer.h"
@@ -45,6 +46,7 @@ struct RouterConfig {
   absl::Duration drain_max;
   absl::Duration experts_wait_max;
   bool expert_metrics = false;
+  TracerConfig tracing{.resource = {.service = "tessera-router"}};
 };
 
 // A tessera.config.v1.Router with its defaults.

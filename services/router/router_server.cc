@@ -14,6 +14,7 @@
 #include "common/kernels/compute_level.h"
 #include "common/model/moe_layers.h"
 #include "common/rpc/server.h"
+#include "common/tracing/tracer.h"
 #include "common/transport/data_address.h"
 #include "common/transport/exchange_client.h"
 #include "common/weights/model_identity.h"
@@ -60,6 +61,7 @@ class RouterServer::House {
   std::atomic<bool> built_ = false;
   std::atomic<bool> stopping_ = false;
 
+  std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<HttpServer> admin_;
   std::unique_ptr<RouterModel> model_;
   KvPlan kv_;
@@ -78,6 +80,7 @@ class RouterServer::House {
 };
 
 absl::Status RouterServer::House::Build(RouterParts parts) {
+  TESSERA_ASSIGN_OR_RETURN(tracer_, Tracer::Start(config_.tracing, clock_, registry_));
   TESSERA_RETURN_IF_ERROR(StartAdmin());
   TESSERA_RETURN_IF_ERROR(LoadModel());
   TESSERA_RETURN_IF_ERROR(OpenExchange(std::move(parts)));
@@ -184,7 +187,7 @@ absl::Status RouterServer::House::BuildEngine() {
                                                                              &model_->pool(),
                                                                              &tally(),
                                                                              &cluster_->meter()});
-  book_ = std::make_unique<RequestBook>(BookConfig{}, clock_);
+  book_ = std::make_unique<RequestBook>(BookConfig{.tracer = tracer_.get()}, clock_);
   TESSERA_ASSIGN_OR_RETURN(
       rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,
                                   {*dispatcher_, *book_, clock_, registry_, &directory, &tally()}));

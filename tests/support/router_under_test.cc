@@ -91,7 +91,10 @@ uint32_t EventReader::first_index() const {
   return first_index_;
 }
 
-RouterUnderTest::RouterUnderTest(router::CapacityConfig capacity) {
+RouterUnderTest::RouterUnderTest(router::CapacityConfig capacity, const std::string& otlp_endpoint)
+    : tracer(Value(
+          Tracer::Start({.endpoint = otlp_endpoint, .resource = {.service = "tessera-router"}},
+                        clock, registry))) {
   WriteTinyModel(TinySpec(), {}, folder_.path());
   model_ = Value(router::RouterModel::Open(folder_.path(), {.threads = 1, .precision = "float32"}));
   LoadPlan plan;

@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/tracing/tracer.h"
 #include "common/wire/generation_wire.h"
 #include "services/cli/local_experts.h"
 #include "services/router/assembly/router_rooms.h"
@@ -56,13 +57,15 @@ class RouterUnderTest {
                                                               .waiting_max = 16,
                                                               .batch_tokens_max = 64,
                                                               .prefill_chunk_max = 16,
-                                                              .logits_rows_max = 32});
+                                                              .logits_rows_max = 32},
+                           const std::string& otlp_endpoint = "");
   ~RouterUnderTest();
 
   FakeClock clock;
   Registry registry;
   router::LoadBoard board;
-  router::RequestBook book{{}, clock};
+  const std::unique_ptr<Tracer> tracer;
+  router::RequestBook book{{.tracer = tracer.get()}, clock};
   FlakyExperts& experts() { return *flaky_; }
   router::EngineLoop& loop() { return *loop_; }
   const ModelSpec& spec() const { return model_->spec(); }

@@ -41,8 +41,12 @@ absl::StatusOr<PreparedRequest> CallGate::Read(const grpc::CallbackServerContext
   TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(request.model, key.get()));
   const absl::Duration left = absl::FromChrono(context.deadline()) - rooms_.sessions.clock.Now();
   if (left < request.timeout.value_or(absl::InfiniteDuration())) request.timeout = left;
-  return Prepare(std::move(request), rooms_.sessions.model,
-                 {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now());
+  TESSERA_ASSIGN_OR_RETURN(
+      PreparedRequest prepared,
+      Prepare(std::move(request), rooms_.sessions.model,
+              {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now()));
+  prepared.trace = ParseTraceparent(MetadataOf(context, "traceparent"));
+  return prepared;
 }
 
 std::string CallGate::RequestIdOf(const grpc::CallbackServerContext& context,

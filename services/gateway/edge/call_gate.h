@@ -42,7 +42,8 @@ class CallGate {
     return gateway::ResolveModel(rooms_.model_names, key, name);
   }
   // Identify, the body as of `dialect`, its model, and Prepare; the call's deadline counts as the
-  // request's. Errors are theirs; kUnavailable after Drain.
+  // request's, its metadata's traceparent as the request's trace. Errors are theirs; kUnavailable
+  // after Drain.
   absl::StatusOr<PreparedRequest> Read(const grpc::CallbackServerContext& context,
                                        ApiDialect dialect, const std::string& body,
                                        std::shared_ptr<const ApiKey>& key) const;

@@ -172,8 +172,12 @@ absl::StatusOr<PreparedRequest> RestApi::Read(const Visit& visit, ApiDialect dia
                            ReadGenerationRequest(dialect, visit.request.body, config_.limits));
   TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(visit, request.model));
   TESSERA_ASSIGN_OR_RETURN(request.timeout, TimeoutOf(visit.request, request.stream));
-  return Prepare(std::move(request), rooms_.sessions.model,
-                 {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now());
+  TESSERA_ASSIGN_OR_RETURN(
+      PreparedRequest prepared,
+      Prepare(std::move(request), rooms_.sessions.model,
+              {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now()));
+  prepared.trace = ParseTraceparent(visit.request.Header("traceparent"));
+  return prepared;
 }
 
 void RestApi::Generate(const VisitPtr& visit, ApiDialect dialect) {

@@ -6,12 +6,18 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
+#include "services/gateway/session/session_span.h"
 
 namespace tessera::gateway {
 namespace {
 
 absl::Duration TimeoutOf(const GenerationRequest& request, const SessionConfig& config) {
   return std::min(request.timeout.value_or(config.request_timeout), config.request_timeout);
+}
+
+Tracer::Scope ScopeOf(const SessionRooms& rooms, const PreparedRequest& prepared) {
+  if (rooms.tracer != nullptr) return rooms.tracer->Begin(prepared.trace);
+  return {.context = prepared.trace.value_or(TraceContext{})};
 }
 
 AbortCause CauseOf(const absl::Status& status) {
@@ -39,6 +45,7 @@ GenerationSession::GenerationSession(const SessionRooms& rooms, PreparedRequest 
       request_id_(std::move(request_id)),
       received_(received),
       deadline_(received + TimeoutOf(prepared_.request, rooms.config)),
+      scope_(ScopeOf(rooms, prepared_)),
       post_(std::move(post)),
       sink_(sink) {
   const GenerationRequest& request = prepared_.request;
@@ -120,6 +127,7 @@ absl::Status GenerationSession::Launch(uint32_t choice) {
   TESSERA_RETURN_IF_ERROR(rooms_.pool.CheckRoom(request.cost_tokens));
   request.params = ParamsOf(prepared_, choice);
   request.params.request_id = request_id_;
+  if (scope_.context.trace != kNoTrace) request.params.trace = scope_.context;
   request.deadline = deadline_;
   request.callback = [weak = weak_from_this(), choice](wire::TokenEvent event) {
     const auto self = weak.lock();
@@ -213,7 +221,7 @@ void GenerationSession::Tell(uint32_t choice) {
   rooms_.metrics.CountSuccess(choices_[choice]->end().reason);
   sink_.OnChoiceEnd(choice, choices_[choice]->end(), usage());
   if (is_over_ || ++ended_count_ < choices_.size()) return;
-  Close();
+  Close("");
   sink_.OnEnd(usage());
 }
 
@@ -228,7 +236,7 @@ void GenerationSession::Fail(const absl::Status& status) {
 
 void GenerationSession::Abort(AbortCause cause) {
   if (is_over_) return;
-  Close();
+  Close(ErrorTypeOf(cause));
   if (is_admitted_) rooms_.metrics.CountAbort(cause);
   for (uint32_t i = 0; i < choices_.size(); ++i) {
     if (!choices_[i]->has_ended()) Cancel(i);
@@ -246,7 +254,7 @@ void GenerationSession::Cancel(uint32_t choice) {
   if (flight.number != 0) rooms_.pool.Cancel(flight.number);
 }
 
-void GenerationSession::Close() {
+void GenerationSession::Close(std::string_view error_type) {
   is_over_ = true;
   if (!is_admitted_) return;
   const Usage used = usage();
@@ -256,6 +264,16 @@ void GenerationSession::Close() {
   rooms_.metrics.request_latency.Observe(absl::ToDoubleSeconds(rooms_.clock.Elapsed() - received_));
   for (const auto& choice : choices_) {
     rooms_.metrics.parse_failures.Increment(choice->parse_failures());
+  }
+  if (scope_.is_recorded) {
+    SessionSpan span{.scope = scope_, .request_id = request_id_, .error_type = error_type};
+    span.start = rooms_.tracer->TimeOf(received_);
+    span.end = rooms_.clock.Now();
+    if (has_token_) span.first_token = span.start + timings_.first_token;
+    for (const auto& choice : choices_) {
+      if (choice->has_ended()) span.finish_reasons.emplace_back(NameOf(choice->end().reason));
+    }
+    rooms_.tracer->Put(SpanOf(span, prepared_, used));
   }
   if (key_ != nullptr) {
     rooms_.limiter.Release(*key_, prepared_.token_count_max(),

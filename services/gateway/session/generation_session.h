@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -19,6 +20,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
+#include "common/tracing/tracer.h"
 #include "services/gateway/api/output.h"
 #include "services/gateway/batching/admission.h"
 #include "services/gateway/keys/key_set.h"
@@ -66,6 +68,7 @@ struct SessionRooms {
   GatewayMetrics& metrics;
   const Clock& clock;
   std::function<std::string()> next_call_id;  // see MakeCallId
+  Tracer* tracer = nullptr;                   // null: the client's trace is carried on, no more
 };
 
 class GenerationSession : public std::enable_shared_from_this<GenerationSession> {
@@ -104,7 +107,8 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   void Tell(uint32_t choice);
   void Fail(const absl::Status& status);
   void Cancel(uint32_t choice);
-  void Close();
+  // `error_type`: "" if every choice came to its end.
+  void Close(std::string_view error_type);
 
   const SessionRooms rooms_;
   const PreparedRequest prepared_;
@@ -112,6 +116,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   const std::string request_id_;
   const absl::Duration received_;
   const absl::Duration deadline_;
+  const Tracer::Scope scope_;
   const PostTask post_;
   SessionSink& sink_;
 

@@ -6,12 +6,14 @@
 //   GenerationRequest --template, tokenizer, limits--> PreparedRequest
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/ids.h"
+#include "common/tracing/trace_context.h"
 #include "common/wire/generation_wire.h"
 #include "services/gateway/api/generation_request.h"
 #include "services/gateway/parse/reasoning_parser.h"
@@ -31,6 +33,7 @@ struct PreparedRequest {
   GenerationRequest request;
   std::vector<PreparedPrompt> prompts;  // not empty
   wire::SamplingOptions sampling;       // resolved; the seed is the request's or absent
+  std::optional<TraceContext> trace;    // the client's; set by whoever knows its headers
 
   uint32_t choice_count() const { return static_cast<uint32_t>(prompts.size()) * request.n; }
   const PreparedPrompt& prompt_of(uint32_t choice) const { return prompts[choice / request.n]; }

@@ -67,14 +67,16 @@ absl::StatusOr<std::shared_ptr<RequestStream>> EngineLoop::Submit(wire::Generati
   const uint64_t number = next_id_.fetch_add(1);
   const bool wants_logprobs = params.logprobs.has_value();
   std::string request_id = params.request_id;
+  const std::optional<TraceContext> trace = params.trace;
   absl::StatusOr<SequenceRequest> request =
       ToSequenceRequest(std::move(params), SequenceId{number}, config_.vocab,
                         rooms_.clock.Elapsed(), RandomBits(config_.seed, number));
   if (!request.ok()) return refuse(request.status());
 
-  Admission admission{std::make_unique<Sequence>(*std::move(request)),
-                      std::make_shared<RequestStream>(std::move(request_id), std::move(wake)),
-                      rooms_.clock.Elapsed(), wants_logprobs};
+  Admission admission{
+      std::make_unique<Sequence>(*std::move(request)),
+      std::make_shared<RequestStream>(std::move(request_id), std::move(wake), trace),
+      rooms_.clock.Elapsed(), wants_logprobs};
   const std::shared_ptr<RequestStream> stream = admission.stream;
   rooms_.book.Announce(stream);
   if (inbox_.TryPush(std::move(admission))) return stream;
@@ -178,7 +180,8 @@ void EngineLoop::StepOnce() {
 void EngineLoop::OnStepFailed(const absl::Status& status, uint64_t version_before) {
   if (!MayComeAgain(status)) {
     TESSERA_LOG(ERROR) << "a step failed for good and its " << rooms_.engine.affected().size()
-                       << " requests end: " << status;
+                       << " requests end (" << rooms_.book.NamesOf(rooms_.engine.affected())
+                       << "): " << status;
     for (const SequenceId id : rooms_.engine.affected()) rooms_.scheduler.Fail(id, status);
     absl::MutexLock lock(&mutex_);
     if (status.code() == absl::StatusCode::kDataLoss) health_ = status;
@@ -200,8 +203,9 @@ void EngineLoop::OnStepFailed(const absl::Status& status, uint64_t version_befor
   if (parked_now == parked_.size()) {  // the first ones
     parked_version_ = version_before;
     unpark_at_ = rooms_.clock.Elapsed() + config_.park_max;
-    TESSERA_LOG(WARNING) << parked_now
-                         << " requests wait for experts, the others go on: " << status.message();
+    TESSERA_LOG(WARNING) << parked_now << " requests wait for experts, the others go on ("
+                         << rooms_.book.NamesOf(rooms_.engine.affected())
+                         << "): " << status.message();
   }
 }
 

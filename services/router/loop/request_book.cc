@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/check.h"
 #include "services/router/sampling/sampler.h"
 
@@ -73,6 +75,9 @@ void RequestBook::Open(SequenceId id, std::shared_ptr<RequestStream> stream, abs
   record.stream = std::move(stream);
   record.arrived = arrived;
   record.wants_logprobs = wants_logprobs;
+  if (config_.tracer != nullptr && record.stream->trace()) {
+    record.scope = config_.tracer->Begin(record.stream->trace());
+  }
   TESSERA_CHECK(records_.emplace(id, std::move(record)).second);
 }
 
@@ -159,10 +164,54 @@ void RequestBook::OnFinished(std::unique_ptr<Sequence> sequence) {
   if (had_tokens) {
     event.decode = absl::Trunc(record.last_token_at - prefilled, absl::Microseconds(1));
   }
+  if (record.scope.is_recorded) PutSpan(record, *sequence, event);
   record.stream->PutFinished(std::move(event));
   Forget(record.stream);
   to_wake_.push_back(std::move(record.stream));
   records_.erase(it);
+}
+
+void RequestBook::PutSpan(const Record& record, const Sequence& sequence,
+                          const wire::FinishedEvent& event) {
+  const absl::Time arrived = config_.tracer->TimeOf(record.arrived);
+  SpanRecord span;
+  span.context = record.scope.context;
+  span.parent = record.scope.parent;
+  span.name = "generate";
+  span.start = arrived;
+  span.end = config_.tracer->TimeOf(clock_.Elapsed());
+  // A queue ends where prefill begins, and prefill where decode begins.
+  if (sequence.first_step_at() > -absl::InfiniteDuration()) {
+    span.events.push_back({"prefill", arrived + event.queued});
+  }
+  if (record.started) span.events.push_back({"decode", arrived + event.queued + event.prefill});
+  const std::string reason(NameOf(sequence.finish_reason()));
+  if (event.kind == wire::FinishKind::kError || event.kind == wire::FinishKind::kCancelled) {
+    span.error_type = event.error.ok() ? reason : absl::StatusCodeToString(event.error.code());
+  }
+  span.attributes = {{"tessera.request_id", record.stream->request_id()},
+                     {"tessera.prompt_tokens", int64_t{event.prompt_tokens}},
+                     {"tessera.cached_tokens", int64_t{event.cached_tokens}},
+                     {"tessera.produced_tokens", int64_t{event.produced_tokens}},
+                     {"tessera.finish_reason", reason},
+                     {"tessera.queue_seconds", absl::ToDoubleSeconds(event.queued)},
+                     {"tessera.prefill_seconds", absl::ToDoubleSeconds(event.prefill)},
+                     {"tessera.decode_seconds", absl::ToDoubleSeconds(event.decode)}};
+  config_.tracer->Put(std::move(span));
+}
+
+std::string RequestBook::NamesOf(std::span<const SequenceId> ids) const {
+  constexpr size_t kNamesMax = 4;
+  std::vector<std::string> names;
+  for (const SequenceId id : ids) {
+    const auto it = records_.find(id);
+    if (it != records_.end()) names.push_back(it->second.stream->request_id());
+  }
+  const size_t more = names.size() > kNamesMax ? names.size() - kNamesMax : 0;
+  names.resize(names.size() - more);
+  std::string text = absl::StrJoin(names, ", ");
+  if (more > 0) absl::StrAppend(&text, " and ", more, " more");
+  return text;
 }
 
 void RequestBook::WakeReaders() {

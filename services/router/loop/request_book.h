@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/tracing/tracer.h"
 #include "services/router/engine/token_sink.h"
 #include "services/router/loop/request_stream.h"
 
@@ -24,6 +25,7 @@ namespace tessera::router {
 // What a request that cannot be served now is told about coming back.
 struct BookConfig {
   absl::Duration retry_after = absl::Seconds(1);
+  Tracer* tracer = nullptr;  // borrowed; takes a span of each request that is traced; may be null
 };
 
 // Owned by the engine thread, but for Announce to Cancel, which any thread may call.
@@ -65,6 +67,9 @@ class RequestBook final : public TokenSink {
   // Remembers that a request could not be computed. Returns since when, without a token between.
   absl::Duration NoteStall(SequenceId id, size_t token_count);
 
+  // Request ids of open requests, for the log: "a, b and 7 more".
+  std::string NamesOf(std::span<const SequenceId> ids) const;
+
   size_t size() const { return records_.size(); }
 
  private:
@@ -73,6 +78,7 @@ class RequestBook final : public TokenSink {
     absl::Duration arrived;
     bool wants_logprobs = false;
     bool started = false;
+    Tracer::Scope scope;
     absl::Duration first_token_at;
     absl::Duration last_token_at;
     std::vector<wire::TokenOutput> prompt;                    // outputs gathered for Started
@@ -80,6 +86,7 @@ class RequestBook final : public TokenSink {
     absl::Duration stalled_since = absl::InfiniteDuration();  // infinite: it is not
   };
 
+  void PutSpan(const Record& record, const Sequence& sequence, const wire::FinishedEvent& event);
   void Start(Record& record, const Sequence& sequence);
   void Forget(const std::shared_ptr<RequestStream>& stream);
   absl::Duration RetryAfter(const absl::Status& error) const;

@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/tracing/trace_context.h"
 #include "common/wire/generation_wire.h"
 
 namespace tessera::router {
@@ -22,10 +23,13 @@ class RequestStream {
  public:
   // `wake` is called by the engine thread, at most once a step, when there is something to take;
   // must not block and may come after the reader lost interest.
-  RequestStream(std::string request_id, std::function<void()> wake)
-      : request_id_(std::move(request_id)), wake_(std::move(wake)) {}
+  RequestStream(std::string request_id, std::function<void()> wake,
+                std::optional<TraceContext> trace = std::nullopt)
+      : request_id_(std::move(request_id)), trace_(trace), wake_(std::move(wake)) {}
 
   const std::string& request_id() const { return request_id_; }
+  // Of the sender's span.
+  const std::optional<TraceContext>& trace() const { return trace_; }
 
   // The next event, without waiting: Started, then Tokens, then Finished, after which nothing
   // comes.
@@ -42,6 +46,7 @@ class RequestStream {
 
  private:
   const std::string request_id_;
+  const std::optional<TraceContext> trace_;
   const std::function<void()> wake_;
   std::atomic<bool> cancelled_ = false;
 

@@ -39,6 +39,7 @@ GenerationParams Sample() {
   params.want_prompt_logprobs = true;
   params.want_routed_experts = true;
   params.degraded_allowed = true;
+  params.trace = ParseTraceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
   return params;
 }
 
@@ -95,6 +96,8 @@ TEST(GenerationWireTest, RequestErrorsNameTheField) {
                 for (int i = 0; i < 65; ++i) r.add_stop_token_ids(i);
               }),
               HasSubstr("at most 64"));
+  EXPECT_THAT(error([](Request& r) { r.set_traceparent("00-0-0-01"); }),
+              HasSubstr("traceparent has 9 bytes that are none"));
 }
 
 TokenOutput Output(TokenId token) {
