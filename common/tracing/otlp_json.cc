@@ -1,17 +1,22 @@
 #include "common/tracing/otlp_json.h"
 
+#include <cmath>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/version.h"
+#include "common/text/utf8.h"
 
 namespace tessera {
 namespace {
 
+// Bytes that are no UTF-8 become U+FFFD: a model's name is what a client made of it.
 void AddString(std::string_view text, std::string& out) {
+  std::string whole;
+  AppendLossy(text, /*final=*/true, &whole);
   out.push_back('"');
-  for (const char c : text) {
+  for (const char c : whole) {
     if (c == '"' || c == '\\') {
       out.push_back('\\');
       out.push_back(c);
@@ -33,7 +38,8 @@ struct ValueWriter {
   }
   void operator()(int64_t value) const { absl::StrAppend(&out, "{\"intValue\":\"", value, "\"}"); }
   void operator()(double value) const {
-    absl::StrAppendFormat(&out, "{\"doubleValue\":%.9g}", value);
+    // JSON has neither infinity nor NaN.
+    absl::StrAppendFormat(&out, "{\"doubleValue\":%.9g}", std::isfinite(value) ? value : 0);
   }
   void operator()(const std::string& value) const {
     out += "{\"stringValue\":";

@@ -10,6 +10,8 @@
 namespace tessera::wire {
 namespace {
 
+constexpr size_t kTraceBytes = 32;
+
 template <typename... Parts>
 absl::Status Broken(const Parts&... parts) {
   return absl::DataLossError(absl::StrCat("a call ", parts...));
@@ -68,6 +70,20 @@ absl::Status CheckPairs(const FrameGeometry& g, const CallView& call) {
   return absl::OkStatus();
 }
 
+void WriteTrace(const TraceContext& trace, std::byte* section) {
+  std::memset(section, 0, kTraceBytes);
+  std::memcpy(section, trace.trace.data(), sizeof trace.trace);
+  std::memcpy(section + sizeof trace.trace, trace.span.data(), sizeof trace.span);
+}
+
+absl::StatusOr<TraceContext> ReadTrace(const std::byte* section) {
+  TraceContext trace{.sampled = true};
+  std::memcpy(trace.trace.data(), section, sizeof trace.trace);
+  std::memcpy(trace.span.data(), section + sizeof trace.trace, sizeof trace.span);
+  if (trace.trace == kNoTrace || trace.span == kNoSpan) return Broken("has a trace of zeros");
+  return trace;
+}
+
 }  // namespace
 
 CallLayout LayOutCall(const FrameGeometry& geometry, const CallCounts& counts) {
@@ -80,13 +96,18 @@ CallLayout LayOutCall(const FrameGeometry& geometry, const CallCounts& counts) {
   layout.pair_weights_offset =
       AlignSection(layout.pair_rows_offset + counts.pairs * sizeof(uint16_t));
   layout.frame_bytes = layout.pair_weights_offset + counts.pairs * sizeof(float);
+  if (counts.traced) {
+    layout.trace_offset = AlignSection(layout.frame_bytes);
+    layout.frame_bytes = layout.trace_offset + kTraceBytes;
+  }
   return layout;
 }
 
 absl::StatusOr<FrameHeader> WriteCall(const FrameGeometry& geometry, const CallOptions& options,
                                       const ShardPlan& plan, ConstMatrixView rows,
                                       std::span<std::byte> frame) {
-  const CallCounts counts{plan.rows.size(), plan.segments.size(), plan.pair_rows.size()};
+  const CallCounts counts{plan.rows.size(), plan.segments.size(), plan.pair_rows.size(),
+                          options.trace != nullptr};
   if (counts.rows < 1 || counts.rows > geometry.rows_max || counts.pairs > geometry.pairs_max) {
     return absl::InvalidArgumentError(
         absl::StrCat("a call of ", counts.rows, " rows and ", counts.pairs, " pairs, expected 1..",
@@ -113,9 +134,11 @@ absl::StatusOr<FrameHeader> WriteCall(const FrameGeometry& geometry, const CallO
   }
   std::memcpy(frame.data() + layout.pair_weights_offset, plan.pair_weights.data(),
               counts.pairs * sizeof(float));
+  if (counts.traced) WriteTrace(*options.trace, frame.data() + layout.trace_offset);
   FrameHeader header;
   header.type = FrameType::kCall;
-  header.flags = static_cast<uint16_t>(options.flags | (geometry.strict ? kStrict : 0));
+  header.flags = static_cast<uint16_t>(options.flags | (geometry.strict ? kStrict : 0) |
+                                       (counts.traced ? kTraced : 0));
   header.layer = static_cast<uint16_t>(ToIndex(options.layer));
   header.micro_batch = options.micro_batch;
   header.dtype = geometry.dtype_up;
@@ -135,7 +158,8 @@ absl::StatusOr<CallView> ReadCall(const FrameGeometry& geometry, const FrameHead
   TESSERA_CHECK(reinterpret_cast<uintptr_t>(frame.data()) % kFrameAlignment == 0);
   if (header.type != FrameType::kCall) return Broken("was expected, not another frame");
   TESSERA_RETURN_IF_ERROR(CheckCounts(geometry, header));
-  const CallLayout layout = LayOutCall(geometry, {header.rows, header.segments, header.pairs});
+  const CallLayout layout =
+      LayOutCall(geometry, {header.rows, header.segments, header.pairs, header.has(kTraced)});
   if (layout.frame_bytes != frame.size()) {
     return Broken("of ", frame.size(), " bytes should have ", layout.frame_bytes);
   }
@@ -149,6 +173,9 @@ absl::StatusOr<CallView> ReadCall(const FrameGeometry& geometry, const FrameHead
   call.pair_weights = {reinterpret_cast<const float*>(frame.data() + layout.pair_weights_offset),
                        header.pairs};
   TESSERA_RETURN_IF_ERROR(CheckPairs(geometry, call));
+  if (header.has(kTraced)) {
+    TESSERA_ASSIGN_OR_RETURN(call.trace, ReadTrace(frame.data() + layout.trace_offset));
+  }
   return call;
 }
 

@@ -7,13 +7,17 @@
 //   pair rows     [pairs] uint16, index into rows; consecutive pairs belong to the segments in
 //                 order, ascending within a segment
 //   pair weights  [pairs] float32
+//   trace         32 bytes, in a call that has kTraced: trace id 16, the sender's span id 8, zeros
+//   8
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "absl/status/statusor.h"
 #include "common/moe/dispatch_plan.h"
+#include "common/tracing/trace_context.h"
 #include "common/wire/expert_wire.h"
 #include "common/wire/rows_wire.h"
 
@@ -33,6 +37,7 @@ struct CallCounts {
   size_t rows = 0;
   size_t segments = 0;
   size_t pairs = 0;
+  bool traced = false;
 };
 
 // Where the sections lie, in bytes from the start of the frame.
@@ -41,6 +46,7 @@ struct CallLayout {
   size_t segments_offset = 0;
   size_t pair_rows_offset = 0;
   size_t pair_weights_offset = 0;
+  size_t trace_offset = 0;  // only if traced
   size_t frame_bytes = 0;
 };
 CallLayout LayOutCall(const FrameGeometry& geometry, const CallCounts& counts);
@@ -53,7 +59,8 @@ struct CallOptions {
   uint32_t budget_us = 0;
   uint8_t attempt = 0;
   uint8_t priority = 0;
-  uint16_t flags = 0;  // kHedge, kRetry, kLastAttempt; kStrict comes from the geometry
+  uint16_t flags = 0;  // kHedge, kRetry, kLastAttempt; the others come from the rest
+  const TraceContext* trace = nullptr;  // null: no trace section, not a byte of it; else sampled
 };
 
 // Writes the payload of the call that `plan` describes into `frame`, gathering its rows from `rows`
@@ -72,6 +79,7 @@ struct CallView {
   std::span<const CallSegment> segments;
   std::span<const uint16_t> pair_rows;
   std::span<const float> pair_weights;
+  std::optional<TraceContext> trace;  // sampled; what is done about the call is a span below it
 
   // Rows the reply has.
   size_t reply_rows() const { return header.has(kStrict) ? header.pairs : header.rows; }

@@ -117,7 +117,7 @@ absl::Status CheckGeometry(const FrameGeometry& g) {
 
 size_t CallBytesMax(const FrameGeometry& g) {
   const size_t segments = g.pairs_max < g.expert_count ? g.pairs_max : g.expert_count;
-  return LayOutCall(g, {g.rows_max, segments, g.pairs_max}).frame_bytes;
+  return LayOutCall(g, {g.rows_max, segments, g.pairs_max, /*traced=*/true}).frame_bytes;
 }
 
 size_t ReplyBytesMax(const FrameGeometry& g) {

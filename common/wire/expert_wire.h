@@ -3,7 +3,7 @@
 // Frames between router and expert shard: the 64-byte header every frame begins with.
 //
 //   [header 64][sections, each beginning at a multiple of 64]
-//   CALL   rows | segments | pair rows | pair weights        call_wire.h
+//   CALL   rows | segments | pair rows | pair weights [| trace]   call_wire.h
 //   REPLY  rows | trailer                                    reply_wire.h
 //   NACK, CREDIT  trailer                                    reply_wire.h
 //   HELLO  greeting                                          hello_wire.h
@@ -47,6 +47,7 @@ enum FrameFlags : uint16_t {
   kLastAttempt = 8,       // no other replica is left
   kAnswer = 16,           // of PING and HELLO
   kPayloadChecksum = 32,  // payload_crc is filled and must match
+  kTraced = 64,           // the call has a trace section
 };
 
 // How numbers of a row travel.

@@ -40,6 +40,7 @@ class ObservedExperts final : public router::ExpertCalls {
   ObservedExperts(router::ExpertCalls& calls, size_t expert_bytes, Observer observer)
       : calls_(calls), expert_bytes_(expert_bytes), observer_(std::move(observer)) {}
 
+  void BeginStep(std::span<const TraceContext> traces) override { calls_.BeginStep(traces); }
   absl::StatusOr<router::InFlight> Send(LayerIndex layer, const Routed& routed) override;
   absl::Status Receive(const router::InFlight& calls, MatrixView sum) override {
     return calls_.Receive(calls, sum);

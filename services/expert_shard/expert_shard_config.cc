@@ -60,6 +60,7 @@ absl::Status ExpertShardConfig::Validate() const {
   if (!data_advertise.empty()) {
     TESSERA_RETURN_IF_ERROR(Annotate(ParseDataAddress(data_advertise).status(), "data_advertise"));
   }
+  TESSERA_RETURN_IF_ERROR(tracing.Validate());
   return CheckCompute(compute);
 }
 
@@ -101,6 +102,7 @@ std::shared_ptr<google::protobuf::Message> ExpertShardDefaults() {
   ucx.set_transports(defaults.ucx.transports);
   ucx.set_net_devices(defaults.ucx.net_devices);
   ucx.set_ipv6(defaults.ucx.ipv6);
+  message->set_otlp_endpoint(defaults.tracing.endpoint);
   return message;
 }
 
@@ -128,6 +130,7 @@ absl::StatusOr<ExpertShardConfig> ToExpertShardConfig(const google::protobuf::Me
   config.zone = m->zone();
   config.drain_max = absl::Seconds(m->drain_seconds());
   config.ucx = {m->ucx().transports(), m->ucx().net_devices(), m->ucx().ipv6()};
+  config.tracing.endpoint = m->otlp_endpoint();
   TESSERA_RETURN_IF_ERROR(config.Validate());
   return config;
 }

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/rpc/tls_files.h"
+#include "common/tracing/tracer.h"
 #include "common/transport/transport_ucx.h"
 #include "services/expert_shard/experts/base_units.h"
 
@@ -49,6 +50,7 @@ struct ExpertShardConfig {
   std::string zone;
   absl::Duration drain_max = absl::Seconds(3);
   UcxConfig ucx;
+  TracerConfig tracing{.resource = {.service = "tessera-expert"}};
 
   // kInvalidArgument naming the field, what it is and what it may be.
   absl::Status Validate() const;

@@ -18,6 +18,7 @@
 #include "common/http/http_server.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/server.h"
+#include "common/tracing/tracer.h"
 #include "common/transport/data_address.h"
 #include "common/transport/transport_ucx.h"
 #include "services/expert_shard/edge/expert_service.h"
@@ -36,6 +37,12 @@ uint64_t FreshIncarnation() {
   uint64_t number = 0;
   while (number == 0) TESSERA_CHECK(getentropy(&number, sizeof number) == 0);
   return number;
+}
+
+TracerConfig TracingOf(const ExpertShardConfig& config) {
+  TracerConfig tracing = config.tracing;
+  tracing.resource.instance = absl::StrCat(config.slice.shard_id);
+  return tracing;
 }
 
 }  // namespace
@@ -102,6 +109,7 @@ class ExpertShardServer::House {
   std::string data_address_ ABSL_GUARDED_BY(mutex_);
 
   // In the order of their start.
+  std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<HttpServer> admin_;
   std::unique_ptr<ShardModel> model_;
   std::unique_ptr<SessionTable> sessions_;
@@ -123,6 +131,7 @@ absl::Status ExpertShardServer::House::Build(ExpertShardParts parts) {
   TESSERA_RETURN_IF_ERROR(config_.Validate());
   TESSERA_ASSIGN_OR_RETURN(const ClusterSecret secret,
                            ClusterSecret::FromFile(config_.cluster_secret_file));
+  TESSERA_ASSIGN_OR_RETURN(tracer_, Tracer::Start(TracingOf(config_), clock_, registry_));
   TESSERA_RETURN_IF_ERROR(StartAdmin());
   TESSERA_ASSIGN_OR_RETURN(model_, ShardModel::Load(config_, clock_));
   TESSERA_RETURN_IF_ERROR(OpenExchange(std::move(parts)));
@@ -162,10 +171,11 @@ absl::Status ExpertShardServer::House::OpenExchange(ExpertShardParts parts) {
       exchange, clock_, std::move(transport),
       [this](const wire::Hello& theirs) { return sessions_->Greet(theirs); });
   answers_ = std::make_unique<ExchangeAnswers>(*exchange_);
-  batcher_ = std::make_unique<RowBatcher>(
-      RowBatcherConfig{},
-      BatcherRooms{model_->spec(), model_->store(), model_->compute(), *answers_, clock_, metrics_},
-      [this] { return WeightsSound(); });
+  batcher_ =
+      std::make_unique<RowBatcher>(RowBatcherConfig{},
+                                   BatcherRooms{model_->spec(), model_->store(), model_->compute(),
+                                                *answers_, clock_, metrics_, tracer_.get()},
+                                   [this] { return WeightsSound(); });
   return absl::OkStatus();
 }
 

@@ -28,6 +28,8 @@ using ::testing::Not;
 using testing::RawGet;
 using testing::ServedCluster;
 
+constexpr char kNobodyListens[] = "http://127.0.0.1:9";  // no request is traced either
+
 struct Family {
   std::string type;
   std::string help;
@@ -100,7 +102,8 @@ class MetricsTableTest : public ::testing::Test {
   void Start(const std::string& gateway_config = "") {
     auto cluster = ServedCluster::Start({.shard_count = 2,
                                          .gateway_config = gateway_config,
-                                         .router_config = R"("expert_metrics": true)"});
+                                         .router_config = R"("expert_metrics": true)",
+                                         .otlp_endpoint = kNobodyListens});
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
     ASSERT_EQ(cluster_->Complete({30, 31, 32, 33, 34}, 8), 200);

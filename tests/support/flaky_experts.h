@@ -39,6 +39,7 @@ class FlakyExperts final : public router::ExpertCalls, public router::ShardDirec
   void AwaitFailures(size_t count);
   size_t failures() const;
 
+  void BeginStep(std::span<const TraceContext> traces) override { calls_.BeginStep(traces); }
   absl::StatusOr<router::InFlight> Send(LayerIndex layer, const Routed& routed) override;
   absl::Status Receive(const router::InFlight& calls, MatrixView sum) override;
   void EndStep() override { calls_.EndStep(); }

@@ -19,6 +19,10 @@ std::string With(std::string fields, const std::string& more) {
   return absl::StrCat("{", fields, "}");
 }
 
+std::string OtlpField(const std::string& endpoint) {
+  return absl::StrCat(",\"otlp_endpoint\": \"", endpoint, "\"");
+}
+
 int PortOf(const std::string& address) {
   return std::atoi(address.substr(address.rfind(':') + 1).c_str());
 }
@@ -56,7 +60,8 @@ absl::Status ServedCluster::StartRouter() {
       With(absl::StrCat("\"model\": \"", folder_.path(),
                         "\",\n\"grpc_listen\": \"127.0.0.1:0\", \"admin_listen\": \"127.0.0.1:0\","
                         "\"compute\": {\"threads\": 1}, \"kv_bytes\": 16777216,"
-                        "\"membership\": {\"transport\": \"loopback\"}, \"drain_seconds\": 1"),
+                        "\"membership\": {\"transport\": \"loopback\"}, \"drain_seconds\": 1",
+                        OtlpField(options_.otlp_endpoint)),
            options_.router_config),
       *message));
   TESSERA_ASSIGN_OR_RETURN(const router::RouterConfig config, router::ToRouterConfig(*message));
@@ -75,6 +80,7 @@ absl::Status ServedCluster::StartShard(uint32_t shard) {
   config.router_addresses = {router_->grpc_address()};
   config.compute.threads = 1;
   config.drain_max = absl::Seconds(1);
+  config.tracing.endpoint = options_.otlp_endpoint;
   expert_shard::ExpertShardParts parts;
   parts.loopback = network_;
   TESSERA_ASSIGN_OR_RETURN(
@@ -88,7 +94,8 @@ absl::Status ServedCluster::StartGateway() {
       With(absl::StrCat("\"model\": \"", folder_.path(), "\", \"served_model_name\": [\"tiny\"],",
                         "\"http_listen\": \"127.0.0.1:0\", \"grpc_listen\": \"127.0.0.1:0\",",
                         "\"admin_listen\": \"127.0.0.1:0\", \"router_addresses\": [\"",
-                        router_->grpc_address(), "\"], \"drain_seconds\": 1"),
+                        router_->grpc_address(), "\"], \"drain_seconds\": 1",
+                        OtlpField(options_.otlp_endpoint)),
            options_.gateway_config),
       *message));
   TESSERA_ASSIGN_OR_RETURN(const gateway::GatewayConfig config, gateway::ToGatewayConfig(*message));
@@ -106,10 +113,11 @@ std::string ServedCluster::Page(const std::string& admin_address, const std::str
   return reply.status == 200 ? reply.body : absl::StrCat("status ", reply.status);
 }
 
-int ServedCluster::Complete(const std::vector<int>& prompt, int tokens) const {
+int ServedCluster::Complete(const std::vector<int>& prompt, int tokens,
+                            const std::string& headers) const {
   const std::string body = absl::StrCat(R"({"model":"tiny","prompt":[)", absl::StrJoin(prompt, ","),
                                         R"(],"max_tokens":)", tokens, R"(,"ignore_eos":true})");
-  return Fetch(http_port(), RawPost("/v1/completions", body)).status;
+  return Fetch(http_port(), RawPost("/v1/completions", body, headers)).status;
 }
 
 }  // namespace tessera::testing

@@ -29,6 +29,7 @@ struct ServedClusterOptions {
   // "\"expert_metrics\": true"; may be empty.
   std::string gateway_config;
   std::string router_config;
+  std::string otlp_endpoint;  // of all services; "": none
 };
 
 // Thread-compatible.
@@ -52,7 +53,8 @@ class ServedCluster {
   // The whole /metrics page of an admin listener, or another page of it.
   static std::string Page(const std::string& admin_address, const std::string& path = "/metrics");
   // Posts a completion of `tokens` new tokens for `prompt` (token ids), and returns the status.
-  int Complete(const std::vector<int>& prompt, int tokens) const;
+  // `headers`: lines that end in "\r\n".
+  int Complete(const std::vector<int>& prompt, int tokens, const std::string& headers = "") const;
 
  private:
   explicit ServedCluster(const ServedClusterOptions& options) : options_(options) {}

@@ -76,6 +76,7 @@ bool SimulatedShard::Pump(absl::Duration timeout) {
   const absl::Duration now = clock_.Elapsed();
   for (IncomingCall& call : arrived_) {
     seen.push_back(call.call.header);
+    traces.push_back(call.call.trace);
     jobs_.push_back({now + compute.value_or(config_.compute), std::move(call)});
   }
   arrived_.clear();

@@ -80,7 +80,8 @@ class SimulatedShard {
   std::deque<wire::NackReason> refuse_next;  // instead of computing
   std::optional<absl::Duration> compute;     // instead of the config's
   uint64_t calls_computed = 0;
-  std::vector<wire::FrameHeader> seen;  // headers of calls taken
+  std::vector<wire::FrameHeader> seen;              // headers of calls taken
+  std::vector<std::optional<TraceContext>> traces;  // of the same calls
 
  private:
   struct Job {

@@ -39,9 +39,10 @@ std::map<std::string, std::string> AttributesOf(const JsonValue& object) {
   return attributes;
 }
 
-CollectedSpan SpanOf(const JsonValue& from, const std::string& service) {
+CollectedSpan SpanOf(const JsonValue& from, std::map<std::string, std::string> resource) {
   CollectedSpan span;
-  span.service = service;
+  span.service = resource["service.name"];
+  span.instance = resource["service.instance.id"];
   span.trace = TextOf(from, "traceId");
   span.span = TextOf(from, "spanId");
   span.parent = TextOf(from, "parentSpanId");
@@ -76,10 +77,10 @@ HttpReply TraceCollector::Take(const HttpRequest& request) {
   ++posts_;
   if (status_ != 200 || !document.ok()) return HttpReply::Json(status_, "{}");
   for (const JsonValue resource : document->root().Find("resourceSpans")->elements()) {
-    const std::string service = AttributesOf(*resource.Find("resource"))["service.name"];
+    const auto attributes = AttributesOf(*resource.Find("resource"));
     for (const JsonValue scope : resource.Find("scopeSpans")->elements()) {
       for (const JsonValue span : scope.Find("spans")->elements()) {
-        spans_.push_back(SpanOf(span, service));
+        spans_.push_back(SpanOf(span, attributes));
       }
     }
   }

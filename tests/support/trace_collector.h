@@ -17,6 +17,7 @@ namespace tessera::testing {
 // As it was sent; ids in hex.
 struct CollectedSpan {
   std::string service;
+  std::string instance;  // "": none
   std::string trace;
   std::string span;
   std::string parent;  // "": none

@@ -153,14 +153,44 @@ void RowBatcher::Answer(absl::Duration start, absl::Duration end, size_t experts
     trailer.experts_touched = static_cast<uint32_t>(experts);
     trailer.rows_queued = rows_queued();
     trailer.epoch = epoch_.load();
+    PutSpan(call, start, end, experts, NackReason::kNone);
     rooms_.answers.Reply(std::move(call), trailer);
   }
+}
+
+void RowBatcher::PutSpan(const IncomingCall& call, absl::Duration start, absl::Duration end,
+                         size_t experts, NackReason reason) {
+  if (rooms_.tracer == nullptr || !call.call.trace) return;
+  const Tracer::Scope scope = rooms_.tracer->Begin(call.call.trace);
+  if (!scope.is_recorded) return;
+  const wire::FrameHeader& header = call.call.header;
+  SpanRecord span;
+  span.context = scope.context;
+  span.parent = scope.parent;
+  span.name = "experts";
+  span.start = rooms_.tracer->TimeOf(call.arrived);
+  span.end = rooms_.tracer->TimeOf(end);
+  if (reason == NackReason::kNone) {
+    span.events.push_back({"compute", rooms_.tracer->TimeOf(start)});
+  } else {
+    span.error_type = wire::NameOf(reason);
+  }
+  span.attributes = {{"tessera.layer", int64_t{header.layer}},
+                     {"tessera.rows", int64_t{header.rows}},
+                     {"tessera.pairs", int64_t{header.pairs}},
+                     {"tessera.attempt", int64_t{header.attempt}},
+                     {"tessera.batch_experts", static_cast<int64_t>(experts)},
+                     {"tessera.queue_seconds", absl::ToDoubleSeconds(start - call.arrived)},
+                     {"tessera.compute_seconds", absl::ToDoubleSeconds(end - start)}};
+  rooms_.tracer->Put(std::move(span));
 }
 
 void RowBatcher::Nack(IncomingCall call, NackReason reason) {
   const size_t index = static_cast<size_t>(reason);
   nacks_[index].fetch_add(1, std::memory_order_relaxed);
   rooms_.metrics.nacks[index].Increment();
+  const absl::Duration now = rooms_.clock.Elapsed();
+  PutSpan(call, now, now, 0, reason);
   rooms_.answers.Nack(std::move(call), reason, epoch());
 }
 

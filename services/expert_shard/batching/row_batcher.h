@@ -15,6 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/metrics/metrics.h"
+#include "common/tracing/tracer.h"
 #include "common/transport/exchange_server.h"
 #include "services/expert_shard/batching/batch_ffn.h"
 #include "services/expert_shard/batching/call_answers.h"
@@ -85,6 +86,7 @@ struct BatcherRooms {
   CallAnswers& answers;
   const Clock& clock;
   BatchMetrics& metrics;
+  Tracer* tracer = nullptr;  // takes a span of each call that has a trace; may be null
 };
 
 // Owned by the compute thread, but for what is said to be thread-safe.
@@ -116,6 +118,9 @@ class RowBatcher {
   void Nack(IncomingCall call, wire::NackReason reason);
   // Refuses what the table does not hold; the rest stays in batch_.
   void RefuseStrangers(const ExpertTable& table);
+  // What came of a call that has a trace; `reason`: why nothing did.
+  void PutSpan(const IncomingCall& call, absl::Duration start, absl::Duration end, size_t experts,
+               wire::NackReason reason);
   void Answer(absl::Duration start, absl::Duration end, size_t experts);
 
   const RowBatcherConfig config_;

@@ -29,6 +29,8 @@ class Dispatcher final : public ExpertCalls {
   Dispatcher(const DispatchConfig& config, const DispatchRooms& rooms);
   ~Dispatcher() override;
 
+  void BeginStep(std::span<const TraceContext> traces) override { exchanger_.BeginStep(traces); }
+
   // Plans by the newest view and posts the calls. Experts that nobody holds are asked for at once
   // and waited for in Receive. kInternal: a call could not be written.
   absl::StatusOr<InFlight> Send(LayerIndex layer, const Routed& routed) override;

@@ -43,6 +43,14 @@ Exchanger::Shard& Exchanger::ShardOf(ShardId id) {
   return *shards_[index];
 }
 
+void Exchanger::BeginStep(std::span<const TraceContext> traces) {
+  if (traces.empty() && traces_.empty()) return;
+  traces_.assign(traces.begin(), traces.end());
+  for (const auto& shard : shards_) {
+    if (shard != nullptr) shard->traces_told = 0;
+  }
+}
+
 absl::Status Exchanger::Begin(Flight& flight) {
   const absl::Duration now = rooms_.clock.Elapsed();
   flight.view = rooms_.directory.View();
@@ -379,6 +387,7 @@ absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const Shar
   options.priority = options.attempt;
   if (kind == Kind::kHedge) options.flags |= wire::kHedge;
   if (kind == Kind::kRetry) options.flags |= wire::kRetry;
+  if (shard.traces_told < traces_.size()) options.trace = &traces_[shard.traces_told];
   const auto header =
       wire::WriteCall(link.geometry, options, plan, flight.routed.rows, slot->frame);
   if (!header.ok()) {
@@ -390,6 +399,7 @@ absl::Status Exchanger::PostAttempt(Flight& flight, FlightCall& call, const Shar
   call.attempts.push_back(
       {*id, link.peer, link.shard, now, now + timeout, flight.view->version, kind == Kind::kHedge});
   ++call.posted;
+  if (options.trace != nullptr) ++shard.traces_told;
   weighed_ = false;  // its load is another now
   shard.metrics.calls.Add();
   shard.metrics.rows.Add(static_cast<double>(plan.rows.size()));

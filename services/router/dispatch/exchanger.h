@@ -33,6 +33,7 @@
 #include "common/metrics/metrics.h"
 #include "common/moe/dispatch_plan.h"
 #include "common/rpc/retry.h"
+#include "common/tracing/trace_context.h"
 #include "common/transport/exchange_client.h"
 #include "common/wire/call_wire.h"
 #include "services/router/balance/expert_meter.h"
@@ -71,6 +72,8 @@ class Exchanger {
   // `config` and `metrics` must outlive it, too.
   Exchanger(const DispatchConfig& config, DispatchRooms rooms, DispatchMetrics& metrics);
 
+  // See ExpertCalls.
+  void BeginStep(std::span<const TraceContext> traces);
   // Plans the flight's layer and posts what can be posted. flight.layer and .routed are set, the
   // rest is as after End. kInternal: a call could not be written.
   absl::Status Begin(Flight& flight);
@@ -98,6 +101,7 @@ class Exchanger {
     ShardMetrics metrics;
     uint64_t incarnation = 0;
     ShardHealth::Breaker breaker_shown = ShardHealth::Breaker::kClosed;
+    size_t traces_told = 0;  // of traces_
   };
   // Added to a shard's outstanding rows: it is taken if nobody without the burden will do.
   static constexpr uint32_t kNoSlotRows = 1u << 20;
@@ -189,6 +193,7 @@ class Exchanger {
   DispatchMetrics& metrics_;
 
   std::vector<std::unique_ptr<Shard>> shards_;  // [shard id], null until met
+  std::vector<TraceContext> traces_;            // of the step
   RetryBudget retries_;
   RetryBudget hedges_;
 

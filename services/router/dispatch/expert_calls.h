@@ -10,6 +10,7 @@
 #include "common/base/ids.h"
 #include "common/moe/routing.h"
 #include "common/tensor/matrix_view.h"
+#include "common/tracing/trace_context.h"
 
 namespace tessera::router {
 
@@ -25,6 +26,10 @@ struct InFlight {
 class ExpertCalls {
  public:
   virtual ~ExpertCalls() = default;
+
+  // A step begins. Whoever computes its experts is told of each of these traces once, with calls
+  // that go there anyway: a call carries one trace at most. Nothing is said where experts are here.
+  virtual void BeginStep(std::span<const TraceContext> /*traces*/) {}
 
   // Sets the calls of one layer going and returns at once where experts are elsewhere.
   // kUnavailable: no live shard holds a needed expert; the step may be retried.

@@ -75,6 +75,7 @@ absl::Status Engine::Step() {
     HandOutFinished();
     return absl::OkStatus();
   }
+  TellTraces(batch);
   for (const StepBatch::Chunk& chunk : batch.chunks()) {
     if (chunk.sequence->first_step_at() < absl::ZeroDuration()) {
       chunk.sequence->SetFirstStepAt(start);
@@ -224,6 +225,18 @@ void Engine::NoteRoutedExperts(LayerIndex layer, const StepBatch& batch, const R
       visited_[i].push_back(static_cast<uint16_t>(expert));
     }
   }
+}
+
+void Engine::TellTraces(const StepBatch& batch) {
+  traces_.clear();
+  for (const StepBatch::Chunk& chunk : batch.chunks()) {
+    if (!chunk.sequence->trace()) continue;
+    const bool is_first = chunk.sequence->first_step_at() < absl::ZeroDuration();
+    if (is_first || chunk.row_begin >= batch.decode_row_count()) {
+      traces_.push_back(*chunk.sequence->trace());
+    }
+  }
+  rooms_.experts.BeginStep(traces_);
 }
 
 void Engine::NoteAffected(const StepBatch& batch) {

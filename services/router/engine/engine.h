@@ -107,6 +107,9 @@ class Engine {
   void NoteRoutedExperts(LayerIndex layer, const StepBatch& batch, const Routed& routed);
   // The row of the batch that is row `row` of a layer behind its attention.
   size_t BatchRow(LayerIndex layer, const StepBatch& batch, size_t row) const;
+  // Tells the experts which traced sequences compute a prompt, or their first row, in this step:
+  // a span of each shard for each of these, not one for each token.
+  void TellTraces(const StepBatch& batch);
   void NoteAffected(const StepBatch& batch);
   void HandOutTokens(const StepBatch& batch, std::span<const SampledToken> sampled);
   void HandOutPromptLogits(const StepBatch& batch, ConstMatrixView logits);
@@ -130,6 +133,7 @@ class Engine {
   std::vector<Sequence*> degraded_;             // a row of theirs did without an expert
   std::vector<std::vector<uint16_t>> visited_;  // [samples][moe layers so far, top_k]
   std::vector<SequenceId> affected_;
+  std::vector<TraceContext> traces_;
 };
 
 }  // namespace tessera::router

@@ -67,15 +67,16 @@ absl::StatusOr<std::shared_ptr<RequestStream>> EngineLoop::Submit(wire::Generati
   const uint64_t number = next_id_.fetch_add(1);
   const bool wants_logprobs = params.logprobs.has_value();
   std::string request_id = params.request_id;
-  const std::optional<TraceContext> trace = params.trace;
+  const Tracer::Scope scope = rooms_.book.BeginTrace(params.trace);
   absl::StatusOr<SequenceRequest> request =
       ToSequenceRequest(std::move(params), SequenceId{number}, config_.vocab,
                         rooms_.clock.Elapsed(), RandomBits(config_.seed, number));
   if (!request.ok()) return refuse(request.status());
+  if (scope.context.sampled) request->trace = scope.context;
 
   Admission admission{
       std::make_unique<Sequence>(*std::move(request)),
-      std::make_shared<RequestStream>(std::move(request_id), std::move(wake), trace),
+      std::make_shared<RequestStream>(std::move(request_id), std::move(wake), scope),
       rooms_.clock.Elapsed(), wants_logprobs};
   const std::shared_ptr<RequestStream> stream = admission.stream;
   rooms_.book.Announce(stream);

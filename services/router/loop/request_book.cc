@@ -42,6 +42,11 @@ wire::FinishKind KindOf(FinishReason reason) {
 
 }  // namespace
 
+Tracer::Scope RequestBook::BeginTrace(const std::optional<TraceContext>& incoming) const {
+  if (config_.tracer == nullptr || !incoming) return {};
+  return config_.tracer->Begin(incoming);
+}
+
 void RequestBook::Announce(const std::shared_ptr<RequestStream>& stream) {
   absl::MutexLock lock(&mutex_);
   announced_.emplace(stream->request_id(), stream);
@@ -75,9 +80,6 @@ void RequestBook::Open(SequenceId id, std::shared_ptr<RequestStream> stream, abs
   record.stream = std::move(stream);
   record.arrived = arrived;
   record.wants_logprobs = wants_logprobs;
-  if (config_.tracer != nullptr && record.stream->trace()) {
-    record.scope = config_.tracer->Begin(record.stream->trace());
-  }
   TESSERA_CHECK(records_.emplace(id, std::move(record)).second);
 }
 
@@ -164,7 +166,7 @@ void RequestBook::OnFinished(std::unique_ptr<Sequence> sequence) {
   if (had_tokens) {
     event.decode = absl::Trunc(record.last_token_at - prefilled, absl::Microseconds(1));
   }
-  if (record.scope.is_recorded) PutSpan(record, *sequence, event);
+  if (record.stream->scope().is_recorded) PutSpan(record, *sequence, event);
   record.stream->PutFinished(std::move(event));
   Forget(record.stream);
   to_wake_.push_back(std::move(record.stream));
@@ -175,8 +177,8 @@ void RequestBook::PutSpan(const Record& record, const Sequence& sequence,
                           const wire::FinishedEvent& event) {
   const absl::Time arrived = config_.tracer->TimeOf(record.arrived);
   SpanRecord span;
-  span.context = record.scope.context;
-  span.parent = record.scope.parent;
+  span.context = record.stream->scope().context;
+  span.parent = record.stream->scope().parent;
   span.name = "generate";
   span.start = arrived;
   span.end = config_.tracer->TimeOf(clock_.Elapsed());

@@ -34,6 +34,8 @@ class RequestBook final : public TokenSink {
   // `clock` is borrowed.
   RequestBook(const BookConfig& config, const Clock& clock) : config_(config), clock_(clock) {}
 
+  // The span a request will have; `incoming` is its sender's. Without tracer nobody traces it.
+  Tracer::Scope BeginTrace(const std::optional<TraceContext>& incoming) const;
   // A request that will be opened, or refused, soon: from now on Cancel finds it.
   void Announce(const std::shared_ptr<RequestStream>& stream);
   // Takes an Announce back.
@@ -78,7 +80,6 @@ class RequestBook final : public TokenSink {
     absl::Duration arrived;
     bool wants_logprobs = false;
     bool started = false;
-    Tracer::Scope scope;
     absl::Duration first_token_at;
     absl::Duration last_token_at;
     std::vector<wire::TokenOutput> prompt;                    // outputs gathered for Started

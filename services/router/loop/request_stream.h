@@ -11,7 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "common/tracing/trace_context.h"
+#include "common/tracing/tracer.h"
 #include "common/wire/generation_wire.h"
 
 namespace tessera::router {
@@ -23,13 +23,11 @@ class RequestStream {
  public:
   // `wake` is called by the engine thread, at most once a step, when there is something to take;
   // must not block and may come after the reader lost interest.
-  RequestStream(std::string request_id, std::function<void()> wake,
-                std::optional<TraceContext> trace = std::nullopt)
-      : request_id_(std::move(request_id)), trace_(trace), wake_(std::move(wake)) {}
+  RequestStream(std::string request_id, std::function<void()> wake, Tracer::Scope scope = {})
+      : request_id_(std::move(request_id)), scope_(scope), wake_(std::move(wake)) {}
 
   const std::string& request_id() const { return request_id_; }
-  // Of the sender's span.
-  const std::optional<TraceContext>& trace() const { return trace_; }
+  const Tracer::Scope& scope() const { return scope_; }  // of its span
 
   // The next event, without waiting: Started, then Tokens, then Finished, after which nothing
   // comes.
@@ -46,7 +44,7 @@ class RequestStream {
 
  private:
   const std::string request_id_;
-  const std::optional<TraceContext> trace_;
+  const Tracer::Scope scope_;
   const std::function<void()> wake_;
   std::atomic<bool> cancelled_ = false;
 

@@ -33,6 +33,7 @@ Sequence::Sequence(SequenceRequest request)
       wants_routed_experts_(request.wants_routed_experts),
       uses_prefix_cache_(request.uses_prefix_cache),
       degraded_allowed_(request.degraded_allowed),
+      trace_(request.trace),
       prompt_count_(request.prompt.size()),
       tokens_(std::move(request.prompt)) {
   if (sampling_.has_penalties()) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/base/ids.h"
+#include "common/tracing/trace_context.h"
 #include "services/router/sequence/sampling_params.h"
 
 namespace tessera::router {
@@ -40,6 +42,7 @@ struct SequenceRequest {
   bool wants_routed_experts = false;  // which experts each produced token came through
   bool uses_prefix_cache = true;      // reads and writes it
   bool degraded_allowed = false;      // may go on without experts that nobody holds
+  std::optional<TraceContext> trace;  // of its span; only if sampled
 };
 
 inline constexpr uint32_t kNoBlock = 0xffffffffu;
@@ -71,6 +74,7 @@ class Sequence {
   bool wants_routed_experts() const { return wants_routed_experts_; }
   bool uses_prefix_cache() const { return uses_prefix_cache_; }
   bool degraded_allowed() const { return degraded_allowed_; }
+  const std::optional<TraceContext>& trace() const { return trace_; }
 
   // Prompt, then produced.
   std::span<const TokenId> tokens() const { return tokens_; }
@@ -138,6 +142,7 @@ class Sequence {
   const bool wants_routed_experts_;
   const bool uses_prefix_cache_;
   const bool degraded_allowed_;
+  const std::optional<TraceContext> trace_;
   const size_t prompt_count_;
 
   std::vector<TokenId> tokens_;

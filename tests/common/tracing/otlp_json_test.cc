@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "common/base/version.h"
+#include "common/json/json.h"
+#include "common/text/utf8.h"
 
 namespace tessera {
 namespace {
@@ -53,6 +57,24 @@ TEST(OtlpJsonTest, ARootThatWentWellSaysNeitherParentNorStatus) {
   EXPECT_NE(text.find("\"attributes\":[],\"events\":[],\"status\":{}},{\"traceId\""),
             std::string::npos)
       << text;
+}
+
+// A model's name is the client's to choose, and a number may be the quotient of nothing.
+TEST(OtlpJsonTest, BrokenTextAndNumbersThatAreNoneMakeGoodJson) {
+  SpanRecord span;
+  span.name = "chat \xff\xfe\xE5\x8C";
+  span.error_type = "\x80";
+  span.attributes = {{"inf", std::numeric_limits<double>::infinity()},
+                     {"nan", std::numeric_limits<double>::quiet_NaN()},
+                     {"word", std::string("\xC0\xAF\x01")},
+                     {"list", std::vector<std::string>{"\xF5"}}};
+  span.events = {{"\xED\xA0\x80", absl::UnixEpoch()}};
+  const std::string text = WriteOtlpJson({"\xff", "\xff"}, {&span, 1});
+  const auto document = JsonDocument::Parse(text);
+  ASSERT_TRUE(document.ok()) << document.status() << text;
+  EXPECT_EQ(FindInvalidUtf8(text), std::string::npos);
+  EXPECT_NE(text.find("\"nan\",\"value\":{\"doubleValue\":0}"), std::string::npos) << text;
+  EXPECT_NE(text.find("\"inf\",\"value\":{\"doubleValue\":0}"), std::string::npos) << text;
 }
 
 }  // namespace

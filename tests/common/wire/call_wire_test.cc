@@ -66,6 +66,44 @@ TEST(CallWireTest, CallsSurviveTheRoundTrip) {
   }
 }
 
+TEST(CallWireTest, ATraceTravelsBehindTheRestAndCostsOthersNothing) {
+  Random random(4);
+  const FrameGeometry geometry = SampleGeometry();
+  const Matrix hidden = SampleRows(random, 64, geometry.d_model);
+  const TraceContext trace =
+      *ParseTraceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  for (const size_t rows : {size_t{1}, size_t{7}, size_t{geometry.rows_max}}) {
+    const ShardPlan plan = SamplePlan(random, rows, geometry);
+    FrameMemory plain(CallBytesMax(geometry));
+    FrameMemory traced(CallBytesMax(geometry));
+    const auto without = WriteCall(geometry, {}, plan, hidden.view(), plain.span());
+    const auto with =
+        WriteCall(geometry, {.flags = kHedge, .trace = &trace}, plan, hidden.view(), traced.span());
+    ASSERT_TRUE(without.ok() && with.ok()) << with.status();
+    const CallCounts counts{plan.rows.size(), plan.segments.size(), plan.pair_rows.size()};
+    const size_t last = LayOutCall(geometry, counts).pair_weights_offset;
+    EXPECT_EQ(kFrameHeaderBytes + without->payload_bytes, last + 4 * counts.pairs);
+    EXPECT_EQ(kFrameHeaderBytes + with->payload_bytes, AlignSection(last + 4 * counts.pairs) + 32);
+    const auto call = Read(geometry, SealFrame(*with, true, traced.span()));
+    ASSERT_TRUE(call.ok()) << call.status();
+    EXPECT_EQ(call->trace, trace);
+    EXPECT_TRUE(call->header.has(kHedge));
+    EXPECT_TRUE(std::equal(plan.pair_weights.begin(), plan.pair_weights.end(),
+                           call->pair_weights.begin(), call->pair_weights.end()));
+    EXPECT_FALSE(Read(geometry, SealFrame(*without, true, plain.span()))->trace.has_value());
+  }
+  TraceContext none = trace;
+  none.span = kNoSpan;
+  const ShardPlan plan = SamplePlan(random, 3, geometry);
+  FrameMemory memory(CallBytesMax(geometry));
+  auto header = WriteCall(geometry, {.trace = &none}, plan, hidden.view(), memory.span());
+  EXPECT_THAT(Read(geometry, SealFrame(*header, true, memory.span())).status().message(),
+              HasSubstr("a trace of zeros"));
+  header->flags = 0;  // the section stands there, and nobody says so
+  EXPECT_THAT(Read(geometry, SealFrame(*header, true, memory.span())).status().message(),
+              HasSubstr("should have"));
+}
+
 TEST(CallWireTest, StrictCallsAnswerWithOneRowPerPair) {
   Random random(4);
   FrameGeometry geometry = SampleGeometry();

@@ -8,6 +8,7 @@
 #include "services/expert_shard/experts/expert_ffn.h"
 #include "tests/services/expert_shard/batching/call_samples.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/trace_collector.h"
 
 namespace tessera::expert_shard {
 namespace {
@@ -27,9 +28,10 @@ class RowBatcherTest : public ::testing::Test {
   void Start(const Machine& machine, const RowBatcherConfig& config = {}) {
     store_ = model_.LoadAll({.arithmetic = kernels::Arithmetic::kFloat32, .slots_spare = 2});
     ffn_ = std::make_unique<ExpertFfn>(*store_, machine.compute);
-    batcher_ = std::make_unique<RowBatcher>(
-        config, BatcherRooms{model_.spec(), *store_, machine.compute, answers_, clock_, metrics_},
-        [this] { return sound_; });
+    batcher_ = std::make_unique<RowBatcher>(config,
+                                            BatcherRooms{model_.spec(), *store_, machine.compute,
+                                                         answers_, clock_, metrics_, tracer_.get()},
+                                            [this] { return sound_; });
   }
   IncomingCall Call(const RandomRouting& routing, const wire::FrameGeometry& geometry,
                     uint64_t peer = 1, wire::CallOptions options = {.layer = kLayer}) {
@@ -70,6 +72,7 @@ class RowBatcherTest : public ::testing::Test {
   FakeClock clock_;
   Registry registry_;
   BatchMetrics metrics_{registry_, {{"shard", "3"}}};
+  std::unique_ptr<Tracer> tracer_;  // null unless a test sets it
   CollectingAnswers answers_;
   std::unique_ptr<ExpertStore> store_;
   std::unique_ptr<ExpertFfn> ffn_;
@@ -102,6 +105,43 @@ TEST_F(RowBatcherTest, AnswersAreThoseOfOneProcessBitByBit) {
       }
     }
   }
+}
+
+TEST_F(RowBatcherTest, ACallWithATraceIsASpanWhateverComesOfIt) {
+  const testing::TraceCollector collector;
+  tracer_ =
+      *Tracer::Start({.endpoint = collector.endpoint(), .resource = {.service = "tessera-expert"}},
+                     clock_, registry_);
+  Machine machine;
+  Start(machine);
+  const RandomRouting routing(model_.spec(), 5, 1);
+  const wire::FrameGeometry geometry = GeometryOf(model_.spec());
+  const TraceContext trace =
+      *ParseTraceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  Add(Call(routing, geometry));
+  Add(Call(routing, geometry, 2, {.layer = kLayer, .attempt = 3, .trace = &trace}));
+  clock_.Advance(absl::Milliseconds(2));
+  RunAll();
+  Add(Call(routing, geometry, 2, {.layer = kLayer, .budget_us = 1, .trace = &trace}));
+  clock_.Advance(absl::Milliseconds(2));
+  RunAll();
+  tracer_.reset();  // posts what waits
+  const auto spans = collector.spans();
+  ASSERT_EQ(spans.size(), 2u);
+  for (const testing::CollectedSpan& span : spans) {
+    EXPECT_EQ(span.name, "experts");
+    EXPECT_EQ(span.trace, "4bf92f3577b34da6a3ce929d0e0e4736");
+    EXPECT_EQ(span.parent, "00f067aa0ba902b7");
+    EXPECT_EQ(span.attributes.at("tessera.layer"), "2");
+    EXPECT_EQ(span.attributes.at("tessera.rows"), "5");
+    EXPECT_EQ(span.end_ns - span.start_ns, 2'000'000);
+  }
+  EXPECT_FALSE(spans[0].has_failed);
+  EXPECT_EQ(spans[0].attributes.at("tessera.attempt"), "3");
+  EXPECT_EQ(spans[0].attributes.at("tessera.queue_seconds"), "0.002");
+  EXPECT_THAT(spans[0].events, ::testing::ElementsAre("compute"));
+  EXPECT_TRUE(spans[1].has_failed);
+  EXPECT_EQ(spans[1].attributes.at("error.type"), "late");
 }
 
 TEST_F(RowBatcherTest, CompanyChangesNoBit) {

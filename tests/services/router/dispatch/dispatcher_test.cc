@@ -2,6 +2,11 @@
 
 #include "services/router/dispatch/dispatcher.h"
 
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/services/router/dispatch/dispatch_samples.h"
@@ -54,6 +59,26 @@ TEST(Dispatcher, EachShardIsCalledOncePerLayerAndCounted) {
   EXPECT_EQ(bench.Total("tessera_router_combine_seconds_count"), 10);
   EXPECT_EQ(bench.Total("tessera_router_shard_compute_seconds_count"), 20);
   EXPECT_NEAR(bench.Total("tessera_router_shard_compute_seconds_sum"), 20 * 100e-6, 1e-9);
+}
+
+TEST(Dispatcher, EachShardIsToldOfEachTraceOfAStepOnce) {
+  const auto trace = [](const char* id) {
+    return *ParseTraceparent(absl::StrCat("00-4bf92f3577b34da6a3ce929d0e0e4736-", id, "-01"));
+  };
+  const std::vector<TraceContext> two = {trace("0000000000000001"), trace("0000000000000002")};
+  DispatchBench bench(Cluster(2));
+  bench.ExpectRight(1, 20);
+  bench.dispatcher->BeginStep(two);
+  for (uint64_t seed = 2; seed < 5; ++seed) bench.ExpectRight(seed, 20);
+  bench.dispatcher->BeginStep(std::span(two).last(1));
+  bench.ExpectRight(5, 20);
+  bench.dispatcher->BeginStep({});
+  bench.ExpectRight(6, 20);
+  const std::vector<std::optional<TraceContext>> expected = {std::nullopt, two[0], two[1],
+                                                             std::nullopt, two[1], std::nullopt};
+  for (size_t shard = 0; shard < 2; ++shard) {
+    EXPECT_EQ(bench.cluster.shard(shard).traces, expected);
+  }
 }
 
 TEST(Dispatcher, CallsAreCutToTheRowsAShardTakes) {
