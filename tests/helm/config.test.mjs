@@ -66,6 +66,24 @@ test("what values say arrives", async () => {
     (i) => `rel-tessera-router-${i}.rel-tessera-router.llm.svc.cluster.local:8010`));
 });
 
+test("traces go where values say, and nobody else is let out", async () => {
+  const all = await render(cases().find(({ name }) => name === "hardened"));
+  for (const pod of workloads(all)) {
+    const config = understood(all, pod);
+    assert.equal(config.otlp_endpoint, "http://collector.tracing.svc:4318", pod.name);
+    if (pod.name.endsWith("-gateway")) assert.equal(config.otlp_sample_ratio, 0.01);
+  }
+  const egress = (objects) => objects.filter(({ kind }) => kind === "NetworkPolicy").flatMap(({ spec }) => spec.egress ?? [])
+    .filter(({ ports }) => ports.some(({ port }) => port === 4318));
+  assert.deepEqual(egress(all), [{
+    to: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "tracing" } } }],
+    ports: [{ port: 4318, protocol: "TCP" }],
+  }]);
+  const plain = await render(cases().find(({ name }) => name === "default"));
+  assert.deepEqual(egress(plain), []);
+  assert.ok(workloads(plain).every((pod) => understood(plain, pod).otlp_endpoint === ""));
+});
+
 test("a field that no program knows would be noticed", () => {
   const file = path.join(folder, "wrong.json");
   writeFileSync(file, '{"modle": "x"}');

@@ -12,13 +12,14 @@ import { pathToFileURL } from "node:url";
 // Decided by the chart, from other values.
 const decided = {
   Gateway: ["model", "served_model_name", "router_addresses", "http_listen", "grpc_listen", "grpc_advertise", "admin_listen",
-    "endpoints_file", "tls", "log.json", "log.file", "keys_file", "drain_seconds", "http.certificate_file", "http.key_file"],
+    "endpoints_file", "tls", "log.json", "log.file", "keys_file", "drain_seconds", "http.certificate_file", "http.key_file",
+    "otlp_endpoint", "otlp_sample_ratio"],
   Router: ["model", "grpc_listen", "grpc_advertise", "admin_listen", "endpoints_file", "cluster_secret_file", "tls", "log.json",
     "log.file", "leader", "drain_seconds", "membership.transport", "membership.copies_wanted", "ucx",
-    "expert_metrics"],
+    "expert_metrics", "otlp_endpoint"],
   ExpertShard: ["model", "shard_id", "shard_count", "replicas", "grpc_listen", "grpc_advertise", "admin_listen", "data_listen",
     "data_advertise", "endpoints_file", "cluster_secret_file", "tls", "log.json", "log.file", "router_addresses",
-    "drain_seconds", "draw_shard_id", "ucx"],
+    "drain_seconds", "draw_shard_id", "ucx", "otlp_endpoint"],
 };
 
 const scalars = {
@@ -255,7 +256,11 @@ export function valuesSchema(sources) {
         count: { ...positive, maximum: 64512 }, copies: positive, config: { $ref: "#/definitions/expertShardConfig" }, pdb, ...pod,
       }),
       burstShard: burstShard({ $ref: "#/definitions/expertShardConfig" }),
-      networkPolicy: closed({ enabled: flag, gatewayFrom: objects, monitoringFrom: objects, dnsTo: { ...objects, minItems: 1 } }),
+      networkPolicy: closed({ enabled: flag, gatewayFrom: objects, monitoringFrom: objects, dnsTo: { ...objects, minItems: 1 }, tracesTo: { ...objects, minItems: 1 } }),
+      tracing: closed({
+        endpoint: { type: "string", pattern: "^$|^http://[^\\s/]+:[0-9]+$" },
+        sampleRatio: { type: "number", minimum: 0, maximum: 1 },
+      }),
       monitoring: closed({
         serviceMonitor: closed({ enabled: wanted, interval, labels: map }),
         podMonitor: closed({ enabled: wanted, interval, labels: map }),

@@ -85,6 +85,9 @@ const wrong = [
   ["transport.kind=pigeon", /kind/],
   ["router.lease.create=true", /lease/],
   ["router.config.expert_metrics=false", /expert_metrics/],
+  ["tracing.endpoint=https://collector:4318", /endpoint/],
+  ["tracing.endpoint=http://collector", /endpoint/],
+  ["tracing.sampleRatio=2", /sampleRatio/],
   ["monitoring.expertMetrics.interval=seldom", /interval/],
   // Not of one value: said by the templates.
   ["expertShard.copies=3", /copies is 3/],

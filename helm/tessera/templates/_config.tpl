@@ -10,7 +10,7 @@ protos/tessera/config/v1 verbatim. Each gives JSON. */}}
 {{- end -}}
 
 {{- define "tessera.commonConfig" -}}
-{{- $config := dict "model" (include "tessera.modelFolder" .root) "drain_seconds" .root.Values.drainSeconds "log" (dict "json" true) -}}
+{{- $config := dict "model" (include "tessera.modelFolder" .root) "drain_seconds" .root.Values.drainSeconds "log" (dict "json" true) "otlp_endpoint" .root.Values.tracing.endpoint -}}
 {{- with include "tessera.tlsConfig" .root | fromJson -}}{{- $_ := set $config "tls" . -}}{{- end -}}
 {{- $config | toJson -}}
 {{- end -}}
@@ -32,6 +32,7 @@ protos/tessera/config/v1 verbatim. Each gives JSON. */}}
 {{- define "tessera.gatewayConfig" -}}
 {{- $config := include "tessera.commonConfig" (dict "root" .) | fromJson -}}
 {{- $_ := set $config "served_model_name" (list .Values.model.name) -}}
+{{- $_ := set $config "otlp_sample_ratio" .Values.tracing.sampleRatio -}}
 {{- $_ := set $config "router_addresses" (include "tessera.routerAddresses" . | fromJsonArray) -}}
 {{- $_ := set $config "http_listen" (include "tessera.listen" (dict "root" . "port" 8000)) -}}
 {{- $_ := set $config "grpc_listen" (include "tessera.listen" (dict "root" . "port" 8001)) -}}
