@@ -1,116 +1,85 @@
 #include "common/tracing/otlp_json.h"
 
-#include <cmath>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "common/base/version.h"
-#include "common/text/utf8.h"
+#include "common/json/json_writer.h"
 
 namespace tessera {
 namespace {
 
-// Bytes that are no UTF-8 become U+FFFD: a model's name is what a client made of it.
-void AddString(std::string_view text, std::string& out) {
-  std::string whole;
-  AppendLossy(text, /*final=*/true, &whole);
-  out.push_back('"');
-  for (const char c : whole) {
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppendFormat(&out, "\\u%04x", static_cast<unsigned>(c));
-    } else {
-      out.push_back(c);
-    }
-  }
-  out.push_back('"');
-}
-
-// An AnyValue.
+// An AnyValue. 64-bit numbers are strings in protobuf's JSON.
 struct ValueWriter {
-  std::string& out;
+  JsonWriter& json;
 
-  void operator()(bool value) const {
-    absl::StrAppend(&out, "{\"boolValue\":", value ? "true" : "false", "}");
+  void operator()(bool value) const { json.Open('{').Key("boolValue").Bool(value).Close('}'); }
+  void operator()(int64_t value) const {
+    json.Open('{').Key("intValue").String(absl::StrCat(value)).Close('}');
   }
-  void operator()(int64_t value) const { absl::StrAppend(&out, "{\"intValue\":\"", value, "\"}"); }
   void operator()(double value) const {
-    // JSON has neither infinity nor NaN.
-    absl::StrAppendFormat(&out, "{\"doubleValue\":%.9g}", std::isfinite(value) ? value : 0);
+    json.Open('{').Key("doubleValue").Number(value).Close('}');
   }
   void operator()(const std::string& value) const {
-    out += "{\"stringValue\":";
-    AddString(value, out);
-    out.push_back('}');
+    json.Open('{').Key("stringValue").String(value).Close('}');
   }
   void operator()(const std::vector<std::string>& values) const {
-    out += "{\"arrayValue\":{\"values\":[";
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (i > 0) out.push_back(',');
-      (*this)(values[i]);
-    }
-    out += "]}}";
+    json.Open('{').Key("arrayValue").Open('{').Key("values").Open('[');
+    for (const std::string& value : values) (*this)(value);
+    json.Close(']').Close('}').Close('}');
   }
 };
 
-void AddAttribute(std::string_view key, const SpanValue& value, std::string& out) {
-  if (out.back() == '}') out.push_back(',');
-  out += "{\"key\":";
-  AddString(key, out);
-  out += ",\"value\":";
-  std::visit(ValueWriter{out}, value);
-  out.push_back('}');
+void WriteAttribute(std::string_view key, const SpanValue& value, JsonWriter& json) {
+  json.Open('{').Key("key").String(key).Key("value");
+  std::visit(ValueWriter{json}, value);
+  json.Close('}');
 }
 
-void AddTime(std::string_view key, absl::Time time, std::string& out) {
-  absl::StrAppend(&out, "\"", std::string(key), "\":\"", absl::ToUnixNanos(time), "\"");
+void WriteTime(std::string_view key, absl::Time time, JsonWriter& json) {
+  json.Key(key).String(absl::StrCat(absl::ToUnixNanos(time)));
 }
 
-void AddSpan(const SpanRecord& span, std::string& out) {
-  absl::StrAppend(&out, "{\"traceId\":\"", HexOf(span.context.trace), "\",\"spanId\":\"",
-                  HexOf(span.context.span), "\",");
-  if (span.parent != kNoSpan) {
-    absl::StrAppend(&out, "\"parentSpanId\":\"", HexOf(span.parent), "\",");
+void WriteSpan(const SpanRecord& span, JsonWriter& json) {
+  json.Open('{').Key("traceId").String(HexOf(span.context.trace));
+  json.Key("spanId").String(HexOf(span.context.span));
+  if (span.parent != kNoSpan) json.Key("parentSpanId").String(HexOf(span.parent));
+  json.Key("name").String(span.name);
+  json.Key("kind").Integer(span.is_server ? 2 : 1);  // SPAN_KIND_SERVER, SPAN_KIND_INTERNAL
+  json.Key("flags").Integer(span.context.sampled ? 1 : 0);
+  WriteTime("startTimeUnixNano", span.start, json);
+  WriteTime("endTimeUnixNano", span.end, json);
+  json.Key("attributes").Open('[');
+  for (const auto& [key, value] : span.attributes) WriteAttribute(key, value, json);
+  if (!span.error_type.empty()) WriteAttribute("error.type", span.error_type, json);
+  json.Close(']').Key("events").Open('[');
+  for (const SpanEvent& event : span.events) {
+    json.Open('{');
+    WriteTime("timeUnixNano", event.at, json);
+    json.Key("name").String(event.name).Close('}');
   }
-  out += "\"name\":";
-  AddString(span.name, out);
-  // SPAN_KIND_INTERNAL is 1, SPAN_KIND_SERVER 2.
-  absl::StrAppend(&out, ",\"kind\":", span.is_server ? 2 : 1,
-                  ",\"flags\":", span.context.sampled ? 1 : 0, ",");
-  AddTime("startTimeUnixNano", span.start, out);
-  out.push_back(',');
-  AddTime("endTimeUnixNano", span.end, out);
-  out += ",\"attributes\":[";
-  for (const auto& [key, value] : span.attributes) AddAttribute(key, value, out);
-  if (!span.error_type.empty()) AddAttribute("error.type", span.error_type, out);
-  out += "],\"events\":[";
-  for (size_t i = 0; i < span.events.size(); ++i) {
-    out += i > 0 ? ",{" : "{";
-    AddTime("timeUnixNano", span.events[i].at, out);
-    out += ",\"name\":";
-    AddString(span.events[i].name, out);
-    out.push_back('}');
-  }
-  // STATUS_CODE_ERROR is 2; unset says nothing.
-  absl::StrAppend(&out, "],\"status\":{", span.error_type.empty() ? "" : "\"code\":2", "}}");
+  json.Close(']').Key("status").Open('{');
+  if (!span.error_type.empty())
+    json.Key("code").Integer(2);  // STATUS_CODE_ERROR; unset says nothing
+  json.Close('}').Close('}');
 }
 
 }  // namespace
 
 std::string WriteOtlpJson(const SpanResource& resource, std::span<const SpanRecord> spans) {
-  std::string out = "{\"resourceSpans\":[{\"resource\":{\"attributes\":[";
-  AddAttribute("service.name", resource.service, out);
-  AddAttribute("service.version", std::string(Version()), out);
-  if (!resource.instance.empty()) AddAttribute("service.instance.id", resource.instance, out);
-  out += "]},\"scopeSpans\":[{\"scope\":{\"name\":\"tessera\"},\"spans\":[";
-  for (size_t i = 0; i < spans.size(); ++i) {
-    if (i > 0) out.push_back(',');
-    AddSpan(spans[i], out);
+  std::string out;
+  JsonWriter json(out);
+  json.Open('{').Key("resourceSpans").Open('[').Open('{').Key("resource").Open('{');
+  json.Key("attributes").Open('[');
+  WriteAttribute("service.name", resource.service, json);
+  WriteAttribute("service.version", std::string(Version()), json);
+  if (!resource.instance.empty()) {
+    WriteAttribute("service.instance.id", resource.instance, json);
   }
-  out += "]}]}]}";
+  json.Close(']').Close('}').Key("scopeSpans").Open('[').Open('{');
+  json.Key("scope").Open('{').Key("name").String("tessera").Close('}').Key("spans").Open('[');
+  for (const SpanRecord& span : spans) WriteSpan(span, json);
+  json.Close(']').Close('}').Close(']').Close('}').Close(']').Close('}');
   return out;
 }
 

@@ -4,9 +4,9 @@
 
 #include <limits>
 
+#include "common/base/utf8.h"
 #include "common/base/version.h"
 #include "common/json/json.h"
-#include "common/text/utf8.h"
 
 namespace tessera {
 namespace {
@@ -34,7 +34,7 @@ TEST(OtlpJsonTest, ASpanInFull) {
       "{\"key\":\"service.instance.id\",\"value\":{\"stringValue\":\"7\"}}]},"
       "\"scopeSpans\":[{\"scope\":{\"name\":\"tessera\"},\"spans\":["
       "{\"traceId\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"spanId\":\"00f067aa0ba902b7\","
-      "\"parentSpanId\":\"0000000000000009\",\"name\":\"chat \\\"a\\\\b\\\"\\u000a\","
+      "\"parentSpanId\":\"0000000000000009\",\"name\":\"chat \\\"a\\\\b\\\"\\n\","
       "\"kind\":2,\"flags\":1,\"startTimeUnixNano\":\"1700000000123456789\","
       "\"endTimeUnixNano\":\"1700000001000000000\",\"attributes\":["
       "{\"key\":\"count\",\"value\":{\"intValue\":\"1152921504606846976\"}},"
@@ -74,7 +74,6 @@ TEST(OtlpJsonTest, BrokenTextAndNumbersThatAreNoneMakeGoodJson) {
   ASSERT_TRUE(document.ok()) << document.status() << text;
   EXPECT_EQ(FindInvalidUtf8(text), std::string::npos);
   EXPECT_NE(text.find("\"nan\",\"value\":{\"doubleValue\":0}"), std::string::npos) << text;
-  EXPECT_NE(text.find("\"inf\",\"value\":{\"doubleValue\":0}"), std::string::npos) << text;
 }
 
 }  // namespace
