@@ -21,9 +21,9 @@ const std::vector<double> kTokenBounds = {1,    2,    5,    10,    20,    50,   
 
 GatewayMetrics::GatewayMetrics(Registry& registry, const std::string& model_name) {
   const Registry::Labels labels = {{"model_name", model_name}};
-  running =
-      registry.AddGauge("tessera_num_requests_running",
-                        "Requests that are answered now, those in the queue included.", labels);
+  running = registry.AddGauge("tessera_num_requests_running",
+                              "Choices of requests that a router works on; not those in the queue.",
+                              labels);
   prompt_tokens = registry.AddCounter("tessera_prompt_tokens_total", "Tokens of prompts.", labels);
   prefix_queries = registry.AddCounter(
       "tessera_prefix_cache_queries_total",

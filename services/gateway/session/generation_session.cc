@@ -76,7 +76,6 @@ absl::Status GenerationSession::Start() {
     }
   }
   is_admitted_ = true;
-  rooms_.metrics.running.Add(1);
   rooms_.metrics.prompt_tokens.Increment(prepared_.prompt_tokens());
   rooms_.metrics.prompt_token_count.Observe(prepared_.prompt_tokens());
   for (uint32_t i = 0; i < choices_.size(); ++i) {
@@ -137,6 +136,8 @@ absl::Status GenerationSession::Launch(uint32_t choice) {
   // Before it is sent: the router's own waiting time counts from there on.
   flights_[choice].launched = rooms_.clock.Elapsed();
   TESSERA_ASSIGN_OR_RETURN(flights_[choice].number, rooms_.pool.Submit(std::move(request)));
+  flights_[choice].is_running = true;
+  rooms_.metrics.running.Add(1);
   return absl::OkStatus();
 }
 
@@ -219,6 +220,10 @@ void GenerationSession::Tell(uint32_t choice) {
   sink_.OnStep(choice, step, usage());
   if (is_over_ || !choices_[choice]->has_ended()) return;
   rooms_.metrics.CountSuccess(choices_[choice]->end().reason);
+  {
+    absl::MutexLock lock(&mutex_);
+    CountOut(flights_[choice]);
+  }
   sink_.OnChoiceEnd(choice, choices_[choice]->end(), usage());
   if (is_over_ || ++ended_count_ < choices_.size()) return;
   Close("");
@@ -254,11 +259,19 @@ void GenerationSession::Cancel(uint32_t choice) {
   if (flight.number != 0) rooms_.pool.Cancel(flight.number);
 }
 
+void GenerationSession::CountOut(Flight& flight) {
+  if (std::exchange(flight.is_running, false)) rooms_.metrics.running.Add(-1);
+}
+
 void GenerationSession::Close(std::string_view error_type) {
   is_over_ = true;
   if (!is_admitted_) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;  // what still waits in the queue is not launched any more
+    for (Flight& flight : flights_) CountOut(flight);
+  }
   const Usage used = usage();
-  rooms_.metrics.running.Add(-1);
   rooms_.metrics.reasoning_tokens.Increment(used.reasoning_tokens);
   rooms_.metrics.generation_token_count.Observe(used.completion_tokens);
   rooms_.metrics.request_latency.Observe(absl::ToDoubleSeconds(rooms_.clock.Elapsed() - received_));

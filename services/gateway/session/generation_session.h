@@ -95,6 +95,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
     uint64_t ticket = 0;      // of the queue; 0: not there
     uint64_t number = 0;      // of the pool; 0: not there
     absl::Duration launched;  // Clock::Elapsed
+    bool is_running = false;  // at a router, and counted so
   };
 
   absl::Status Enqueue(uint32_t choice);
@@ -107,6 +108,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   void Tell(uint32_t choice);
   void Fail(const absl::Status& status);
   void Cancel(uint32_t choice);
+  void CountOut(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `error_type`: "" if every choice came to its end.
   void Close(std::string_view error_type);
 

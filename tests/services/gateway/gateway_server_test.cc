@@ -328,10 +328,22 @@ TEST_F(GatewayServerTest, AFullRouterMakesRequestsWaitAndAFullQueueRefuses) {
   EXPECT_EQ(third.status, 429) << third.body;
   EXPECT_THAT(third.body, HasSubstr("queue_full"));
   EXPECT_NE(third.Header("retry-after"), "");
+  // Each is counted where it is, at the router or in the queue, as vLLM does.
+  const auto counted = [this](int running, int waiting) {
+    const std::string page = Fetch(port(), RawGet("/metrics")).body;
+    const auto has = [&page](const char* name, int value) {
+      const std::string line = absl::StrCat(name, "{model_name=\"tiny\"} ", value, "\n");
+      return page.find(line) != std::string::npos;
+    };
+    return has("tessera_num_requests_running", running) &&
+           has("tessera_num_requests_waiting", waiting);
+  };
+  EXPECT_TRUE(counted(1, 1));
   router.Release();
   EXPECT_EQ(first.ReadReply().status, 200);
   router.Announce(1000);
   EXPECT_EQ(second.ReadReply().status, 200);
+  EXPECT_TRUE(testing::WaitUntil([&counted] { return counted(0, 0); }));
 }
 
 TEST_F(GatewayServerTest, WithoutARouterItSaysSo) {
