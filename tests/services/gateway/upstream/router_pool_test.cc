@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/stub_router.h"
+#include "tests/support/wait_until.h"
 
 namespace tessera::gateway {
 namespace {
@@ -82,6 +83,10 @@ class RouterPoolTest : public ::testing::Test {
     size_t up = 0;
     for (const RouterStatus& status : pool_->Snapshot()) up += status.is_up;
     return up;
+  }
+  // Until so many requests have lost their router, which is a moment after it is down.
+  void AwaitWaiting(size_t count) {
+    EXPECT_TRUE(testing::WaitUntil([&] { return pool_->waiting_count() == count; }));
   }
   // Ticks until so many routers are up; waits for what the pool tells in between.
   void AwaitUp(size_t count) {
@@ -191,7 +196,7 @@ TEST_F(RouterPoolTest, ManyRequestsGoOnWhenTheRouterComesBack) {
   for (const auto& one : all) ASSERT_TRUE(one->AwaitTokens(5));
   router.Die();
   AwaitUp(0);
-  EXPECT_EQ(pool_->waiting_count(), 32u);
+  AwaitWaiting(32);
   router.Release();
   router.Revive();
   AwaitUp(1);
@@ -325,6 +330,7 @@ TEST_F(RouterPoolTest, DeadlinesAndGivingUp) {
   EXPECT_TRUE(router.AwaitCancels(1));
   router.Die();
   AwaitUp(0);
+  AwaitWaiting(1);  // its time begins when it has lost its router
   clock_.Advance(config_.resume_timeout);
   pool_->Tick();
   EXPECT_EQ(forsaken.AwaitEnd().error.code(), absl::StatusCode::kUnavailable);
