@@ -20,50 +20,51 @@ namespace {
 using ::tessera::testing::StubRouter;
 using ::tessera::testing::StubRouterOptions;
 
-// What a callback got.
+// What a callback got. The pool may call on when this is gone: a test may end in a stream's middle.
 class Collected {
  public:
   TokenCallback Callback() {
-    return [this](wire::TokenEvent event) {
-      absl::MutexLock lock(&mutex_);
-      EXPECT_FALSE(finished_.has_value()) << "an event after the end";
-      ids_.push_back(event.request_id);
+    return [state = state_](wire::TokenEvent event) {
+      absl::MutexLock lock(&state->mutex);
+      EXPECT_FALSE(state->finished.has_value()) << "an event after the end";
       if (auto* tokens = std::get_if<wire::TokensEvent>(&event.event)) {
-        EXPECT_EQ(tokens->first_index, tokens_.size());
-        for (const wire::TokenOutput& token : tokens->tokens) tokens_.push_back(token.token);
+        EXPECT_EQ(tokens->first_index, state->tokens.size());
+        for (const wire::TokenOutput& token : tokens->tokens) state->tokens.push_back(token.token);
       } else if (auto* finished = std::get_if<wire::FinishedEvent>(&event.event)) {
-        finished_ = *finished;
+        state->finished = *finished;
       } else {
-        ++started_;
+        ++state->started;
       }
     };
   }
   bool AwaitTokens(size_t count) {
-    absl::MutexLock lock(&mutex_);
-    const auto enough = [&] { return tokens_.size() >= count; };
-    return mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(10));
+    absl::MutexLock lock(&state_->mutex);
+    const auto enough = [&] { return state_->tokens.size() >= count; };
+    return state_->mutex.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(10));
   }
   wire::FinishedEvent AwaitEnd() {
-    absl::MutexLock lock(&mutex_);
-    const auto ended = [&] { return finished_.has_value(); };
-    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&ended), absl::Seconds(10)));
-    return finished_.value_or(wire::FinishedEvent());
+    absl::MutexLock lock(&state_->mutex);
+    const auto ended = [&] { return state_->finished.has_value(); };
+    EXPECT_TRUE(state_->mutex.AwaitWithTimeout(absl::Condition(&ended), absl::Seconds(10)));
+    return state_->finished.value_or(wire::FinishedEvent());
   }
   std::vector<TokenId> tokens() {
-    absl::MutexLock lock(&mutex_);
-    return tokens_;
+    absl::MutexLock lock(&state_->mutex);
+    return state_->tokens;
   }
   int started() {
-    absl::MutexLock lock(&mutex_);
-    return started_;
+    absl::MutexLock lock(&state_->mutex);
+    return state_->started;
   }
 
  private:
-  absl::Mutex mutex_;
-  std::vector<std::string> ids_;
-  std::vector<TokenId> tokens_;
-  int started_ = 0;
-  std::optional<wire::FinishedEvent> finished_;
+  struct State {
+    absl::Mutex mutex;
+    std::vector<TokenId> tokens;
+    int started = 0;
+    std::optional<wire::FinishedEvent> finished;
+  };
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 class RouterPoolTest : public ::testing::Test {
