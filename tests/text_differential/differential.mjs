@@ -39,6 +39,18 @@ function runOurs(args, lines) {
   });
 }
 
+// What the reference answers. An answer of its threads was seen to get lost: it is asked again, and that is said.
+async function answered(ask) {
+  for (;;) {
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, 20000, undefined); });
+    const answer = await Promise.race([ask(), late]);
+    clearTimeout(timer);
+    if (answer !== undefined) return answer;
+    console.log('the reference did not answer within 20 s; asking again');
+  }
+}
+
 async function compare(file) {
   const content = JSON.parse(fs.readFileSync(file, 'utf8'));
   const texts = makeTexts(
@@ -54,10 +66,11 @@ async function compare(file) {
   const same = (a, b) => a.length === b.length && a.every((x, i) => x === b[i]);
   let differences = 0;
   for (let i = 0; i < texts.length; i++) {
-    const wanted = (await reference.encode(texts[i], null, {addSpecialTokens: false})).getIds();
-    const wantedSpecial = (await reference.encode(texts[i], null, {addSpecialTokens: true})).getIds();
-    const wantedText = await reference.decode(special[i], false);
-    const wantedSkipped = await reference.decode(special[i], true);
+    const encoded = (addSpecialTokens) => answered(() => reference.encode(texts[i], null, {addSpecialTokens}));
+    const wanted = (await encoded(false)).getIds();
+    const wantedSpecial = (await encoded(true)).getIds();
+    const wantedText = await answered(() => reference.decode(special[i], false));
+    const wantedSkipped = await answered(() => reference.decode(special[i], true));
     const bad = [];
     if (!same(wanted, plain[i])) bad.push({ids: plain[i], wanted});
     if (!same(wantedSpecial, special[i])) bad.push({special: special[i], wanted: wantedSpecial});
