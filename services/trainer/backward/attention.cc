@@ -89,7 +89,7 @@ class HeadPass {
       Scores(query_head, block);
       SoftmaxAgain(block.band, scale_, log_sums + row, scratch_.scores);
       const T* up = dout.row(row) + column;
-      Gemm(block.rows, block.keys, d, Rows(up, dout.stride),
+      Gemm(block.rows, RoundUp(block.keys), d, Rows(up, dout.stride),
            Columns(scratch_.values_transposed, block), scratch_.gradients, stride, GemmMode::kSet);
       for (size_t r = 0; r < block.rows; ++r) {
         mean[r] = Dot(d, up + r * dout.stride, out.row(row + r) + column);
@@ -121,9 +121,10 @@ class HeadPass {
   GemmRight<T> PanelRows(const T* panels, const Block& block) const {
     return Panels(panels + block.key * kPanelCols, tokens_);
   }
+  // Whole panels, which need no masks; what stands beyond the block's keys is never read.
   void Scores(size_t query_head, const Block& block) {
     const size_t d = shape_.head_dim;
-    Gemm(block.rows, block.keys, d,
+    Gemm(block.rows, RoundUp(block.keys), d,
          Rows(in_.query.row(begin_ + block.query) + query_head * d, in_.query.stride),
          Columns(scratch_.keys_transposed, block), scratch_.scores, block.band.stride,
          GemmMode::kSet);
@@ -152,14 +153,14 @@ void AttentionScratch<T>::Take(Slab<T>& slab, const AttentionShape& shape, size_
 
 template <typename T>
 void AttentionForward(const AttentionShape& shape, std::span<const uint32_t> documents,
-                      const AttentionInput<T>& in, Strided<T> out, T* log_sums,
+                      const AttentionInput<T>& in, Strided<T> out, Strided<T> log_sums,
                       const AttentionScratch<T>& scratch) {
-  const size_t tokens = documents.back(), group = shape.query_heads / shape.kv_heads;
+  const size_t group = shape.query_heads / shape.kv_heads;
   for (size_t i = 0; i + 1 < documents.size(); ++i) {
     for (size_t head = 0; head < shape.kv_heads; ++head) {
       HeadPass<T> pass(shape, documents[i], documents[i + 1], head, in, scratch);
       for (size_t q = head * group; q < (head + 1) * group; ++q) {
-        pass.Forward(q, out, log_sums + q * tokens);
+        pass.Forward(q, out, log_sums.row(q));
       }
     }
   }
@@ -167,12 +168,12 @@ void AttentionForward(const AttentionShape& shape, std::span<const uint32_t> doc
 
 template <typename T>
 void AttentionBackward(const AttentionShape& shape, std::span<const uint32_t> documents,
-                       const AttentionInput<T>& in, Strided<const T> out, const T* log_sums,
+                       const AttentionInput<T>& in, Strided<const T> out, Strided<const T> log_sums,
                        Strided<const T> dout, const AttentionGradient<T>& gradient,
                        const AttentionScratch<T>& scratch) {
-  const size_t tokens = documents.back(), group = shape.query_heads / shape.kv_heads;
+  const size_t group = shape.query_heads / shape.kv_heads;
   const size_t kv_width = shape.kv_heads * shape.head_dim;
-  for (size_t t = 0; t < tokens; ++t) {
+  for (size_t t = documents.front(); t < documents.back(); ++t) {
     std::fill_n(gradient.key.row(t), kv_width, T{0});
     std::fill_n(gradient.value.row(t), kv_width, T{0});
   }
@@ -181,20 +182,20 @@ void AttentionBackward(const AttentionShape& shape, std::span<const uint32_t> do
       HeadPass<T> pass(shape, documents[i], documents[i + 1], head, in, scratch);
       pass.PackBackward();
       for (size_t q = head * group; q < (head + 1) * group; ++q) {
-        pass.Backward(q, out, log_sums + q * tokens, dout, gradient);
+        pass.Backward(q, out, log_sums.row(q), dout, gradient);
       }
     }
   }
 }
 
-#define TESSERA_INSTANTIATE(T)                                                             \
-  template struct AttentionScratch<T>;                                                     \
-  template void AttentionForward<T>(const AttentionShape&, std::span<const uint32_t>,      \
-                                    const AttentionInput<T>&, Strided<T>, T*,              \
-                                    const AttentionScratch<T>&);                           \
-  template void AttentionBackward<T>(const AttentionShape&, std::span<const uint32_t>,     \
-                                     const AttentionInput<T>&, Strided<const T>, const T*, \
-                                     Strided<const T>, const AttentionGradient<T>&,        \
+#define TESSERA_INSTANTIATE(T)                                                                     \
+  template struct AttentionScratch<T>;                                                             \
+  template void AttentionForward<T>(const AttentionShape&, std::span<const uint32_t>,              \
+                                    const AttentionInput<T>&, Strided<T>, Strided<T>,              \
+                                    const AttentionScratch<T>&);                                   \
+  template void AttentionBackward<T>(const AttentionShape&, std::span<const uint32_t>,             \
+                                     const AttentionInput<T>&, Strided<const T>, Strided<const T>, \
+                                     Strided<const T>, const AttentionGradient<T>&,                \
                                      const AttentionScratch<T>&);
 TESSERA_INSTANTIATE(float)
 TESSERA_INSTANTIATE(double)

@@ -45,16 +45,17 @@ struct AttentionScratch {
   void Take(Slab<T>& slab, const AttentionShape& shape, size_t tokens_max);
 };
 
-// documents: where each begins, and the end of the last; ascending. out [tokens, query_heads *
-// head_dim]; log_sums [query_heads, tokens] are for the way back.
+// documents: where each begins, and the end of the last; ascending, and only their tokens are
+// touched. out [tokens, query_heads * head_dim]; log_sums [query_heads, tokens] are for the way
+// back.
 template <typename T>
 void AttentionForward(const AttentionShape& shape, std::span<const uint32_t> documents,
-                      const AttentionInput<T>& in, Strided<T> out, T* log_sums,
+                      const AttentionInput<T>& in, Strided<T> out, Strided<T> log_sums,
                       const AttentionScratch<T>& scratch);
 // Sets the gradients of all tokens of the documents.
 template <typename T>
 void AttentionBackward(const AttentionShape& shape, std::span<const uint32_t> documents,
-                       const AttentionInput<T>& in, Strided<const T> out, const T* log_sums,
+                       const AttentionInput<T>& in, Strided<const T> out, Strided<const T> log_sums,
                        Strided<const T> dout, const AttentionGradient<T>& gradient,
                        const AttentionScratch<T>& scratch);
 

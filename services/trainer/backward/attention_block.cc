@@ -3,19 +3,19 @@
 namespace tessera::trainer {
 
 template <typename T>
-void AttentionScratchRows<T>::Take(Slab<T>& slab, const ModelSpec& spec, size_t tokens_max) {
+void AttentionRows<T>::Take(Slab<T>& slab, const ModelSpec& spec, size_t tokens_max) {
   gated = slab.Take(tokens_max * spec.query_width());
   dgated = slab.Take(tokens_max * spec.query_width());
   dqkvg = slab.Take(tokens_max * 2 * (spec.query_width() + spec.kv_width()));
   doutput = slab.Take(tokens_max * spec.query_width());
   dy = slab.Take(tokens_max * spec.d_model);
-  attention.Take(slab, {spec.query_heads, spec.kv_heads, spec.head_dim, 0}, tokens_max);
+  dh = slab.Take(tokens_max * spec.d_model);
 }
 
 template <typename T>
 AttentionBlock<T>::AttentionBlock(const ModelSpec& spec, size_t layer, size_t tokens_max,
                                   Slab<T>& slab)
-    : spec_(spec), layer_(layer) {
+    : spec_(spec), layer_(layer), tokens_max_(tokens_max) {
   h_ = slab.Take(tokens_max * spec.d_model);
   inverse_h_ = slab.Take(tokens_max);
   qkvg_ = slab.Take(tokens_max * 2 * (spec.query_width() + spec.kv_width()));
@@ -42,12 +42,12 @@ AttentionInput<T> AttentionBlock<T>::Input() const {
 }
 
 template <typename T>
-void AttentionBlock<T>::RotateHeads(const RowFrame<T>& frame, bool backwards, Strided<T> query,
-                                    Strided<T> key) const {
+void AttentionBlock<T>::RotateHeads(const RowFrame<T>& frame, const RowSpan& span, bool backwards,
+                                    Strided<T> query, Strided<T> key) const {
   if (spec_.layer_kinds[layer_] != LayerKind::kSliding) return;
   const size_t d = spec_.head_dim;
-  for (size_t i = 0; i + 1 < frame.documents.size(); ++i) {
-    const size_t begin = frame.documents[i], rows = frame.documents[i + 1] - begin;
+  for (size_t i = 0; i + 1 < span.documents.size(); ++i) {
+    const size_t begin = span.documents[i], rows = span.documents[i + 1] - begin;
     for (size_t head = 0; head < spec_.query_heads; ++head) {
       Rotate(rows, d, frame.cosines, frame.sines, backwards,
              Strided<T>{query.row(begin) + head * d, query.stride});
@@ -60,75 +60,106 @@ void AttentionBlock<T>::RotateHeads(const RowFrame<T>& frame, bool backwards, St
 }
 
 template <typename T>
-void AttentionBlock<T>::Forward(const RowFrame<T>& frame, const T* x, T* after,
-                                const AttentionScratchRows<T>& scratch) {
+void AttentionBlock<T>::HeadNormsForward(const RowFrame<T>& frame, const RowSpan& span) {
   const LayerParameters& layer = frame.layout.layers[layer_];
   const T* values = frame.weights.values;
-  const size_t n = frame.tokens, d = spec_.d_model, head_dim = spec_.head_dim;
+  const size_t n = span.size(), t = span.begin, d = spec_.head_dim;
   const size_t query = spec_.query_width(), kv = spec_.kv_width(), stride = 2 * (query + kv);
   const T eps = spec_.norm_eps;
-  NormForward<T>({n, d, values + layer.input_norm, eps}, {x, d}, {h_, d}, inverse_h_);
-  LinearForward(layer.qkvg, 0, frame.weights, n, h_, qkvg_);
+  const T* from = qkvg_ + t * stride;
   for (size_t head = 0; head < spec_.query_heads; ++head) {
-    NormForward<T>({n, head_dim, values + layer.query_norm, eps}, {qkvg_ + head * head_dim, stride},
-                   {query_ + head * head_dim, query}, inverse_query_ + head * n);
+    NormForward<T>({n, d, values + layer.query_norm, eps}, {from + head * d, stride},
+                   {query_ + t * query + head * d, query}, inverse_query_ + head * tokens_max_ + t);
   }
   for (size_t head = 0; head < spec_.kv_heads; ++head) {
-    NormForward<T>({n, head_dim, values + layer.key_norm, eps},
-                   {qkvg_ + query + head * head_dim, stride}, {key_ + head * head_dim, kv},
-                   inverse_key_ + head * n);
+    NormForward<T>({n, d, values + layer.key_norm, eps}, {from + query + head * d, stride},
+                   {key_ + t * kv + head * d, kv}, inverse_key_ + head * tokens_max_ + t);
   }
-  RotateHeads(frame, false, {query_, query}, {key_, kv});
-  AttentionForward<T>(shape(), frame.documents, Input(), {attended_, query}, log_sums_,
-                      scratch.attention);
-  GateForward<T>(n, query, {attended_, query}, {qkvg_ + query + 2 * kv, stride},
-                 {scratch.gated, query});
-  LinearForward(layer.output, 0, frame.weights, n, scratch.gated, y_);
-  AddNormForward<T>({n, d, values + layer.post_attention_norm, eps}, {y_, d}, {x, d}, {after, d},
-                    inverse_y_);
 }
 
 template <typename T>
-void AttentionBlock<T>::Backward(const RowFrame<T>& frame, const T* x, T* dx, T* gradients,
-                                 const AttentionScratchRows<T>& scratch) {
+void AttentionBlock<T>::Forward(const RowFrame<T>& frame, const RowSpan& span, const T* x, T* after,
+                                const AttentionRows<T>& rows, const AttentionScratch<T>& scratch) {
   const LayerParameters& layer = frame.layout.layers[layer_];
   const T* values = frame.weights.values;
-  const size_t n = frame.tokens, d = spec_.d_model, head_dim = spec_.head_dim;
+  const size_t n = span.size(), t = span.begin, d = spec_.d_model;
   const size_t query = spec_.query_width(), kv = spec_.kv_width(), stride = 2 * (query + kv);
   const T eps = spec_.norm_eps;
-  NormBackward<T>({n, d, values + layer.post_attention_norm, eps}, {y_, d}, inverse_y_, {dx, d},
-                  {scratch.dy, d}, false, gradients + layer.post_attention_norm);
-  LinearBackInput(layer.output, 0, frame.weights, n, scratch.dy, scratch.dgated, GemmMode::kSet);
-  const Strided<T> gate = {qkvg_ + query + 2 * kv, stride};
-  GateForward<T>(n, query, {attended_, query}, gate, {scratch.gated, query});
-  LinearBackWeight(layer.output, 0, n, scratch.dy, scratch.gated, GemmMode::kSet, gradients);
-  const Strided<T> dquery = {scratch.dqkvg, stride}, dkey = {scratch.dqkvg + query, stride};
-  GateBackward<T>(n, query, {attended_, query}, gate, {scratch.dgated, query},
-                  {scratch.doutput, query}, {scratch.dqkvg + query + 2 * kv, stride});
-  AttentionBackward<T>(shape(), frame.documents, Input(), {attended_, query}, log_sums_,
-                       {scratch.doutput, query},
-                       {dquery, dkey, {scratch.dqkvg + query + kv, stride}}, scratch.attention);
-  RotateHeads(frame, true, dquery, dkey);
-  for (size_t head = 0; head < spec_.query_heads; ++head) {
-    const Strided<T> dhead = {dquery.data + head * head_dim, stride};
-    NormBackward<T>({n, head_dim, values + layer.query_norm, eps},
-                    {qkvg_ + head * head_dim, stride}, inverse_query_ + head * n, dhead, dhead,
-                    false, gradients + layer.query_norm);
-  }
-  for (size_t head = 0; head < spec_.kv_heads; ++head) {
-    const Strided<T> dhead = {dkey.data + head * head_dim, stride};
-    NormBackward<T>({n, head_dim, values + layer.key_norm, eps},
-                    {qkvg_ + query + head * head_dim, stride}, inverse_key_ + head * n, dhead,
-                    dhead, false, gradients + layer.key_norm);
-  }
-  LinearBackWeight(layer.qkvg, 0, n, scratch.dqkvg, h_, GemmMode::kSet, gradients);
-  LinearBackInput(layer.qkvg, 0, frame.weights, n, scratch.dqkvg, scratch.dy, GemmMode::kSet);
-  NormBackward<T>({n, d, values + layer.input_norm, eps}, {x, d}, inverse_h_, {scratch.dy, d},
-                  {dx, d}, true, gradients + layer.input_norm);
+  T *h = h_ + t * d, *qkvg = qkvg_ + t * stride, *y = y_ + t * d;
+  T *attended = attended_ + t * query, *gated = rows.gated + t * query;
+  NormForward<T>({n, d, values + layer.input_norm, eps}, {x + t * d, d}, {h, d}, inverse_h_ + t);
+  LinearForward(layer.qkvg, frame.weights, n, h, qkvg);
+  HeadNormsForward(frame, span);
+  RotateHeads(frame, span, false, {query_, query}, {key_, kv});
+  AttentionForward<T>(shape(), span.documents, Input(), {attended_, query},
+                      {log_sums_, tokens_max_}, scratch);
+  GateForward<T>(n, query, {attended, query}, {qkvg + query + 2 * kv, stride}, {gated, query});
+  LinearForward(layer.output, frame.weights, n, gated, y);
+  AddNormForward<T>({n, d, values + layer.post_attention_norm, eps}, {y, d}, {x + t * d, d},
+                    {after + t * d, d}, inverse_y_ + t);
 }
 
-template struct AttentionScratchRows<float>;
-template struct AttentionScratchRows<double>;
+template <typename T>
+void AttentionBlock<T>::HeadNormsBackward(const RowFrame<T>& frame, const RowSpan& span,
+                                          Strided<T> dqkvg, const NormGradients<T>& norms) const {
+  const LayerParameters& layer = frame.layout.layers[layer_];
+  const T* values = frame.weights.values;
+  const size_t n = span.size(), t = span.begin, d = spec_.head_dim, query = spec_.query_width();
+  const T eps = spec_.norm_eps;
+  const Strided<const T> x = {qkvg_ + t * dqkvg.stride, dqkvg.stride};
+  for (size_t head = 0; head < spec_.query_heads; ++head) {
+    const Strided<T> dhead = {dqkvg.data + head * d, dqkvg.stride};
+    NormBackward<T>({n, d, values + layer.query_norm, eps}, {x.data + head * d, x.stride},
+                    inverse_query_ + head * tokens_max_ + t, dhead, dhead, false, norms.query);
+  }
+  for (size_t head = 0; head < spec_.kv_heads; ++head) {
+    const Strided<T> dhead = {dqkvg.data + query + head * d, dqkvg.stride};
+    NormBackward<T>({n, d, values + layer.key_norm, eps}, {x.data + query + head * d, x.stride},
+                    inverse_key_ + head * tokens_max_ + t, dhead, dhead, false, norms.key);
+  }
+}
+
+template <typename T>
+void AttentionBlock<T>::Backward(const RowFrame<T>& frame, const RowSpan& span, const T* x, T* dx,
+                                 const NormGradients<T>& norms, const AttentionRows<T>& rows,
+                                 const AttentionScratch<T>& scratch) {
+  const LayerParameters& layer = frame.layout.layers[layer_];
+  const T* values = frame.weights.values;
+  const size_t n = span.size(), t = span.begin, d = spec_.d_model;
+  const size_t query = spec_.query_width(), kv = spec_.kv_width(), stride = 2 * (query + kv);
+  const T eps = spec_.norm_eps;
+  const Strided<T> dspan = {dx + t * d, d}, dy = {rows.dy + t * d, d};
+  T* dqkvg = rows.dqkvg + t * stride;
+  NormBackward<T>({n, d, values + layer.post_attention_norm, eps}, {y_ + t * d, d}, inverse_y_ + t,
+                  dspan, dy, false, norms.post_attention);
+  LinearBackInput(layer.output, frame.weights, n, dy.data, rows.dgated + t * query);
+  const Strided<T> gate = {qkvg_ + t * stride + query + 2 * kv, stride};
+  const Strided<const T> attended = {attended_ + t * query, query};
+  GateForward<T>(n, query, attended, gate, {rows.gated + t * query, query});
+  GateBackward<T>(n, query, attended, gate, {rows.dgated + t * query, query},
+                  {rows.doutput + t * query, query}, {dqkvg + query + 2 * kv, stride});
+  const Strided<T> dquery = {rows.dqkvg, stride}, dkey = {rows.dqkvg + query, stride};
+  AttentionBackward<T>(shape(), span.documents, Input(), {attended_, query},
+                       {log_sums_, tokens_max_}, {rows.doutput, query},
+                       {dquery, dkey, {rows.dqkvg + query + kv, stride}}, scratch);
+  RotateHeads(frame, span, true, dquery, dkey);
+  HeadNormsBackward(frame, span, {dqkvg, stride}, norms);
+  const Strided<T> dh = {rows.dh + t * d, d};
+  LinearBackInput(layer.qkvg, frame.weights, n, dqkvg, dh.data);
+  NormBackward<T>({n, d, values + layer.input_norm, eps}, {x + t * d, d}, inverse_h_ + t, dh, dspan,
+                  true, norms.input);
+}
+
+template <typename T>
+void AttentionBlock<T>::AppendGradients(const RowFrame<T>& frame, const AttentionRows<T>& rows,
+                                        std::vector<WeightGradient<T>>& products) const {
+  const LayerParameters& layer = frame.layout.layers[layer_];
+  AppendGradient<T>(layer.qkvg, frame.tokens, rows.dqkvg, h_, products);
+  AppendGradient<T>(layer.output, frame.tokens, rows.dy, rows.gated, products);
+}
+
+template struct AttentionRows<float>;
+template struct AttentionRows<double>;
 template class AttentionBlock<float>;
 template class AttentionBlock<double>;
 

@@ -64,6 +64,11 @@ template <typename T>
 void Gemm(size_t m, size_t n, size_t k, GemmLeft<T> a, GemmRight<T> b, T* c, size_t c_stride,
           GemmMode mode);
 
+// C [n, n] = A [n, k] * B [k, n] of which it is known that C is symmetric (a Gram matrix, or a
+// product of symmetric matrices that commute): a little over half is computed. C's rows lie n
+// apart.
+void SymmetricGemm(size_t n, size_t k, GemmLeft<float> a, GemmRight<float> b, float* c);
+
 // False: this CPU lacks AVX2 or FMA, and the float functions of this room must not be called.
 bool CpuCanTrain();
 

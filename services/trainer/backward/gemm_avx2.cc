@@ -149,7 +149,8 @@ void Sweep(const Extent& extent, const GemmLeft<float>& a, const GemmRight<float
   }
 }
 
-void Transpose8(const float* x, size_t stride, float* out) {  // out: 8 rows of 16
+// out: 8 rows
+void Transpose8(const float* x, size_t stride, float* out, size_t out_stride = kPanelCols) {
   __m256 r[8];
   for (size_t i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(x + i * stride);
   __m256 t[8];
@@ -164,8 +165,46 @@ void Transpose8(const float* x, size_t stride, float* out) {  // out: 8 rows of 
     r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
   }
   for (size_t i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(out + i * kPanelCols, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-    _mm256_storeu_ps(out + (i + 4) * kPanelCols, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    _mm256_storeu_ps(out + i * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+    _mm256_storeu_ps(out + (i + 4) * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+  }
+}
+
+// Rows of C = A B of 16 x 16 matrices: with sizes that are constants nothing but products is left.
+template <size_t R>
+void Rows16(const float* a, const float* b, float* c) {
+  __m256 sum[R][2];
+#pragma GCC unroll 6
+  for (size_t r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+#pragma GCC unroll 4
+  for (size_t l = 0; l < 16; ++l) {
+    const __m256 b0 = _mm256_loadu_ps(b + l * 16), b1 = _mm256_loadu_ps(b + l * 16 + 8);
+#pragma GCC unroll 6
+    for (size_t r = 0; r < R; ++r) {
+      const __m256 value = _mm256_broadcast_ss(a + r * 16 + l);
+      sum[r][0] = _mm256_fmadd_ps(value, b0, sum[r][0]);
+      sum[r][1] = _mm256_fmadd_ps(value, b1, sum[r][1]);
+    }
+  }
+#pragma GCC unroll 6
+  for (size_t r = 0; r < R; ++r) {
+    _mm256_storeu_ps(c + r * 16, sum[r][0]);
+    _mm256_storeu_ps(c + r * 16 + 8, sum[r][1]);
+  }
+}
+
+// What lies below the diagonal from what lies above it, in squares of eight where they are whole.
+void Mirror(size_t n, float* c) {
+  for (size_t i = 0; i < n; i += 8) {
+    for (size_t j = 0; j <= i; j += 8) {
+      if (i + 8 <= n) {
+        if (j < i) Transpose8(c + j * n + i, n, c + i * n + j, n);
+        continue;
+      }
+      for (size_t r = i; r < n; ++r) {
+        for (size_t s = j; s < std::min(j + 8, r); ++s) c[r * n + s] = c[s * n + r];
+      }
+    }
   }
 }
 
@@ -230,6 +269,22 @@ void Gemm<float>(size_t m, size_t n, size_t k, GemmLeft<float> a, GemmRight<floa
             c_stride, mode == GemmMode::kAdd || l > 0);
     }
   }
+}
+
+void SymmetricGemm(size_t n, size_t k, GemmLeft<float> a, GemmRight<float> b, float* c) {
+  if (n == 16 && k == 16 && a.col_stride == 1 && a.row_stride == 16 && b.row_stride == 16) {
+    Rows16<6>(a.data, b.data, c);
+    Rows16<6>(a.data + 6 * 16, b.data, c + 6 * 16);
+    return Rows16<4>(a.data + 12 * 16, b.data, c + 12 * 16);
+  }
+  constexpr size_t kCols = 2 * kPanelCols;
+  if (n <= kCols) return Gemm(n, n, k, a, b, c, n, GemmMode::kSet);
+  for (size_t j = 0; j < n; j += kCols) {
+    const size_t end = std::min(j + kCols, n);
+    const float* panel = b.data + j / kPanelCols * b.panel_stride;
+    Gemm(end, end - j, k, a, {panel, b.row_stride, b.panel_stride}, c + j, n, GemmMode::kSet);
+  }
+  Mirror(n, c);
 }
 
 }  // namespace tessera::trainer

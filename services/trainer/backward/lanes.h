@@ -23,7 +23,7 @@ struct PlainLane {
   static V Mul(V a, V b) { return a * b; }
   static V MulAdd(V a, V b, V c) { return a * b + c; }
   static V Max(V a, V b) { return a > b ? a : b; }
-  static V Exp(V a) { return std::exp(a); }
+  static V ExpNonPositive(V a) { return std::exp(a); }
   static V Sigmoid(V a) { return 1 / (1 + std::exp(-a)); }
   static T Sum(V a) { return a; }
   static T Largest(V a) { return a; }

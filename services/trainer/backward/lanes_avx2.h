@@ -23,7 +23,7 @@ struct FloatLanes {
   static V Mul(V a, V b) { return _mm256_mul_ps(a, b); }
   static V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static V Max(V a, V b) { return _mm256_max_ps(a, b); }
-  static V Exp(V a) { return kernels::Exp(a); }
+  static V ExpNonPositive(V a) { return kernels::ExpNonPositive(a); }  // up to rounding
   static V Sigmoid(V a) { return kernels::Sigmoid(a); }
   static T Sum(V a) { return kernels::HorizontalSum(a); }
   static T Largest(V a) { return kernels::HorizontalMax(a); }

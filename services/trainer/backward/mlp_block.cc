@@ -12,9 +12,8 @@ size_t WidthOf(const ModelSpec& spec, size_t layer) {
 }  // namespace
 
 template <typename T>
-void MlpScratch<T>::Take(Slab<T>& slab, const ModelSpec& spec, size_t tokens_max) {
-  const size_t width =
-      std::max(spec.dense_layer_count > 0 ? spec.dense_width : 0, spec.shared_width());
+void MlpRows<T>::Take(Slab<T>& slab, const ModelSpec& spec, size_t tokens_max) {
+  width = std::max(spec.dense_layer_count > 0 ? spec.dense_width : 0, spec.shared_width());
   act = slab.Take(tokens_max * width);
   dact = slab.Take(tokens_max * width);
   dgate_up = slab.Take(tokens_max * 2 * width);
@@ -35,54 +34,78 @@ MlpBlock<T>::MlpBlock(const ModelSpec& spec, size_t layer, size_t tokens_max, Sl
 }
 
 template <typename T>
-void MlpBlock<T>::Forward(const RowFrame<T>& frame, const T* x, T* after,
-                          const MlpScratch<T>& scratch) {
+void MlpBlock<T>::ForwardToExperts(const RowFrame<T>& frame, const RowSpan& span, const T* x,
+                                   const MlpRows<T>& rows) {
   const LayerParameters& layer = frame.layout.layers[layer_];
   const T* values = frame.weights.values;
-  const size_t n = frame.tokens, d = spec_.d_model;
+  const size_t n = span.size(), t = span.begin, d = spec_.d_model;
   const T eps = spec_.norm_eps;
-  NormForward<T>({n, d, values + layer.pre_mlp_norm, eps}, {x, d}, {h_, d}, inverse_h_);
+  T *h = h_ + t * d, *m = m_ + t * d;
+  NormForward<T>({n, d, values + layer.pre_mlp_norm, eps}, {x + t * d, d}, {h, d}, inverse_h_ + t);
   if (width_ > 0) {
-    LinearForward(layer.gate_up, 0, frame.weights, n, h_, gate_up_);
-    SwiGluForward(n, width_, gate_up_, scratch.act);
-    LinearForward(layer.down, 0, frame.weights, n, scratch.act, m_);
+    // Spans may be in layers of different widths: their rows must be apart in all of them.
+    T *gate_up = gate_up_ + t * 2 * width_, *act = rows.act + t * rows.width;
+    LinearForward(layer.gate_up, frame.weights, n, h, gate_up);
+    SwiGluForward(n, width_, gate_up, act);
+    LinearForward(layer.down, frame.weights, n, act, m);
   } else {
-    std::fill_n(m_, n * d, T{0});
+    std::fill_n(m, n * d, T{0});
   }
-  if (moe_) moe_->Forward(frame, h_, m_, scratch.moe);
-  AddNormForward<T>({n, d, values + layer.post_mlp_norm, eps}, {m_, d}, {x, d}, {after, d},
-                    inverse_m_);
+  if (moe_) moe_->Route(frame, span, h_, rows.moe);
 }
 
 template <typename T>
-void MlpBlock<T>::Backward(const RowFrame<T>& frame, const T* x, T balance_weight, T* dx,
-                           T* gradients, const MlpScratch<T>& scratch) {
+void MlpBlock<T>::ForwardFromExperts(const RowFrame<T>& frame, const RowSpan& span, const T* x,
+                                     T* after, const MlpRows<T>& rows) {
   const LayerParameters& layer = frame.layout.layers[layer_];
-  const T* values = frame.weights.values;
-  const size_t n = frame.tokens, d = spec_.d_model;
-  const T eps = spec_.norm_eps;
-  NormBackward<T>({n, d, values + layer.post_mlp_norm, eps}, {m_, d}, inverse_m_, {dx, d},
-                  {scratch.dm, d}, false, gradients + layer.post_mlp_norm);
-  if (width_ > 0) {
-    LinearBackInput(layer.down, 0, frame.weights, n, scratch.dm, scratch.dact, GemmMode::kSet);
-    SwiGluForward(n, width_, gate_up_, scratch.act);
-    LinearBackWeight(layer.down, 0, n, scratch.dm, scratch.act, GemmMode::kSet, gradients);
-    SwiGluBackward<T>(n, width_, gate_up_, scratch.dact, nullptr, scratch.dgate_up);
-    LinearBackWeight(layer.gate_up, 0, n, scratch.dgate_up, h_, GemmMode::kSet, gradients);
-    LinearBackInput(layer.gate_up, 0, frame.weights, n, scratch.dgate_up, scratch.dh,
-                    GemmMode::kSet);
-  } else {
-    std::fill_n(scratch.dh, n * d, T{0});
-  }
-  if (moe_) {
-    moe_->Backward(frame, h_, scratch.dm, balance_weight, scratch.dh, gradients, scratch.moe);
-  }
-  NormBackward<T>({n, d, values + layer.pre_mlp_norm, eps}, {x, d}, inverse_h_, {scratch.dh, d},
-                  {dx, d}, true, gradients + layer.pre_mlp_norm);
+  const size_t n = span.size(), t = span.begin, d = spec_.d_model;
+  if (moe_) moe_->Combine(span, m_, rows.moe);
+  AddNormForward<T>({n, d, frame.weights.values + layer.post_mlp_norm, spec_.norm_eps},
+                    {m_ + t * d, d}, {x + t * d, d}, {after + t * d, d}, inverse_m_ + t);
 }
 
-template struct MlpScratch<float>;
-template struct MlpScratch<double>;
+template <typename T>
+void MlpBlock<T>::BackwardToExperts(const RowFrame<T>& frame, const RowSpan& span, const T* dx,
+                                    const NormGradients<T>& norms, const MlpRows<T>& rows) {
+  const LayerParameters& layer = frame.layout.layers[layer_];
+  const size_t n = span.size(), t = span.begin, d = spec_.d_model;
+  T *dm = rows.dm + t * d, *dh = rows.dh + t * d;
+  NormBackward<T>({n, d, frame.weights.values + layer.post_mlp_norm, spec_.norm_eps},
+                  {m_ + t * d, d}, inverse_m_ + t, {dx + t * d, d}, {dm, d}, false, norms.post_mlp);
+  if (width_ == 0) {
+    std::fill_n(dh, n * d, T{0});
+    return;
+  }
+  const T* gate_up = gate_up_ + t * 2 * width_;
+  T *dact = rows.dact + t * width_, *dgate_up = rows.dgate_up + t * 2 * width_;
+  LinearBackInput(layer.down, frame.weights, n, dm, dact);
+  SwiGluForward(n, width_, gate_up, rows.act + t * width_);
+  SwiGluBackward<T>(n, width_, gate_up, dact, nullptr, dgate_up);
+  LinearBackInput(layer.gate_up, frame.weights, n, dgate_up, dh);
+}
+
+template <typename T>
+void MlpBlock<T>::BackwardFromExperts(const RowFrame<T>& frame, const RowSpan& span, const T* x,
+                                      T balance_weight, T* dx, const NormGradients<T>& norms,
+                                      const MlpRows<T>& rows) {
+  const LayerParameters& layer = frame.layout.layers[layer_];
+  const size_t n = span.size(), t = span.begin, d = spec_.d_model;
+  if (moe_) moe_->RouterBackward(frame, span, h_, balance_weight, rows.dh, rows.moe);
+  NormBackward<T>({n, d, frame.weights.values + layer.pre_mlp_norm, spec_.norm_eps}, {x + t * d, d},
+                  inverse_h_ + t, {rows.dh + t * d, d}, {dx + t * d, d}, true, norms.pre_mlp);
+}
+
+template <typename T>
+void MlpBlock<T>::AppendGradients(const RowFrame<T>& frame, const MlpRows<T>& rows,
+                                  std::vector<WeightGradient<T>>& products) const {
+  if (width_ == 0) return;
+  const LayerParameters& layer = frame.layout.layers[layer_];
+  AppendGradient<T>(layer.gate_up, frame.tokens, rows.dgate_up, h_, products);
+  AppendGradient<T>(layer.down, frame.tokens, rows.dm, rows.act, products);
+}
+
+template struct MlpRows<float>;
+template struct MlpRows<double>;
 template class MlpBlock<float>;
 template class MlpBlock<double>;
 

@@ -36,7 +36,7 @@ class LayoutBuilder {
   Linear AddLinear(size_t offset, size_t out, size_t in, size_t count = 1) {
     Linear linear = {.out = out, .in = in, .offset = offset, .count = count};
     linear.packed = layout_.packed_size;
-    layout_.packed_size += count * PanelSize(in, out);
+    if (count == 1) layout_.packed_size += PanelSize(in, out);
     linear.packed_back = layout_.packed_size;
     if (count == 1) layout_.packed_size += PanelSize(out, in);
     layout_.linears.push_back(linear);

@@ -44,11 +44,10 @@ struct Parameter {
 struct Linear {
   size_t out = 0;
   size_t in = 0;
-  size_t offset = 0;  // of the rows, in the flat array
-  size_t count = 1;   // experts: that many, one after the other
-  size_t packed = 0;  // of its panels W^T, in the packed array; experts one after the other
-  size_t packed_back =
-      0;  // of its panels W, for the way back; unused with count > 1: rows serve as they lie
+  size_t offset = 0;       // of the rows, in the flat array
+  size_t count = 1;        // experts: that many, one after the other
+  size_t packed = 0;       // of its panels W^T, in the packed array; experts have none there
+  size_t packed_back = 0;  // of its panels W, for the way back
 };
 
 struct LayerParameters {

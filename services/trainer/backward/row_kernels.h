@@ -69,12 +69,18 @@ void Scale(size_t n, T scale, const T* x, T* y);
 template <typename T>
 T Dot(size_t n, const T* x, const T* y);
 
+// Nesterov's momentum: momentum = mu * momentum + scale * gradient and update = scale * gradient +
+// mu * momentum. Returns the sum of the update's squares.
+template <typename T>
+T MomentumStep(size_t n, T mu, T scale, const T* gradient, T* momentum, T* update);
+
 // Cross entropy of one row of logits against `target`, with z_weight * log(sum(exp))^2 on top;
 // logits become the gradient of scale * both.
 template <typename T>
 struct TokenLoss {
   T cross_entropy;
   T log_sum;  // log(sum(exp(logits)))
+  bool hit;   // no logit was larger than the target's
 };
 template <typename T>
 TokenLoss<T> LossRow(size_t vocab, size_t target, T scale, T z_weight, T* logits);

@@ -87,6 +87,18 @@ T Dot(size_t n, const T* x, const T* y) {
   });
 }
 template <typename T>
+T MomentumStep(size_t n, T mu, T scale, const T* gradient, T* momentum, T* update) {
+  return SumLanes<typename LanesOf<T>::Type>(n, [&](auto lane, size_t i) {
+    using M = decltype(lane);
+    const auto scaled = M::Mul(M::Fill(scale), M::Load(gradient + i));
+    const auto kept = M::MulAdd(M::Fill(mu), M::Load(momentum + i), scaled);
+    const auto result = M::MulAdd(M::Fill(mu), kept, scaled);
+    M::Store(momentum + i, kept);
+    M::Store(update + i, result);
+    return M::Mul(result, result);
+  });
+}
+template <typename T>
 TokenLoss<T> LossRow(size_t vocab, size_t target, T scale, T z_weight, T* logits) {
   return LoopsOf<T>::Loss(vocab, target, scale, z_weight, logits);
 }
@@ -123,6 +135,7 @@ void SoftmaxBackward(const SoftmaxBand& band, T scale, const T* probabilities,
   template void AddScaled<T>(size_t, T, const T*, T*);                                            \
   template void Scale<T>(size_t, T, const T*, T*);                                                \
   template T Dot<T>(size_t, const T*, const T*);                                                  \
+  template T MomentumStep<T>(size_t, T, T, const T*, T*, T*);                                     \
   template TokenLoss<T> LossRow<T>(size_t, size_t, T, T, T*);                                     \
   template void SoftmaxForward<T>(const SoftmaxBand&, T, T*, T*, T*);                             \
   template void SoftmaxAgain<T>(const SoftmaxBand&, T, const T*, T*);                             \

@@ -145,23 +145,27 @@ struct RowLoops {
     }
   }
 
+  // x = exp(scale * x - shift), of which none is above 1. Returns their sum.
+  static T ExpOf(size_t n, T scale, T shift, T* x) {
+    return SumLanes<L>(n, [&](auto lane, size_t i) {
+      TESSERA_LANE;
+      const auto value = M::Sub(M::Mul(M::Fill(scale), M::Load(x + i)), M::Fill(shift));
+      const auto result = M::ExpNonPositive(value);
+      M::Store(x + i, result);
+      return result;
+    });
+  }
+
   static TokenLoss<T> Loss(size_t vocab, size_t target, T scale, T z_weight, T* logits) {
     const T largest = LargestOf<L>(logits, vocab);
     const T own = logits[target];
-    ForLanes<L>(vocab, [&](auto lane, size_t i) {
-      TESSERA_LANE;
-      M::Store(logits + i, M::Exp(M::Sub(M::Load(logits + i), M::Fill(largest))));
-    });
-    const T sum = SumLanes<L>(vocab, [&](auto lane, size_t i) {
-      TESSERA_LANE;
-      return M::Load(logits + i);
-    });
+    const T sum = ExpOf(vocab, T{1}, largest, logits);
     const T log_sum = largest + std::log(sum);
     // d(log_sum)/d(logit) = probability, for both terms.
     const T factor = scale * (1 + 2 * z_weight * log_sum) / sum;
     Multiply(vocab, factor, logits, logits);
     logits[target] -= scale;
-    return {log_sum - own, log_sum};
+    return {log_sum - own, log_sum, !(own < largest)};
   }
 
   static void Multiply(size_t n, T scale, const T* x, T* y) {
@@ -188,14 +192,7 @@ struct RowLoops {
       T* x = row + first;
       const size_t n = last - first;
       const T largest = scale * LargestOf<L>(x, n);
-      ForLanes<L>(n, [&](auto lane, size_t i) {
-        TESSERA_LANE;
-        M::Store(x + i, M::Exp(M::Sub(M::Mul(M::Fill(scale), M::Load(x + i)), M::Fill(largest))));
-      });
-      const T sum = SumLanes<L>(n, [&](auto lane, size_t i) {
-        TESSERA_LANE;
-        return M::Load(x + i);
-      });
+      const T sum = ExpOf(n, scale, largest, x);
       std::fill(row, x, T{0});
       std::fill(row + last, row + band.cols, T{0});
       log_sums[r] = largest + std::log(sum);
@@ -208,11 +205,7 @@ struct RowLoops {
       T* row = scores + r * band.stride;
       const auto [first, last] = RangeOf(band, r);
       T* x = row + first;
-      ForLanes<L>(last - first, [&](auto lane, size_t i) {
-        TESSERA_LANE;
-        M::Store(x + i,
-                 M::Exp(M::Sub(M::Mul(M::Fill(scale), M::Load(x + i)), M::Fill(log_sums[r]))));
-      });
+      ExpOf(last - first, scale, log_sums[r], x);
       std::fill(row, x, T{0});
       std::fill(row + last, row + band.cols, T{0});
     }

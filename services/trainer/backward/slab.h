@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -32,6 +33,7 @@ class Slab {
   }
   size_t taken() const { return taken_; }
   T* data() const { return buffer_.as<T>().data(); }
+  std::span<T> span() const { return buffer_.as<T>(); }  // all of it
 
  private:
   AlignedBuffer buffer_;

@@ -19,7 +19,7 @@ bool IsLong(size_t length, size_t side) { return length > 2 * side; }
 
 // C [n, n] = A B of matrices that commute and are symmetric.
 void SquareProduct(size_t n, const float* a, const float* b, float* c) {
-  Gemm(n, n, n, Rows(a, n), RightRows(b, n), c, n, GemmMode::kSet);
+  SymmetricGemm(n, n, Rows(a, n), RightRows(b, n), c);
 }
 
 // P = a + b G + c G G.
@@ -42,13 +42,11 @@ MuonScratch::MuonScratch(size_t size_max, size_t side_max)
 
 void MuonScratch::Gram(size_t rows, size_t cols, const float* x) {
   if (rows > cols) {
-    return Gemm(cols, cols, rows, Transposed(x, cols), RightRows(x, cols), gram_.data(), cols,
-                GemmMode::kSet);
+    return SymmetricGemm(cols, rows, Transposed(x, cols), RightRows(x, cols), gram_.data());
   }
   panels_.resize(std::max(panels_.size(), PanelSize(cols, rows)));
   PackPanelsTransposed(x, cols, cols, rows, panels_.data());
-  Gemm(rows, rows, cols, Rows(x, cols), Panels<float>(panels_.data(), cols), gram_.data(), rows,
-       GemmMode::kSet);
+  SymmetricGemm(rows, cols, Rows(x, cols), Panels<float>(panels_.data(), cols), gram_.data());
 }
 
 void MuonScratch::Multiply(size_t rows, size_t cols, const float* factor, float* x) {
@@ -70,10 +68,10 @@ void MuonScratch::IterateLong(size_t rows, size_t cols, size_t iterations, float
   }
 }
 
-void MuonScratch::IterateShort(size_t rows, size_t cols, size_t iterations, float* x) {
-  if (iterations == 0) return;
+void MuonScratch::Factor(size_t rows, size_t cols, size_t iterations, float scale, const float* x) {
   const size_t side = std::min(rows, cols);
   Gram(rows, cols, x);
+  Scale(side * side, scale * scale, gram_.data(), gram_.data());
   Polynomial(side, gram_.data(), product_.data());
   std::copy_n(product_.data(), side * side, polynomial_.data());
   for (size_t i = 1; i < iterations; ++i) {
@@ -83,7 +81,6 @@ void MuonScratch::IterateShort(size_t rows, size_t cols, size_t iterations, floa
     SquareProduct(side, product_.data(), polynomial_.data(), square_.data());
     std::swap(product_, square_);
   }
-  Multiply(rows, cols, product_.data(), x);
 }
 
 // With G = X^T X (of a wide X: X X^T) and P = a + b G + c G G an iteration is X <- X P (or P X),
@@ -94,18 +91,18 @@ void Orthogonalize(size_t rows, size_t cols, size_t iterations, float* x, MuonSc
   const float norm = std::sqrt(Dot(n, x, x));
   if (!(norm > 0)) return;
   Scale(n, 1 / norm, x, x);
-  if (IsLong(length, side)) {
-    scratch.IterateShort(rows, cols, iterations, x);
-  } else {
-    scratch.IterateLong(rows, cols, iterations, x);
+  if (!IsLong(length, side) || iterations == 0) {
+    return scratch.IterateLong(rows, cols, iterations, x);
   }
+  scratch.Factor(rows, cols, iterations, 1.0f, x);
+  scratch.Multiply(rows, cols, scratch.product_.data(), x);
 }
 
 double OrthogonalizeFlops(size_t rows, size_t cols, size_t iterations) {
   const auto side = static_cast<double>(std::min(rows, cols));
   const auto length = static_cast<double>(std::max(rows, cols));
-  const double once = 4 * length * side * side;  // Gram and Multiply
-  const double small = 2 * side * side * side;
+  const double once = 3 * length * side * side;  // Gram and Multiply
+  const double small = side * side * side;
   const auto n = static_cast<double>(iterations);
   if (iterations == 0) return 0;
   return IsLong(std::max(rows, cols), std::min(rows, cols)) ? once + small * (1 + 4 * (n - 1))
@@ -115,20 +112,31 @@ double OrthogonalizeFlops(size_t rows, size_t cols, size_t iterations) {
 void MuonStep(const MuonOptions& options, double rate, size_t rows, size_t cols,
               const float* gradient, float gradient_scale, float* momentum, float* weights,
               MuonScratch& scratch) {
-  const size_t n = rows * cols;
-  const auto mu = static_cast<float>(options.momentum);
+  const size_t n = rows * cols, side = std::min(rows, cols);
   float* update = scratch.update_.data();
-  Scale(n, mu, momentum, momentum);
-  AddScaled(n, gradient_scale, gradient, momentum);
-  Scale(n, gradient_scale, gradient, update);
-  AddScaled(n, mu, momentum, update);
-  Orthogonalize(rows, cols, options.iterations, update, scratch);
-  const double shape =
-      std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(cols)));
+  const float square = MomentumStep(n, static_cast<float>(options.momentum), gradient_scale,
+                                    gradient, momentum, update);
   if (options.weight_decay > 0) {
     Scale(n, static_cast<float>(1 - rate * options.weight_decay), weights, weights);
   }
-  AddScaled(n, static_cast<float>(-rate * shape), update, weights);
+  if (!(square > 0)) return;
+  const float inverse = 1 / std::sqrt(square);
+  const double shape =
+      std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(cols)));
+  const auto times = static_cast<float>(-rate * shape);
+  if (!IsLong(std::max(rows, cols), side) || options.iterations == 0) {
+    Scale(n, inverse, update, update);
+    scratch.IterateLong(rows, cols, options.iterations, update);
+    return AddScaled(n, times, update, weights);
+  }
+  // The last product goes straight to the weights.
+  scratch.Factor(rows, cols, options.iterations, inverse, update);
+  float* factor = scratch.product_.data();
+  Scale(side * side, times * inverse, factor, factor);
+  const bool tall = rows > cols;
+  Gemm(rows, cols, side, tall ? Rows<float>(update, cols) : Rows<float>(factor, rows),
+       tall ? RightRows<float>(factor, cols) : RightRows<float>(update, cols), weights, cols,
+       GemmMode::kAdd);
 }
 
 }  // namespace tessera::trainer

@@ -31,9 +31,11 @@ class MuonScratch {
   void Gram(size_t rows, size_t cols, const float* x);
   // x = x F of a tall one, F x of a wide one.
   void Multiply(size_t rows, size_t cols, const float* factor, float* x);
-  // The iterations by products of the long side, or of the short one.
+  // The iterations by products of the long side, x as large as 1 at most;
   void IterateLong(size_t rows, size_t cols, size_t iterations, float* x);
-  void IterateShort(size_t rows, size_t cols, size_t iterations, float* x);
+  // or of the short one: product_ becomes the factor that all iterations (> 0) together are, of
+  // scale * x.
+  void Factor(size_t rows, size_t cols, size_t iterations, float scale, const float* x);
 
   std::vector<float> update_;  // [size_max], like the one below
   std::vector<float> next_;
@@ -48,7 +50,7 @@ class MuonScratch {
 // 0.7 and 1.2 after five iterations, those near zero excepted. Zero stays zero.
 void Orthogonalize(size_t rows, size_t cols, size_t iterations, float* x, MuonScratch& scratch);
 
-// Additions and multiplications of the products that does.
+// Additions and multiplications of the products that does; of one that is symmetric, half.
 double OrthogonalizeFlops(size_t rows, size_t cols, size_t iterations);
 
 // One step on one matrix [rows, cols]. The gradient counts gradient_scale times.

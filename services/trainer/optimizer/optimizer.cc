@@ -39,29 +39,26 @@ Optimizer::Optimizer(const ParameterLayout& layout, const OptimizerOptions& opti
   for (size_t i = 0; i < pool.thread_count(); ++i) scratch_.emplace_back(size_max, side_max);
 }
 
-double Optimizer::SumGradients(std::span<float* const> gradients) {
-  const size_t pieces = (layout_.size + kSumPiece - 1) / kSumPiece;
+double Optimizer::NormOf(std::span<const float> gradients) {
+  const size_t pieces = (gradients.size() + kSumPiece - 1) / kSumPiece;
   std::vector<double> squares(pieces);
   pool_.ParallelFor(pieces, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t piece = begin; piece < end; ++piece) {
-      const size_t at = piece * kSumPiece, n = std::min(kSumPiece, layout_.size - at);
-      for (size_t i = 1; i < gradients.size(); ++i) {
-        AddScaled(n, 1.0f, gradients[i] + at, gradients[0] + at);
-      }
-      squares[piece] = static_cast<double>(Dot(n, gradients[0] + at, gradients[0] + at));
+      const size_t at = piece * kSumPiece, n = std::min(kSumPiece, gradients.size() - at);
+      squares[piece] = static_cast<double>(Dot(n, gradients.data() + at, gradients.data() + at));
     }
   });
   return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
 }
 
-double Optimizer::Step(uint64_t step, double rate_scale, std::span<float* const> gradients,
+double Optimizer::Step(uint64_t step, double rate_scale, std::span<const float> gradients,
                        std::span<float> weights) {
-  const double norm = SumGradients(gradients);
+  const double norm = NormOf(gradients);
   const bool clip = options_.clip_norm > 0 && norm > options_.clip_norm;
   const auto scale = static_cast<float>(clip ? options_.clip_norm / norm : 1.0);
   pool_.ParallelFor(pieces_.size(), 1, [&](size_t begin, size_t end, size_t worker) {
     for (size_t i = begin; i < end; ++i) {
-      StepPiece(pieces_[i], step, rate_scale, gradients[0], scale, weights.data(),
+      StepPiece(pieces_[i], step, rate_scale, gradients.data(), scale, weights.data(),
                 scratch_[worker]);
     }
   });

@@ -29,9 +29,9 @@ class Optimizer {
   // `layout` and `pool` are borrowed.
   Optimizer(const ParameterLayout& layout, const OptimizerOptions& options, ThreadPool& pool);
 
-  // One step from the sum of `gradients`, each [layout.size]; the first is overwritten. step: 1 for
-  // the first; rate_scale times both rates. Returns the norm of the sum before clipping.
-  double Step(uint64_t step, double rate_scale, std::span<float* const> gradients,
+  // One step by `gradients` [layout.size]. step: 1 for the first; rate_scale times both rates.
+  // Returns the gradients' norm before clipping.
+  double Step(uint64_t step, double rate_scale, std::span<const float> gradients,
               std::span<float> weights);
 
   // What a checkpoint keeps: [layout.size] and AdamW's [..].
@@ -46,7 +46,7 @@ class Optimizer {
     size_t end;
     size_t second;  // AdamW: where the parameter begins in second_
   };
-  double SumGradients(std::span<float* const> gradients);
+  double NormOf(std::span<const float> gradients);
   void StepPiece(const Piece& piece, uint64_t step, double rate_scale, const float* gradient,
                  float gradient_scale, float* weights, MuonScratch& scratch);
 

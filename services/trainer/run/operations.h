@@ -10,9 +10,9 @@
 namespace tessera::trainer {
 
 // Additions and multiplications of a step, counted as useful work: products with weights forward
-// and twice backward, of experts only those chosen, of the head only tokens with loss; attention's
-// products of queries, keys and values are not counted (they depend on the documents), nor is what
-// goes over rows number by number.
+// and twice backward, of experts (and of the router's rows on the way back) only those chosen, of
+// the head only tokens with loss; attention's products of queries, keys and values are not counted
+// (they depend on the documents), nor is what goes over rows number by number.
 struct StepOperations {
   double products = 0;
   double muon = 0;

@@ -2,10 +2,10 @@
 
 // A run: one step after the other.
 //
-//   packer --rows--> a pass per row, side by side --gradients--> optimizer --> weights --> panels
+//   packer --rows--> one pass over all --gradients--> optimizer --> weights --> panels
 //                           \--rows per expert--> balance --> expert bias
 //
-// In a phase that settles the passes go forward only, and the balance is told once a load window.
+// In a phase that settles the pass goes forward only, and the balance is told once a load window.
 
 #include <cstdint>
 #include <memory>
@@ -56,7 +56,7 @@ class Trainer {
   uint64_t step() const { return step_; }  // steps taken
   bool done() const { return step_ >= config_.steps(); }
   const ParameterLayout& layout() const { return layout_; }
-  ModelWeights weights() const { return {values_, balance_.bias()}; }
+  ModelWeights weights() const { return {values_.span(), balance_.bias()}; }
 
   // Errors: those of WriteRunState and ReadRunState.
   absl::Status Save(const std::string& path);
@@ -67,15 +67,15 @@ class Trainer {
  private:
   Trainer(const TrainConfig& config, ParameterLayout layout, const DocumentSource& source,
           ThreadPool& pool);
-  absl::Status AllocatePasses();
+  absl::Status Allocate();
   using Counts = std::vector<std::vector<uint32_t>>;  // rows per expert, [MoE layers][experts]
 
   // Before the first step of a later phase.
   void BeginPhase(size_t index);
   absl::StatusOr<std::vector<PackedRow>> NextRows();
-  LossOptions OptionsOf(std::span<const PackedRow> rows, const Phase& phase) const;
-  // Runs the rows and adds up in `report` and the result.
-  Counts RunRows(std::span<const PackedRow> rows, const Phase& phase, StepReport& report);
+  LossOptions OptionsOf(const PackedRow& batch, const Phase& phase) const;
+  // The rows of each expert; the rest goes to `report`.
+  Counts RunBatch(const PackedRow& batch, const Phase& phase, StepReport& report);
   // The sums of the load window that ends with `counts`; empty if none does.
   Counts AddLoad(const Counts& counts, size_t tokens, StepReport& report);
   RunArrays Arrays();
@@ -86,10 +86,10 @@ class Trainer {
   RowPacker packer_;
   Optimizer optimizer_;
   ExpertBalance balance_;
-  std::vector<float> values_;                            // [layout.size]
-  std::vector<float> packed_;                            // [layout.packed_size]
-  std::vector<std::unique_ptr<RowPass<float>>> passes_;  // of each row of a batch
-  std::vector<Slab<float>> gradients_;                   // of each row, [layout.size]
+  Slab<float> values_;                    // [layout.size]
+  Slab<float> packed_;                    // [layout.packed_size]
+  Slab<float> gradients_;                 // [layout.size]
+  std::unique_ptr<RowPass<float>> pass_;  // of a batch
   uint64_t step_ = 0;
   std::vector<uint64_t> window_;  // [MoE layers][experts] rows, then the tokens
 };

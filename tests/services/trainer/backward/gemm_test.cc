@@ -65,6 +65,34 @@ TEST(GemmTest, EveryLayoutAndRemainder) {
   }
 }
 
+// Products that are known to be symmetric, from both sides, against the same by Gemm.
+TEST(GemmTest, ASymmetricProductIsThatOfGemm) {
+  for (const size_t n : {5, 16, 32, 33, 64, 100, 128}) {
+    for (const size_t k : {16, 128, 300}) {
+      SCOPED_TRACE(testing::Message() << n << " " << k);
+      const std::vector<float> x = Numbers(k * n, 6);
+      std::vector<float> got(n * n, -1.0f), wanted(n * n);
+      const GemmLeft<float> left = Transposed(x.data(), n);
+      SymmetricGemm(n, k, left, RightRows(x.data(), n), got.data());
+      Gemm(n, n, k, left, RightRows(x.data(), n), wanted.data(), n, GemmMode::kSet);
+      for (size_t i = 0; i < n * n; ++i) ASSERT_NEAR(got[i], wanted[i], 1e-4) << i;
+      // Its square: a matrix commutes with itself.
+      std::vector<float> square(n * n, -1.0f);
+      SymmetricGemm(n, n, Rows<float>(wanted.data(), n), RightRows<float>(wanted.data(), n),
+                    square.data());
+      for (size_t i = 0; i < n; ++i) {
+        for (size_t j = 0; j < n; ++j) {
+          double sum = 0;
+          for (size_t l = 0; l < n; ++l) {
+            sum += static_cast<double>(wanted[i * n + l]) * wanted[l * n + j];
+          }
+          ASSERT_NEAR(square[i * n + j], sum, 1e-3 + 1e-5 * std::abs(sum)) << i << ", " << j;
+        }
+      }
+    }
+  }
+}
+
 TEST(GemmTest, NothingToAddSetsZero) {
   std::vector<float> c(12, 1.0f);
   const float unused = 0;

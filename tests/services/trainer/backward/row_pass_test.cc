@@ -84,5 +84,64 @@ TEST(RowPassTest, ARunIsRepeatedToTheBit) {
   EXPECT_EQ(first, second);
 }
 
+// Who computed what changes no bit, neither of the loss nor of a gradient.
+TEST(RowPassTest, ThreadsChangeNoBit) {
+  const ModelSpec spec = SmallSpec();
+  const SmallModel<float> model(spec);
+  const PackedRow rows[] = {SmallRow(spec, {90, 130, 40, 7}, 2), SmallRow(spec, {33, 150, 64}, 3)};
+  const PackedRow batch = JoinRows(rows);
+  const LossOptions options = {.token_weight = 0.1, .z_weight = 1e-3, .balance_weight = 1e-2};
+  const auto run = [&](ThreadPool* pool, std::vector<float>& gradients) {
+    auto pass = RowPass<float>::Create(model.layout, batch.ids.size(), pool);
+    EXPECT_TRUE(pass.ok());
+    return (*pass)->Run(batch, model.view(), options, gradients.data());
+  };
+  std::vector<float> alone(model.layout.size), together(model.layout.size);
+  const RowLoss wanted = run(nullptr, alone);
+  ThreadPool pool({.thread_count = 3});
+  for (size_t repeat = 0; repeat < 20; ++repeat) {
+    const RowLoss got = run(&pool, together);
+    EXPECT_EQ(got.cross_entropy, wanted.cross_entropy);
+    EXPECT_EQ(got.balance, wanted.balance);
+    EXPECT_EQ(got.counts, wanted.counts);
+    ASSERT_EQ(alone, together);
+  }
+}
+
+// A batch of two rows is the sum of both: no row sees the other, and each has its own balance loss.
+TEST(RowPassTest, RowsOfABatchDoNotSeeEachOther) {
+  const ModelSpec spec = SmallSpec();
+  const SmallModel<float> model(spec);
+  const PackedRow rows[] = {SmallRow(spec, {90, 30}, 2), SmallRow(spec, {33, 50, 64}, 3)};
+  const LossOptions options = {.token_weight = 0.1, .z_weight = 1e-3, .balance_weight = 0.1};
+  auto pass = RowPass<float>::Create(model.layout, 300);
+  ASSERT_TRUE(pass.ok());
+  std::vector<float> sum(model.layout.size), gradients(model.layout.size);
+  RowLoss wanted;
+  for (const PackedRow& row : rows) {
+    const RowLoss loss = (*pass)->Run(row, model.view(), options, gradients.data());
+    wanted.cross_entropy += loss.cross_entropy;
+    wanted.balance += loss.balance;
+    wanted.tokens += loss.tokens;
+    wanted.hits += loss.hits;
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += gradients[i];
+  }
+  const RowLoss got = (*pass)->Run(JoinRows(rows), model.view(), options, gradients.data());
+  EXPECT_NEAR(got.cross_entropy, wanted.cross_entropy, 1e-3);
+  EXPECT_NEAR(got.balance, wanted.balance, 1e-6);
+  EXPECT_EQ(got.tokens, wanted.tokens);
+  EXPECT_EQ(got.hits, wanted.hits);
+  for (const Parameter& parameter : model.layout.parameters) {
+    double error = 0, size = 0;
+    for (size_t i = 0; i < parameter.count * parameter.size(); ++i) {
+      const size_t at =
+          parameter.offset + i / parameter.size() * parameter.stride + i % parameter.size();
+      error += std::pow(static_cast<double>(gradients[at]) - sum[at], 2);
+      size += std::pow(static_cast<double>(sum[at]), 2);
+    }
+    EXPECT_LT(std::sqrt(error), 1e-5 * std::sqrt(size) + 1e-9) << parameter.name;
+  }
+}
+
 }  // namespace
 }  // namespace tessera::trainer

@@ -46,7 +46,7 @@ struct SmallModel {
   }
   void Pack() {
     for (const Linear& linear : layout.linears) {
-      PackLinear(linear, 0, linear.count, values.data(), packed.data());
+      PackLinear(linear, values.data(), packed.data());
     }
   }
   WeightView<T> view() const { return {values.data(), packed.data(), expert_bias.data()}; }

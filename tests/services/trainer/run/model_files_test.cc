@@ -27,7 +27,7 @@ struct Model {
   std::vector<float> Logits(const std::vector<int32_t>& ids) const {
     std::vector<float> packed(layout.packed_size);
     for (const Linear& linear : layout.linears) {
-      PackLinear(linear, 0, linear.count, values.data(), packed.data());
+      PackLinear(linear, values.data(), packed.data());
     }
     auto pass = RowPass<float>::Create(layout, ids.size());
     EXPECT_TRUE(pass.ok());
