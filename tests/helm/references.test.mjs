@@ -198,7 +198,8 @@ test("NetworkPolicies let through what services say to each other, and nothing e
     const table = [
       [gateway, router, 8010, true], [gateway, router, 8012, false], [gateway, expert, 8020, false], [gateway, burst, 8020, false],
       [router, router, 8010, true], [router, expert, 8020, true], [router, burst, 8020, true], [router, gateway, 8000, false],
-      [expert, router, 8010, true], [burst, router, 8010, true], [expert, burst, 8020, false], [burst, gateway, 8001, false],
+      [expert, router, 8010, true], [burst, router, 8010, true], [burst, gateway, 8001, false],
+      [expert, burst, 8020, true], [burst, expert, 8020, true], [expert, expert, 8020, true], [expert, burst, 8021, false],
       [router, expert, 8021, kind === "ucx"], [router, burst, 45678, kind === "ucx"], [expert, router, 45678, kind === "ucx"],
       [router, expert, 22, false],
     ];
