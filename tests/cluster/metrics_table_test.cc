@@ -142,7 +142,8 @@ TEST_F(MetricsTableTest, SeriesAreBounded) {
   const std::map<std::string, size_t> values = {
       {"shard", 2},      {"layer", 5},   {"phase", 7},   {"over", 2},
       {"reason", 9},     {"state", 4},   {"cause", 5},   {"finished_reason", 4},
-      {"model_name", 1}, {"service", 1}, {"version", 1}, {"expert", 8}};
+      {"model_name", 1}, {"service", 1}, {"version", 1}, {"expert", 8},
+      {"rank", 20}};
   for (const auto& [service, page] : Pages()) {
     Families families;
     ReadPage(page, service, families);

@@ -26,7 +26,10 @@ EngineMetrics::EngineMetrics(Registry& registry)
                               "Rows with a NaN or infinite logit; each ended its request.")),
       step_seconds(registry.AddHistogram(
           "tessera_router_step_seconds", "Duration of committed steps.",
-          {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10})) {}
+          {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10})),
+      step_rows(registry.AddHistogram(
+          "tessera_router_step_rows", "Rows, one a token, of committed steps.",
+          {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384})) {}
 
 void EngineMetrics::AddLayers(Registry& registry, size_t layer_count, size_t dense_count) {
   layers.resize(layer_count);
@@ -109,6 +112,7 @@ absl::Status Engine::Step() {
   rooms_.metrics.steps.Increment();
   rooms_.metrics.rows.Increment(static_cast<double>(batch.row_count()));
   rooms_.metrics.step_seconds.Observe(absl::ToDoubleSeconds(end - start));
+  rooms_.metrics.step_rows.Observe(static_cast<double>(batch.row_count()));
   return absl::OkStatus();
 }
 

@@ -55,6 +55,7 @@ struct EngineMetrics {
   Counter degraded_tokens;           // of them, of sequences that did without an expert
   Counter non_finite_logits;         // rows with a NaN or infinite logit; each ended its request
   Histogram step_seconds;            // of committed steps
+  Histogram step_rows;               // of committed steps
   std::vector<LayerSeconds> layers;  // [layers]; empty: nobody measures
 };
 

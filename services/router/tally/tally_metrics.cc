@@ -1,7 +1,10 @@
 #include "services/router/tally/tally_metrics.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <span>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -40,11 +43,19 @@ TallyMetrics::TallyMetrics(Registry& registry, const ExpertTally& tally)
     over_experts_.push_back(AddSpread(ToIndex(layer), "expert"));
     over_shards_.push_back(AddSpread(ToIndex(layer), "shard"));
   }
+  const size_t units = tally.layers().size() * tally.expert_count();
+  for (size_t rank = 1; rank <= std::min(kRanksMax, units); ++rank) {
+    hot_units_.push_back(registry.AddGauge(
+        "tessera_router_hot_unit_ratio",
+        "Rows of the last ten seconds of the (layer, expert) unit with the most, the second most "
+        "and so on, over the mean of all units.",
+        {{"rank", absl::StrCat(rank)}}));
+  }
 }
 
 void TallyMetrics::Refresh(absl::Duration now) {
   CountShards(tally_.Totals());
-  const ExpertTally::Counts window = tally_.Window(now);
+  ExpertTally::Counts window = tally_.Window(now);
   experts_idle_.Set(static_cast<double>(std::ranges::count(window.rows, 0u)));
   const std::span<const uint64_t> rows = window.rows;
   std::vector<uint64_t> of_shards(window.shards.size());
@@ -55,6 +66,17 @@ void TallyMetrics::Refresh(absl::Duration now) {
       of_shards[shard] = window.shards[shard].layer_rows[layer];
     }
     over_shards_[layer].Set(BalanceOf(of_shards));
+  }
+  RankUnits(std::move(window.rows));
+}
+
+void TallyMetrics::RankUnits(std::vector<uint64_t> rows) {
+  const uint64_t total = std::accumulate(rows.begin(), rows.end(), uint64_t{0});
+  const auto ranks = static_cast<ptrdiff_t>(hot_units_.size());
+  std::ranges::partial_sort(rows, rows.begin() + ranks, std::greater());
+  const double mean = static_cast<double>(total) / static_cast<double>(rows.size());
+  for (size_t rank = 0; rank < hot_units_.size(); ++rank) {
+    hot_units_[rank].Set(total == 0 ? 0.0 : static_cast<double>(rows[rank]) / mean);
   }
 }
 

@@ -15,6 +15,8 @@ class TallyMetrics {
   // Shards that have series of their own; those that are met later share shard="other", so that ids
   // that come and go do not add series for ever.
   static constexpr size_t kShardsMax = 64;
+  // (layer, expert) units that are told by rank; which ones they are, /metrics/experts says.
+  static constexpr size_t kRanksMax = 20;
 
   // Both are borrowed.
   TallyMetrics(Registry& registry, const ExpertTally& tally);
@@ -36,12 +38,14 @@ class TallyMetrics {
   };
   Spread AddSpread(size_t layer, const char* over);
   void CountShards(const ExpertTally::Counts& totals);
+  void RankUnits(std::vector<uint64_t> rows);  // [layers x experts], in any order
 
   Registry& registry_;
   const ExpertTally& tally_;
   std::vector<Spread> over_experts_;  // [layers]
   std::vector<Spread> over_shards_;   // [layers]
   Gauge experts_idle_;
+  std::vector<Gauge> hot_units_;  // [ranks]
   std::vector<ShardSeries> shards_;
 };
 

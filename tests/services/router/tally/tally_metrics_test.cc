@@ -52,6 +52,19 @@ TEST_F(TallyMetricsTest, BalanceOfTheLastTenSeconds) {
               HasSubstr("tessera_router_layer_shard_pairs_total{layer=\"2\",shard=\"5\"} 2\n"));
 }
 
+TEST_F(TallyMetricsTest, TheHottestUnitsByRank) {
+  EXPECT_THAT(Text(), HasSubstr("tessera_router_hot_unit_ratio{rank=\"1\"} 0\n"));
+  tally_.CountRouting(LayerIndex{2}, std::vector<uint32_t>{0, 1, 0, 1, 0, 1});
+  tally_.CountRouting(LayerIndex{3}, std::vector<uint32_t>{2, 3, 2, 3, 2, 3, 2, 1, 2, 0});
+  tally_.Commit(kNow);
+  const std::string text = Text();  // 16 rows of 8 units: 5, 3, 3, 3, 1, 1, 0, 0
+  EXPECT_THAT(text, HasSubstr("tessera_router_hot_unit_ratio{rank=\"1\"} 2.5\n"));
+  EXPECT_THAT(text, HasSubstr("tessera_router_hot_unit_ratio{rank=\"4\"} 1.5\n"));
+  EXPECT_THAT(text, HasSubstr("tessera_router_hot_unit_ratio{rank=\"5\"} 0.5\n"));
+  EXPECT_THAT(text, HasSubstr("tessera_router_hot_unit_ratio{rank=\"8\"} 0\n"));
+  EXPECT_THAT(text, Not(HasSubstr("rank=\"9\"")));  // there are eight units
+}
+
 TEST_F(TallyMetricsTest, LateShardsShareTheirSeries) {
   for (uint32_t shard = 0; shard < 2 * TallyMetrics::kShardsMax; ++shard) {
     tally_.CountShard(LayerIndex{3}, ShardId{shard}, 1);
