@@ -58,3 +58,17 @@ test("what the burst shards' autoscaler looks at is recorded", async () => {
   assert.ok(code.includes(`"${busy}"`), `${busy} is exported`);
   assert.ok(code.includes('"tessera_expert_shard_queue_seconds"'));
 });
+
+test("what is scraped is told apart from other releases", async () => {
+  for (const args of [[], ["--set", "monitoring.serviceMonitor.enabled=false,monitoring.podMonitor.enabled=true"]]) {
+    const { args: operators } = cases().find(({ name }) => name === "default-with-operators");
+    const all = await render({ name: `monitors ${args}`, args: [...operators, ...args] });
+    const endpoints = ofKind(all, "ServiceMonitor", "PodMonitor").flatMap(({ spec }) => spec.endpoints ?? spec.podMetricsEndpoints);
+    assert.equal(endpoints.length, 2);
+    const { metadata } = all.find(({ kind }) => kind === "PrometheusRule");
+    for (const { relabelings } of endpoints) {
+      assert.deepEqual(relabelings.find(({ targetLabel }) => targetLabel === "release"),
+        { targetLabel: "release", replacement: `${metadata.namespace}/${metadata.name}` });
+    }
+  }
+});

@@ -149,6 +149,16 @@ describe("dashboards", () => {
     }
   });
 
+  test("every metric of a query is that of the chosen release", () => {
+    for (const { board, panel, expr } of queries()) {
+      const metrics = [...expr.matchAll(/\b(?:tessera_\w+|process_\w+|up)\b(\{[^}]*\})?/g)];
+      assert.ok(metrics.length > 0, `${board}, ${panel}`);
+      for (const [, labels] of metrics) {
+        assert.match(labels ?? "no labels", /release=~"\$release"/, `${board}, ${panel}: ${expr}`);
+      }
+    }
+  });
+
   test("every query has an answer under load", async () => {
     const open = new Map(queries().map((query) => [`${query.board}, ${query.panel}: ${query.expr}`, query]));
     const total = open.size;
@@ -156,7 +166,7 @@ describe("dashboards", () => {
       await until(async () => {
         for (const [name, { expr, event }] of open) {
           // Of an annotation: that there is something to compare, as nothing moves or is lost now.
-          const asked = (event ? expr.replace(/> 0$/, ">= 0") : expr).replaceAll("$__rate_interval", "10s");
+          const asked = (event ? expr.replace(/> 0$/, ">= 0") : expr).replaceAll("$__rate_interval", "10s").replaceAll("$release", ".*");
           const result = await prometheus.query(asked);
           if (result.some(({ value }) => Number.isFinite(Number(value[1])))) open.delete(name);
         }

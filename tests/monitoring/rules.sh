@@ -1,5 +1,5 @@
 #!/bin/sh
-# rules.sh SOURCES: the Prometheus rules do what their unit tests say, and each alert has a section in the runbook.
+# rules.sh SOURCES: the Prometheus rules do what their unit tests say, all are tried, and each alert has a section in the runbook.
 # 77 means skipped.
 set -eu
 sources=$1
@@ -7,6 +7,13 @@ folder=$sources/deploy/prometheus
 for anchor in $(sed -n 's/.*runbook_url: deploy\/runbook\.md#//p' "$folder/alerts.rules.yml"); do
   grep '^##' "$sources/deploy/runbook.md" | sed 's/^#* *//' | tr 'A-Z ' 'a-z-' | grep -qx "$anchor" || {
     echo "deploy/runbook.md has no section '$anchor'" >&2
+    exit 1
+  }
+done
+tried=$sources/tests/monitoring/rules_test.yml
+for name in $(sed -n 's/^ *- \(alert\|record\): //p' "$folder"/*.rules.yml); do
+  grep -Eq "(alertname|expr): $name\$" "$tried" || {
+    echo "$name is not tried in tests/monitoring/rules_test.yml" >&2
     exit 1
   }
 done
