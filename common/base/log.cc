@@ -4,11 +4,13 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cmath>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/json_string.h"
+#include "common/base/log_event.h"
 
 namespace tessera {
 namespace {
@@ -29,6 +31,18 @@ spdlog::level::level_enum LevelOf(LogLevel level) {
       return spdlog::level::err;
   }
   return spdlog::level::err;
+}
+
+void Write(LogLevel level, const std::string& text) {
+  spdlog::default_logger_raw()->log(LevelOf(level),
+                                    spdlog::string_view_t(text.data(), text.size()));
+}
+
+std::string ValueOf(const LogField& field) {
+  if (const auto* text = std::get_if<std::string>(&field.value)) return JsonQuoted(*text);
+  if (const auto* number = std::get_if<int64_t>(&field.value)) return absl::StrCat(*number);
+  const double number = std::get<double>(field.value);
+  return std::isfinite(number) ? absl::StrCat(number) : "null";
 }
 
 }  // namespace
@@ -71,8 +85,20 @@ LogLine::~LogLine() {
     text = absl::StrCat("\"message\":", JsonQuoted(text),
                         ",\"source\":", JsonQuoted(absl::StrCat(file_, ":", line_)));
   }
-  spdlog::default_logger_raw()->log(LevelOf(level_),
-                                    spdlog::string_view_t(text.data(), text.size()));
+  Write(level_, text);
+}
+
+void LogEvent(LogLevel level, const std::string& message, std::span<const LogField> fields) {
+  std::string text =
+      json_lines ? absl::StrCat("\"message\":", JsonQuoted(message)) : std::string(message);
+  for (const LogField& field : fields) {
+    if (json_lines) {
+      absl::StrAppend(&text, ",\"", field.name, "\":", ValueOf(field));
+    } else {
+      absl::StrAppend(&text, " ", field.name, "=", ValueOf(field));
+    }
+  }
+  Write(level, text);
 }
 
 }  // namespace tessera

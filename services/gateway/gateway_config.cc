@@ -138,6 +138,7 @@ std::shared_ptr<google::protobuf::Message> GatewayDefaults() {
   message->set_keys_file("");
   message->set_metrics_compat("none");
   message->set_drain_seconds(absl::ToDoubleSeconds(defaults.drain));
+  message->set_log_requests(defaults.session.log_requests);
   message->set_otlp_endpoint(defaults.tracing.endpoint);
   message->set_otlp_sample_ratio(defaults.tracing.sample_ratio);
   SetHttpDefaults(defaults.http, *message->mutable_http());
@@ -184,6 +185,7 @@ absl::StatusOr<GatewayConfig> ToGatewayConfig(const google::protobuf::Message& m
                       .wait_max = absl::Seconds(m->queue().wait_max())};
   config.session.request_timeout = absl::Seconds(m->limits().request_timeout());
   config.session.reply_tokens_expected = m->queue().reply_tokens_expected();
+  config.session.log_requests = m->log_requests();
   config.rest.model_names = {m->served_model_name().begin(), m->served_model_name().end()};
   if (config.rest.model_names.empty()) config.rest.model_names = {NameOfFolder(m->model())};
   config.rest.version = std::string(Version());

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
+#include "services/gateway/session/request_log.h"
 #include "services/gateway/session/session_span.h"
 
 namespace tessera::gateway {
@@ -278,20 +279,36 @@ void GenerationSession::Close(std::string_view error_type) {
   for (const auto& choice : choices_) {
     rooms_.metrics.parse_failures.Increment(choice->parse_failures());
   }
-  if (scope_.is_recorded) {
-    SessionSpan span{.scope = scope_, .request_id = request_id_, .error_type = error_type};
-    span.start = rooms_.tracer->TimeOf(received_);
-    span.end = rooms_.clock.Now();
-    if (has_token_) span.first_token = span.start + timings_.first_token;
-    for (const auto& choice : choices_) {
-      if (choice->has_ended()) span.finish_reasons.emplace_back(NameOf(choice->end().reason));
-    }
-    rooms_.tracer->Put(SpanOf(span, prepared_, used));
-  }
+  Report(error_type, used);
   if (key_ != nullptr) {
     rooms_.limiter.Release(*key_, prepared_.token_count_max(),
                            used.prompt_tokens + used.completion_tokens);
   }
+}
+
+// To those who trace requests and to those who read of them in the log.
+void GenerationSession::Report(std::string_view error_type, const Usage& used) {
+  if (!scope_.is_recorded && !rooms_.config.log_requests) return;
+  std::vector<std::string> reasons;
+  for (const auto& choice : choices_) {
+    if (choice->has_ended()) reasons.emplace_back(NameOf(choice->end().reason));
+  }
+  if (rooms_.config.log_requests) {
+    LogEndedRequest({.request_id = request_id_,
+                     .key = key_ == nullptr ? "" : key_->name,
+                     .trace = scope_.context.trace,
+                     .error_type = error_type,
+                     .finish_reasons = reasons,
+                     .total = rooms_.clock.Elapsed() - received_},
+                    prepared_, used);
+  }
+  if (!scope_.is_recorded) return;
+  SessionSpan span{.scope = scope_, .request_id = request_id_, .error_type = error_type};
+  span.start = rooms_.tracer->TimeOf(received_);
+  span.end = rooms_.clock.Now();
+  if (has_token_) span.first_token = span.start + timings_.first_token;
+  span.finish_reasons = std::move(reasons);
+  rooms_.tracer->Put(SpanOf(span, prepared_, used));
 }
 
 Usage GenerationSession::usage() const {

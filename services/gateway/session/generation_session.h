@@ -56,6 +56,7 @@ struct SessionConfig {
   uint32_t reply_tokens_expected = 512;
   ToolFormat tools = ToolFormat::kNone;
   ReasoningRule reasoning = ReasoningRule::kNone;
+  bool log_requests = false;  // a line of the log for each that ended, see request_log.h
 };
 
 // What sessions share; all borrowed, thread-safe, outliving them.
@@ -111,6 +112,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   void CountOut(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `error_type`: "" if every choice came to its end.
   void Close(std::string_view error_type);
+  void Report(std::string_view error_type, const Usage& used);
 
   const SessionRooms rooms_;
   const PreparedRequest prepared_;
