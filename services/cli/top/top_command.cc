@@ -10,6 +10,7 @@
 #include <ostream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -31,6 +32,7 @@ constexpr char kHome[] = "\x1b[H";
 constexpr char kClear[] = "\x1b[2J";
 constexpr char kClearLine[] = "\x1b[K\n";
 constexpr char kClearBelow[] = "\x1b[J";
+constexpr size_t kTrailMax = 512;  // looks; more than a screen is wide
 
 struct TopOptions {
   std::string address;
@@ -126,13 +128,16 @@ absl::Status ShowOnce(const TopOptions& options, const HttpClient& client, const
 absl::Status ShowOn(const TopOptions& options, const HttpClient& client, const Clock& clock,
                     const StopSignals& signals, const Streams& streams) {
   std::optional<ClusterSight> before;
+  std::vector<BalanceSight> trail;
   std::string model;
   streams.out << kClear;
   do {
     absl::StatusOr<ClusterSight> now = LookAt(client, clock, model);
     std::string frame;
     if (now.ok()) {
-      frame = DrawFrame(*now, before ? &*before : nullptr, StyleFor(options, true));
+      frame = DrawFrame(*now, before ? &*before : nullptr, StyleFor(options, true), trail);
+      if (now->load) trail.push_back(BalanceOf(*now->load));
+      if (trail.size() > kTrailMax) trail.erase(trail.begin());
       before = *std::move(now);
     } else {  // it may be starting anew
       frame = absl::StrCat(client.address(), ": ", std::string(now.status().message()), "\n");

@@ -16,9 +16,11 @@ namespace tessera::cli {
 namespace {
 
 constexpr size_t kLabelColumns = 6;     // " 12 |"
-constexpr size_t kBalanceColumns = 18;  // "| 1.23  0.87"
+constexpr size_t kBalanceColumns = 16;  // "| 1.23 |" and "| 0.87"
+constexpr size_t kShardColumnsMax = 16;
 // Background colours of the 256 that terminals have, cold to hot.
 constexpr std::array<int, 8> kHeatColors = {17, 19, 25, 31, 71, 142, 172, 196};
+constexpr std::array<const char*, 9> kBars = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 constexpr char kPlain[] = "\x1b[0m";
 constexpr char kBold[] = "\x1b[1m";
 constexpr char kRed[] = "\x1b[1;31m";
@@ -145,39 +147,86 @@ void DrawShards(const ExpertLoad& load, Frame& frame) {
   }
 }
 
+// A cell for each of `rows`, or for several of them together.
+std::string HeatCells(const std::vector<int64_t>& rows, size_t columns, bool uses_color) {
+  std::string cells;
+  if (!uses_color) {
+    for (const size_t level : HeatOf(rows, columns, kHeatSigns.size() - 1)) {
+      cells += kHeatSigns[level];
+    }
+    return cells;
+  }
+  for (const size_t level : HeatOf(rows, columns, kHeatColors.size())) {
+    if (level == 0) {
+      absl::StrAppend(&cells, kPlain, " ");
+    } else {
+      absl::StrAppend(&cells, "\x1b[48;5;", kHeatColors[level - 1], "m ");
+    }
+  }
+  return cells + kPlain;
+}
+
+std::vector<int64_t> ShardRowsOf(const ExpertLoad& load, size_t place) {
+  std::vector<int64_t> rows;
+  for (const ExpertLoad::Shard& shard : load.shards) {
+    const bool works = shard.state != "lost" && place < shard.layer_rows.size();
+    if (works) rows.push_back(shard.layer_rows[place]);
+  }
+  return rows;
+}
+
 std::string HeatLine(const ExpertLoad& load, size_t place, const FrameStyle& style) {
   const ExpertLoad::Layer& layer = load.layers[place];
-  const size_t room =
-      std::max<size_t>(8, style.width - std::min(style.width, kLabelColumns + kBalanceColumns));
-  std::string line = absl::StrFormat("%4d |", layer.layer);
-  if (style.uses_color) {
-    for (const size_t level : HeatOf(layer.rows, room, kHeatColors.size())) {
-      if (level == 0) {
-        absl::StrAppend(&line, kPlain, " ");
-      } else {
-        absl::StrAppend(&line, "\x1b[48;5;", kHeatColors[level - 1], "m ");
-      }
-    }
-    absl::StrAppend(&line, kPlain);
-  } else {
-    for (const size_t level : HeatOf(layer.rows, room, kHeatSigns.size() - 1)) {
+  const std::vector<int64_t> of_shards = ShardRowsOf(load, place);
+  const size_t shard_columns = std::min(of_shards.size(), kShardColumnsMax);
+  const size_t taken = kLabelColumns + kBalanceColumns + shard_columns;
+  const size_t room = std::max<size_t>(8, style.width - std::min(style.width, taken));
+  std::string line =
+      absl::StrFormat("%4d |%s| %5.2f", layer.layer, HeatCells(layer.rows, room, style.uses_color),
+                      MeanToMax(layer.rows));
+  if (!of_shards.empty()) {
+    absl::StrAppendFormat(&line, " |%s| %5.2f",
+                          HeatCells(of_shards, shard_columns, style.uses_color),
+                          MeanToMax(of_shards));
+  }
+  return line;
+}
+
+// One balance over time, the newest at the right: "of shards   0.97 ▁▄▇█".
+void DrawTrail(std::string_view name, std::span<const double> balances, Frame& frame) {
+  std::string line = absl::StrFormat("%-18s %4.2f ", name, balances.back());
+  const size_t room = frame.style().width - std::min(frame.style().width, size_t{26});
+  const size_t shown = std::min(room, balances.size());
+  const size_t levels = frame.style().uses_color ? kBars.size() : kHeatSigns.size();
+  for (const double balance : balances.last(shown)) {
+    const auto level = static_cast<size_t>(
+        std::ceil(std::clamp(balance, 0.0, 1.0) * static_cast<double>(levels - 1)));
+    if (frame.style().uses_color) {
+      line += kBars[level];
+    } else {
       line += kHeatSigns[level];
     }
   }
-  absl::StrAppendFormat(&line, "| %5.2f", MeanToMax(layer.rows));
-  std::vector<int64_t> of_shards;
-  for (const ExpertLoad::Shard& shard : load.shards) {
-    const bool works = shard.state != "lost" && place < shard.layer_rows.size();
-    if (works) of_shards.push_back(shard.layer_rows[place]);
-  }
-  if (!of_shards.empty()) absl::StrAppendFormat(&line, "  %5.2f", MeanToMax(of_shards));
-  return line;
+  frame.Line(line);
+}
+
+void DrawBalance(const ExpertLoad& load, std::span<const BalanceSight> trail, Frame& frame) {
+  std::vector<double> of_experts;
+  std::vector<double> of_shards;
+  const auto add = [&](const BalanceSight& sight) {
+    of_experts.push_back(sight.of_experts);
+    of_shards.push_back(sight.of_shards);
+  };
+  std::ranges::for_each(trail, add);
+  add(BalanceOf(load));
+  DrawTrail("balance of experts", of_experts, frame);
+  DrawTrail("balance of shards", of_shards, frame);
 }
 
 void DrawHeat(const ExpertLoad& load, Frame& frame) {
   frame.Raw("");
   frame.Line(absl::StrFormat(
-      "layer: rows per expert, last %g s; balance (mean/max, 1 is even) of experts and of shards",
+      "layer: rows per expert, last %g s, and balance (mean/max, 1 is even); the same per shard",
       load.window_seconds));
   const size_t layers = load.layers.size();
   const size_t room = frame.lines_left();
@@ -191,12 +240,29 @@ void DrawHeat(const ExpertLoad& load, Frame& frame) {
 
 }  // namespace
 
-std::string DrawFrame(const ClusterSight& now, const ClusterSight* before,
-                      const FrameStyle& style) {
+BalanceSight BalanceOf(const ExpertLoad& load) {
+  BalanceSight sight;
+  size_t layers = 0;
+  for (size_t place = 0; place < load.layers.size(); ++place) {
+    const double balance = MeanToMax(load.layers[place].rows);
+    if (balance == 0) continue;
+    ++layers;
+    sight.of_experts += balance;
+    sight.of_shards += MeanToMax(ShardRowsOf(load, place));
+  }
+  if (layers == 0) return sight;
+  sight.of_experts /= static_cast<double>(layers);
+  sight.of_shards /= static_cast<double>(layers);
+  return sight;
+}
+
+std::string DrawFrame(const ClusterSight& now, const ClusterSight* before, const FrameStyle& style,
+                      std::span<const BalanceSight> trail) {
   Frame frame(style);
   DrawHead(now, frame);
   DrawTraffic(now, before, frame);
   if (now.load) {
+    DrawBalance(*now.load, trail, frame);
     DrawShards(*now.load, frame);
     DrawHeat(*now.load, frame);
   } else {

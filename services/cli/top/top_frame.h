@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "absl/time/time.h"
@@ -23,6 +24,14 @@ struct ClusterSight {
   std::optional<MetricsText> metrics;  // nothing: not allowed or not there
 };
 
+// Mean over maximum of the rows, averaged over the layers that had any: 1 is even; 0: nothing was
+// computed.
+struct BalanceSight {
+  double of_experts = 0;
+  double of_shards = 0;  // those that are not lost
+};
+BalanceSight BalanceOf(const ExpertLoad& load);
+
 struct FrameStyle {
   size_t width = 80;        // columns; lines are cut there
   size_t height = 0;        // rows of a terminal, layers in the middle are left out; 0: all
@@ -30,7 +39,9 @@ struct FrameStyle {
 };
 
 // The frame, lines ended by '\n', without moving the cursor. Rates need `before`, an earlier sight
-// of the same gateway; null: they are left out.
-std::string DrawFrame(const ClusterSight& now, const ClusterSight* before, const FrameStyle& style);
+// of the same gateway; null: they are left out. `trail`: the balance of earlier sights, the oldest
+// first, drawn before that of `now`.
+std::string DrawFrame(const ClusterSight& now, const ClusterSight* before, const FrameStyle& style,
+                      std::span<const BalanceSight> trail = {});
 
 }  // namespace tessera::cli

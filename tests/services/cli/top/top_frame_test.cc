@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/utf8.h"
@@ -45,13 +49,44 @@ TEST(TopFrameTest, ShowsSpeedShardsHeatAndBalance) {
       "tessera 127.0.0.1:8000  tiny  ready\n"
       "tokens/s 100  prompt/s 0  requests 3  queued 2  kv 50 %\n"
       "first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
+      "balance of experts 0.81 %\n"
+      "balance of shards  1.00 @\n"
       "\n"
       "expert-0     live         [##########          ]  50 % busy         2 rows/s\n"
       "expert-1     lost         [                    ]   0 % busy         1 rows/s\n"
       "\n"
-      "layer: rows per expert, last 10 s; balance (mean/max, 1 is even) of experts and of shards\n"
-      "   2 | +@@|  0.62   1.00\n"
-      "   3 |@@@@|  1.00   1.00\n");
+      "layer: rows per expert, last 10 s, and balance (mean/max, 1 is even); the same per shard\n"
+      "   2 | +@@|  0.62 |@|  1.00\n"
+      "   3 |@@@@|  1.00 |@|  1.00\n");
+}
+
+TEST(TopFrameTest, LayersAndShards) {
+  ClusterSight sight = Sight(1, 1);
+  sight.load->shards[1].state = "live";
+  EXPECT_THAT(DrawFrame(sight, nullptr, {}), HasSubstr("   2 | +@@|  0.62 |@*|  0.83\n"));
+  for (int i = 2; i < 100; ++i) {
+    sight.load->shards.push_back({absl::StrCat("expert-", i), "live", 1, 1, {7, 7}});
+  }
+  for (const size_t width : {60u, 80u, 200u}) {
+    const std::string frame = DrawFrame(sight, nullptr, {.width = width});
+    const std::vector<std::string> lines = absl::StrSplit(frame, '\n');
+    for (const std::string& line : lines) EXPECT_LE(line.size(), width) << line;
+  }
+}
+
+TEST(TopFrameTest, BalanceOverTime) {
+  std::vector<BalanceSight> trail = {{0, 0}, {0.25, 0.5}, {1, 1}};
+  const ClusterSight sight = Sight(1, 1);
+  const std::string colored = DrawFrame(sight, nullptr, {.uses_color = true}, trail);
+  EXPECT_THAT(colored, HasSubstr("balance of experts 0.81  ▂█▇\n"));
+  EXPECT_THAT(colored, HasSubstr("balance of shards  1.00  ▄██\n"));
+  trail.resize(500, {1, 1});
+  const std::string frame = DrawFrame(sight, nullptr, {.width = 60}, trail);
+  const std::vector<std::string> lines = absl::StrSplit(frame, '\n');
+  for (const std::string& line : lines) EXPECT_LE(line.size(), 60u) << line;
+  ClusterSight idle = Sight(1, 1);
+  for (auto& layer : idle.load->layers) std::ranges::fill(layer.rows, 0);
+  EXPECT_THAT(DrawFrame(idle, nullptr, {}), HasSubstr("balance of experts 0.00  \n"));
 }
 
 TEST(TopFrameTest, WithoutAnEarlierSightThereAreNoRates) {
