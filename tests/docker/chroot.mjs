@@ -3,19 +3,28 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { availableParallelism, homedir, loadavg } from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { readDockerfile } from "./dockerfile.mjs";
 
 const [sources, folder] = process.argv.slice(2);
 const stages = readDockerfile(path.join(sources, "docker/Dockerfile"));
 const throughCcache = process.env.TESSERA_CHROOT_CCACHE === "1";
 const environment = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root", DEBIAN_FRONTEND: "noninteractive" };
-if (throughCcache) environment.CCACHE_COMPILERCHECK = "content";
+const cacheLog = "/root/.cache/ccache.log"; // of the cache, in the build stage
+if (throughCcache) environment.CCACHE_STATSLOG = cacheLog;
 
 function command(name, ...args) {
   execFileSync(name, args, { stdio: "inherit" });
+}
+
+// Of the children that have ended, all their processors together.
+function cpuSeconds() {
+  const stat = readFileSync("/proc/self/stat", "utf8");
+  const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(13, 15);
+  return (Number(user) + Number(system)) / 100; // USER_HZ of proc(5)
 }
 
 function inside(root, workdir, user, ...args) {
@@ -47,6 +56,7 @@ function build({ stage, from, steps }, roots) {
   for (const { instruction, args, line } of steps) {
     console.log(`==== ${stage}:${line} ${instruction} ${args.replace(/\s+/g, " ").slice(0, 100)}`);
     const begin = Date.now();
+    const before = { cpu: cpuSeconds(), load: loadavg() };
     if (instruction === "WORKDIR") {
       workdir = args;
       mkdirSync(path.join(root, workdir), { recursive: true });
@@ -63,13 +73,17 @@ function build({ stage, from, steps }, roots) {
     } else if (instruction === "CMD") {
       ended = { root, workdir, user, args: JSON.parse(args) };
     }
-    console.log(`==== ${((Date.now() - begin) / 1000).toFixed(1)} s`);
+    const [cpu, load] = [cpuSeconds() - before.cpu, [before.load[0], loadavg()[0]].map((one) => one.toFixed(1))];
+    console.log(`==== ${((Date.now() - begin) / 1000).toFixed(1)} s, ${cpu.toFixed(1)} s of processors; ` +
+      `load ${load[0]} before, ${load[1]} after, ${availableParallelism()} processors`);
+    if (throughCcache) tellCache(root);
   }
   roots[stage] = root;
   return ended;
 }
 
-// Not a step of the Dockerfile: compiling again what did not change takes most of an hour on two cores.
+// Not a step of the Dockerfile, and it does not change what the steps make: what this machine has compiled before with the
+// same compiler, flags and sources is taken from its cache. How much that was is said behind the step.
 function useCcache(root) {
   inside(root, "/", "0:0", "/bin/sh", "-c", "apt-get update && apt-get install --yes --no-install-recommends ccache");
   const cache = path.join(root, "root/.cache/ccache");
@@ -77,8 +91,19 @@ function useCcache(root) {
   command("mount", "--bind", process.env.CCACHE_DIR ?? path.join(homedir(), ".cache/ccache"), cache);
 }
 
+function tellCache(root) {
+  const file = path.join(root, cacheLog);
+  if (!existsSync(file)) return;
+  const count = (what) => readFileSync(file, "utf8").split("\n").filter((line) => line === what).length;
+  const hits = count("direct_cache_hit") + count("preprocessed_cache_hit");
+  console.log(`==== ${hits} files came from the cache, ${count("cache_miss")} were compiled`);
+  rmSync(file);
+}
+
 // As the container would be: nobody, on a root that cannot be written.
 function checkImage({ root, workdir, user, args }) {
+  for (const folder of ["etc/tessera", "tmp"]) mkdirSync(path.join(root, folder), { recursive: true });
+  if (!existsSync(path.join(root, "etc/hosts"))) writeFileSync(path.join(root, "etc/hosts"), "");
   command("mount", "--bind", root, root);
   command("mount", "-o", "remount,bind,ro", root);
   inside(root, workdir, user, ...args);
@@ -90,6 +115,9 @@ function checkImage({ root, workdir, user, args }) {
     assert.equal(mode & 0o022, 0, "nobody but root changes a program");
   }
   assert.throws(() => statSync(path.join(root, "usr/bin/g++")), "the compiler stays out");
+  // A network of its own: the ports of the compose file are free, and nobody else is reached.
+  const serve = path.join(path.dirname(fileURLToPath(import.meta.url)), "serve.mjs");
+  command("unshare", "--net", process.execPath, serve, root, sources, user);
   const kilobytes = execFileSync("du", ["-skx", root], { encoding: "utf8" }).split("\t")[0];
   console.log(`==== the image has ${Math.round(kilobytes / 1024)} MB`);
 }

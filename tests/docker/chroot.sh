@@ -10,10 +10,10 @@ skip() {
   exit 77
 }
 [ "$(id -u)" = 0 ] || skip "debootstrap and chroot take root"
-for program in debootstrap chroot unshare node; do
+for program in debootstrap chroot unshare ip node; do
   command -v "$program" >/dev/null || skip "there is no $program"
 done
-unshare --mount --pid --fork --mount-proc true 2>/dev/null || skip "namespaces are not permitted"
+unshare --mount --pid --net --fork --mount-proc true 2>/dev/null || skip "namespaces are not permitted"
 mkdir -p "$folder"
 if [ ! -e "$folder/base.made" ]; then
   rm -rf "$folder/base"

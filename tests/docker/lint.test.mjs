@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { graceSeconds, readServices } from "./compose.mjs";
 import { packagesOf, readDockerfile } from "./dockerfile.mjs";
 
 const sources = process.env.TESSERA_SOURCES;
@@ -108,7 +109,6 @@ test("the README says that no image was built", () => {
   assert.match(readFileSync(path.join(folder, "README.md"), "utf8"), /No image was built/);
 });
 
-// Enough of YAML for compose.yaml would be a parser of its own: what matters here is found in its lines.
 const compose = readFileSync(path.join(folder, "compose.yaml"), "utf8");
 
 test("the compose file names files that are there, exact images, and loopback ports", () => {
@@ -121,7 +121,7 @@ test("the compose file names files that are there, exact images, and loopback po
   }
   assert.match(compose, /read_only: true/);
   assert.match(compose, /cap_drop: \[ALL\]/);
-  const grace = Number(/stop_grace_period: (\d+)s/.exec(compose)[1]);
+  const grace = graceSeconds(path.join(folder, "compose.yaml"));
   for (const config of ["gateway", "router", "expert"]) {
     const { drain_seconds: drain } = JSON.parse(readFileSync(path.join(folder, `compose/${config}.json`), "utf8"));
     assert.ok(grace > drain, config);
@@ -129,13 +129,12 @@ test("the compose file names files that are there, exact images, and loopback po
 });
 
 test("every service of ours is told what its program understands, and finds the others", () => {
-  const names = [...compose.matchAll(/^ {2}([a-z0-9-]+):\n {4}<<: \*tessera\n {4}command:\n((?: {6}- .*\n)+)/gm)];
-  assert.deepEqual(names.map(([, name]) => name), ["gateway", "router", "expert-0", "expert-1"]);
+  const services = readServices(path.join(folder, "compose.yaml"));
+  assert.deepEqual(services.map(({ name }) => name), ["gateway", "router", "expert-0", "expert-1"]);
   const listens = new Set();
   const wants = [];
-  for (const [, name, lines] of names) {
-    const [program, ...args] = lines.trim().split("\n").map((line) => line.trim().slice(2)
-      .replace("/etc/tessera", path.join(folder, "compose")).replace(/\$\{\w+:-([^}]*)\}/, "$1"));
+  for (const { name, program, args: deployed } of services) {
+    const args = deployed.map((arg) => arg.replace("/etc/tessera", path.join(folder, "compose")));
     const config = JSON.parse(capture(path.join(bin, program), [...args, "--print_config"]));
     for (const field of ["http_listen", "grpc_listen", "admin_listen", "data_listen"]) {
       if (config[field]) listens.add(`${name}:${config[field].split(":").at(-1)}`);
