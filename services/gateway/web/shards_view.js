@@ -17,7 +17,7 @@ class Card {
     say(this.state, state);
     this.meter.hidden = busy === null || kind === "lost";
     this.meter.value = busy ?? 0;
-    const busyText = busy === null ? "" : `, ${Math.round(busy * 100)} % busy`;
+    const busyText = busy === null ? "" : `, ${Math.round(busy * 100)}\u00a0%\u00a0busy`; // stays together where a card is narrow
     say(this.more, kind === "lost" ? `since ${Math.round((nowMs - lostMs) / 1000)} s` : `${grouped(rows)} rows${busyText}`);
   }
 }
