@@ -14,7 +14,11 @@ const stages = readDockerfile(path.join(sources, "docker/Dockerfile"));
 const throughCcache = process.env.TESSERA_CHROOT_CCACHE === "1";
 const environment = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root", DEBIAN_FRONTEND: "noninteractive" };
 const cacheLog = "/root/.cache/ccache.log"; // of the cache, in the build stage
-if (throughCcache) environment.CCACHE_STATSLOG = cacheLog;
+if (throughCcache) {
+  environment.CCACHE_STATSLOG = cacheLog;
+  // Of its key: compilers speak this language.
+  for (const name of ["LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES"]) if (process.env[name]) environment[name] = process.env[name];
+}
 
 function command(name, ...args) {
   execFileSync(name, args, { stdio: "inherit" });
