@@ -19,6 +19,13 @@ namespace {
 constexpr std::string_view kUsage =
     "usage: tessera tokenize --tokenizer=FILE [--add_special_tokens] [--decode] "
     "[--skip_special_tokens]\n";
+constexpr std::string_view kHelp =
+    "\n"
+    "Reads standard input line by line: a JSON string becomes the list of its token ids.\n"
+    "  --tokenizer            a tokenizer.json\n"
+    "  --add_special_tokens   with those that begin or end a text\n"
+    "  --decode               back: a JSON list of ids becomes a JSON string\n"
+    "  --skip_special_tokens  of the ids, leave those out\n";
 
 struct Flags {
   std::string tokenizer;
@@ -117,7 +124,7 @@ absl::StatusOr<std::string> DecodeLine(const Tokenizer& tokenizer, const Flags& 
 int RunTokenize(std::span<const std::string_view> args, std::istream& in, std::ostream& out,
                 std::ostream& err) {
   if (args.size() == 1 && args.front() == "--help") {
-    out << kUsage;
+    out << kUsage << kHelp;
     return EXIT_SUCCESS;
   }
   const absl::StatusOr<Flags> flags = ParseFlags(args);
@@ -136,7 +143,10 @@ int RunTokenize(std::span<const std::string_view> args, std::istream& in, std::o
                                                    ? DecodeLine(**tokenizer, *flags, line)
                                                    : EncodeLine(**tokenizer, *flags, line);
     if (!result.ok()) {
-      err << "tessera tokenize: line " << number << ": " << result.status().message() << '\n';
+      err << "tessera tokenize: line " << number << ": " << result.status().message()
+          << (flags->decode ? "; expected a list of ids, as in [1,2]"
+                            : "; expected a JSON string, as in \"Hello\"")
+          << '\n';
       return EXIT_FAILURE;
     }
     out << *result << '\n' << std::flush;

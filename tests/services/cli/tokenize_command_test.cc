@@ -71,6 +71,7 @@ TEST_F(TokenizeCommandTest, DecodesBack) {
 TEST_F(TokenizeCommandTest, BadInputIsNamed) {
   EXPECT_EQ(Run({file_flag_}, "\"a\"\nnonsense\n"), 1);
   EXPECT_THAT(err_, HasSubstr("line 2"));
+  EXPECT_THAT(err_, HasSubstr("expected a JSON string, as in \"Hello\""));
   EXPECT_EQ(Run({file_flag_}, "[1]\n"), 1);
   EXPECT_EQ(Run({file_flag_, "--decode"}, "[1.5]\n"), 1);
   EXPECT_EQ(Run({file_flag_, "--decode"}, "[-1]\n"), 1);
