@@ -135,9 +135,11 @@ void AttentionBlock<T>::Backward(const RowFrame<T>& frame, const RowSpan& span, 
   LinearBackInput(layer.output, frame.weights, n, dy.data, rows.dgated + t * query);
   const Strided<T> gate = {qkvg_ + t * stride + query + 2 * kv, stride};
   const Strided<const T> attended = {attended_ + t * query, query};
-  GateForward<T>(n, query, attended, gate, {rows.gated + t * query, query});
-  GateBackward<T>(n, query, attended, gate, {rows.dgated + t * query, query},
-                  {rows.doutput + t * query, query}, {dqkvg + query + 2 * kv, stride});
+  GateBackward<T>(n, query, attended, gate,
+                  {.dy = {rows.dgated + t * query, query},
+                   .y = {rows.gated + t * query, query},
+                   .dx = {rows.doutput + t * query, query},
+                   .dgate = {dqkvg + query + 2 * kv, stride}});
   const Strided<T> dquery = {rows.dqkvg, stride}, dkey = {rows.dqkvg + query, stride};
   AttentionBackward<T>(shape(), span.documents, Input(), {attended_, query},
                        {log_sums_, tokens_max_}, {rows.doutput, query},

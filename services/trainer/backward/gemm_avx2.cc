@@ -113,11 +113,14 @@ void Block(size_t m, size_t n, TileArgs t, size_t a_tile_stride, size_t b_panel_
 void PackTiles(const float* a, size_t a_col, size_t m, size_t k, float* tiles) {
   for (size_t i = 0; i < m; i += kTileRows) {
     const size_t rows = std::min(kTileRows, m - i);
+    // Eight numbers at once: the last two are overwritten by those that follow.
+    const bool whole = i + 8 <= m;
     for (size_t l = 0; l < k; ++l, tiles += kTileRows) {
-      if (rows == kTileRows) {
-        std::memcpy(tiles, a + l * a_col + i, kTileRows * sizeof(float));
+      const float* from = a + l * a_col + i;
+      if (whole) {
+        _mm256_storeu_ps(tiles, _mm256_loadu_ps(from));
       } else {
-        for (size_t r = 0; r < rows; ++r) tiles[r] = a[l * a_col + i + r];
+        for (size_t r = 0; r < rows; ++r) tiles[r] = from[r];
       }
     }
   }
@@ -130,7 +133,7 @@ struct Extent {
 // All rows of A against one block of B, its rows [k] and columns [n].
 void Sweep(const Extent& extent, const GemmLeft<float>& a, const GemmRight<float>& b, float* c,
            size_t c_stride, bool add) {
-  alignas(64) float tiles[kBlockRows * kBlockInner];
+  alignas(64) float tiles[kBlockRows * kBlockInner + 2];
   const bool pack = a.row_stride == 1 && extent.k > 32 && extent.n > 2 * kPanelCols;
   for (size_t i = 0; i < extent.m; i += kBlockRows) {
     const size_t rows = std::min(kBlockRows, extent.m - i);

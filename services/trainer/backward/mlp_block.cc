@@ -79,8 +79,12 @@ void MlpBlock<T>::BackwardToExperts(const RowFrame<T>& frame, const RowSpan& spa
   const T* gate_up = gate_up_ + t * 2 * width_;
   T *dact = rows.dact + t * width_, *dgate_up = rows.dgate_up + t * 2 * width_;
   LinearBackInput(layer.down, frame.weights, n, dm, dact);
-  SwiGluForward(n, width_, gate_up, rows.act + t * width_);
-  SwiGluBackward<T>(n, width_, gate_up, dact, nullptr, dgate_up);
+  SwiGluBackward<T>(n, width_, gate_up,
+                    {.dact = dact,
+                     .weight = nullptr,
+                     .act = rows.act + t * width_,
+                     .dgate_up = dgate_up,
+                     .dots = nullptr});
   LinearBackInput(layer.gate_up, frame.weights, n, dgate_up, dh);
 }
 

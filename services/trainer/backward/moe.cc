@@ -24,9 +24,9 @@ void MoeScratch<T>::Take(Slab<T>& slab, const ModelSpec& spec) {
   rows = slab.Take(kBlock * spec.d_model);
   act = slab.Take(kBlock * spec.expert_width);
   dact = slab.Take(kBlock * spec.expert_width);
-  weighted = slab.Take(kBlock * spec.expert_width);
   dgate_up = slab.Take(kBlock * 2 * spec.expert_width);
   slot_weights = slab.Take(kBlock);
+  dots = slab.Take(kBlock);
   gate_up_panels = slab.Take(PanelSize(spec.d_model, 2 * spec.expert_width));
   down_panels = slab.Take(PanelSize(spec.expert_width, spec.d_model));
 }
@@ -153,8 +153,10 @@ void Moe<T>::ExpertForward(const RowFrame<T>& frame, size_t expert, const T* h,
 template <typename T>
 void Moe<T>::Combine(const RowSpan& span, T* m, const MoeRows<T>& rows) const {
   const size_t d = spec_.d_model, k = spec_.top_k;
-  for (size_t i = span.begin * k; i < span.end * k; ++i) {
-    AddScaled(d, weights_[i], rows.results + places_[i] * d, m + i / k * d);
+  std::vector<const T*> results(k);
+  for (size_t t = span.begin; t < span.end; ++t) {
+    for (size_t j = 0; j < k; ++j) results[j] = rows.results + places_[t * k + j] * d;
+    AddScaledRows(d, k, weights_ + t * k, results.data(), m + t * d);
   }
 }
 
@@ -181,14 +183,15 @@ void Moe<T>::ExpertBackward(const RowFrame<T>& frame, size_t expert, const T* h,
       scratch.slot_weights[r] = weights_[slots[r]];
     }
     ExpertBackInput(down, expert, frame.weights, n, scratch.rows, scratch.dact);
-    SwiGluForward(n, width, kept, scratch.act);
-    for (size_t r = 0; r < n; ++r) {
-      const T* act = scratch.act + r * width;
-      rows.dslot_weights[slots[r]] = Dot(width, act, scratch.dact + r * width);
-      Scale(width, scratch.slot_weights[r], act, scratch.weighted + r * width);
-    }
-    ExpertBackWeight(down, expert, n, scratch.rows, scratch.weighted, mode, gradients);
-    SwiGluBackward(n, width, kept, scratch.dact, scratch.slot_weights, scratch.dgate_up);
+    // The activations come back times their weights, which is what W_down's gradient needs.
+    SwiGluBackward<T>(n, width, kept,
+                      {.dact = scratch.dact,
+                       .weight = scratch.slot_weights,
+                       .act = scratch.act,
+                       .dgate_up = scratch.dgate_up,
+                       .dots = scratch.dots});
+    for (size_t r = 0; r < n; ++r) rows.dslot_weights[slots[r]] = scratch.dots[r];
+    ExpertBackWeight(down, expert, n, scratch.rows, scratch.act, mode, gradients);
     for (size_t r = 0; r < n; ++r) {
       std::copy_n(h + slots[r] / spec_.top_k * d, d, scratch.rows + r * d);
     }
@@ -205,6 +208,9 @@ void Moe<T>::RouterBackward(const RowFrame<T>& frame, const RowSpan& span, const
   const size_t d = spec_.d_model, k = spec_.top_k;
   const T* router = frame.weights.values + frame.layout.layers[layer_].router.offset;
   const T scale = static_cast<T>(spec_.route_scale);
+  // Of a token: what came back from its experts, and the router's rows.
+  std::vector<const T*> parts(2 * k);
+  std::vector<T> factors(2 * k, T{1});
   for (size_t t = span.begin; t < span.end; ++t) {
     const T *score = chosen_scores_ + t * k, *dweights = rows.dslot_weights + t * k;
     T sum = 1, mean = 0;
@@ -215,9 +221,11 @@ void Moe<T>::RouterBackward(const RowFrame<T>& frame, const RowSpan& span, const
     for (size_t j = 0; j < k; ++j) {
       const size_t i = t * k + j;
       rows.dlogits[i] = (scale * dweights[j] - mean) / sum * score[j] * (1 - score[j]);
-      AddScaled(d, T{1}, rows.results + places_[i] * d, dh + t * d);
-      AddScaled(d, rows.dlogits[i], router + experts_[i] * d, dh + t * d);
+      parts[j] = rows.results + places_[i] * d;
+      parts[k + j] = router + experts_[i] * d;
+      factors[k + j] = rows.dlogits[i];
     }
+    AddScaledRows(d, 2 * k, factors.data(), parts.data(), dh + t * d);
   }
   if (balance_weight > 0) BalanceBackward(frame, span, h, balance_weight, dh, rows);
 }
@@ -229,10 +237,16 @@ void Moe<T>::RouterGradient(const RowFrame<T>& frame, size_t begin, size_t end, 
   const size_t d = spec_.d_model, k = spec_.top_k;
   T* to = gradients + router.offset + begin * d;
   std::fill_n(to, (end - begin) * d, T{0});
+  std::vector<const T*> parts;
+  std::vector<T> factors;
   for (size_t e = begin; e < end; ++e) {
+    parts.clear();
+    factors.clear();
     for (size_t i = begins_[e]; i < begins_[e + 1]; ++i) {
-      AddScaled(d, rows.dlogits[slots_[i]], h + slots_[i] / k * d, to + (e - begin) * d);
+      parts.push_back(h + slots_[i] / k * d);
+      factors.push_back(rows.dlogits[slots_[i]]);
     }
+    AddScaledRows(d, parts.size(), factors.data(), parts.data(), to + (e - begin) * d);
   }
   if (!balance) return;
   ComputeGradient<T>({&router, begin, end, frame.tokens, rows.dscores, h, GemmMode::kAdd},

@@ -30,11 +30,11 @@ struct MoeRows {
 template <typename T>
 struct MoeScratch {
   T* rows;          // blocks of gathered rows [block, d_model]
-  T* act;           // [block, width], like the two below
+  T* act;           // [block, width], like the one below
   T* dact;          //
-  T* weighted;      //
   T* dgate_up;      // [block, 2 * width]
-  T* slot_weights;  // [block]
+  T* slot_weights;  // [block], like the one below
+  T* dots;
   T* gate_up_panels;
   T* down_panels;
   void Take(Slab<T>& slab, const ModelSpec& spec);

@@ -45,17 +45,33 @@ void Rotate(size_t rows, size_t cols, const T* cosines, const T* sines, bool bac
 // y = x * sigmoid(gate), row by row.
 template <typename T>
 void GateForward(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate, Strided<T> y);
+// y as above, once more.
+template <typename T>
+struct GateGradient {
+  Strided<const T> dy;
+  Strided<T> y;
+  Strided<T> dx;
+  Strided<T> dgate;
+};
 template <typename T>
 void GateBackward(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate,
-                  Strided<const T> dy, Strided<T> dx, Strided<T> dgate);
+                  const GateGradient<T>& gradient);
 
 // act [rows, width] = silu(gate) * up, of gate_up [rows, 2 * width], gate first.
 template <typename T>
 void SwiGluForward(size_t rows, size_t width, const T* gate_up, T* act);
-// dgate_up of dact, where row r of dact counts weight[r] times (null: once).
+// dgate_up of dact, where row r of dact counts weight[r] times (null: once); act as above, once
+// more, times weight[r] too. dots [rows], null or <act, dact> without the weight.
 template <typename T>
-void SwiGluBackward(size_t rows, size_t width, const T* gate_up, const T* dact, const T* weight,
-                    T* dgate_up);
+struct SwiGluGradient {
+  const T* dact;
+  const T* weight;
+  T* act;
+  T* dgate_up;
+  T* dots;
+};
+template <typename T>
+void SwiGluBackward(size_t rows, size_t width, const T* gate_up, const SwiGluGradient<T>& gradient);
 
 // x = sigmoid(x)
 template <typename T>
@@ -63,6 +79,9 @@ void SigmoidInPlace(size_t n, T* x);
 // y += scale * x
 template <typename T>
 void AddScaled(size_t n, T scale, const T* x, T* y);
+// y += sum of scales[i] * rows[i] over `count` rows of n; in their order.
+template <typename T>
+void AddScaledRows(size_t n, size_t count, const T* scales, const T* const* rows, T* y);
 // y = scale * x
 template <typename T>
 void Scale(size_t n, T scale, const T* x, T* y);

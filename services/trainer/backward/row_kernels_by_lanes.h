@@ -49,17 +49,17 @@ void GateForward(size_t rows, size_t cols, Strided<const T> x, Strided<const T> 
 }
 template <typename T>
 void GateBackward(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate,
-                  Strided<const T> dy, Strided<T> dx, Strided<T> dgate) {
-  LoopsOf<T>::GateBack(rows, cols, x, gate, dy, dx, dgate);
+                  const GateGradient<T>& gradient) {
+  LoopsOf<T>::GateBack(rows, cols, x, gate, gradient);
 }
 template <typename T>
 void SwiGluForward(size_t rows, size_t width, const T* gate_up, T* act) {
   LoopsOf<T>::SwiGlu(rows, width, gate_up, act);
 }
 template <typename T>
-void SwiGluBackward(size_t rows, size_t width, const T* gate_up, const T* dact, const T* weight,
-                    T* dgate_up) {
-  LoopsOf<T>::SwiGluBack(rows, width, gate_up, dact, weight, dgate_up);
+void SwiGluBackward(size_t rows, size_t width, const T* gate_up,
+                    const SwiGluGradient<T>& gradient) {
+  LoopsOf<T>::SwiGluBack(rows, width, gate_up, gradient);
 }
 template <typename T>
 void SigmoidInPlace(size_t n, T* x) {
@@ -73,6 +73,17 @@ void AddScaled(size_t n, T scale, const T* x, T* y) {
   ForLanes<typename LanesOf<T>::Type>(n, [&](auto lane, size_t i) {
     using M = decltype(lane);
     M::Store(y + i, M::MulAdd(M::Fill(scale), M::Load(x + i), M::Load(y + i)));
+  });
+}
+template <typename T>
+void AddScaledRows(size_t n, size_t count, const T* scales, const T* const* rows, T* y) {
+  ForLanes<typename LanesOf<T>::Type>(n, [&](auto lane, size_t i) {
+    using M = decltype(lane);
+    auto sum = M::Load(y + i);
+    for (size_t r = 0; r < count; ++r) {
+      sum = M::MulAdd(M::Fill(scales[r]), M::Load(rows[r] + i), sum);
+    }
+    M::Store(y + i, sum);
   });
 }
 template <typename T>
@@ -128,11 +139,12 @@ void SoftmaxBackward(const SoftmaxBand& band, T scale, const T* probabilities,
   template void Rotate<T>(size_t, size_t, const T*, const T*, bool, Strided<T>);                  \
   template void GateForward<T>(size_t, size_t, Strided<const T>, Strided<const T>, Strided<T>);   \
   template void GateBackward<T>(size_t, size_t, Strided<const T>, Strided<const T>,               \
-                                Strided<const T>, Strided<T>, Strided<T>);                        \
+                                const GateGradient<T>&);                                          \
   template void SwiGluForward<T>(size_t, size_t, const T*, T*);                                   \
-  template void SwiGluBackward<T>(size_t, size_t, const T*, const T*, const T*, T*);              \
+  template void SwiGluBackward<T>(size_t, size_t, const T*, const SwiGluGradient<T>&);            \
   template void SigmoidInPlace<T>(size_t, T*);                                                    \
   template void AddScaled<T>(size_t, T, const T*, T*);                                            \
+  template void AddScaledRows<T>(size_t, size_t, const T*, const T* const*, T*);                  \
   template void Scale<T>(size_t, T, const T*, T*);                                                \
   template T Dot<T>(size_t, const T*, const T*);                                                  \
   template T MomentumStep<T>(size_t, T, T, const T*, T*, T*);                                     \

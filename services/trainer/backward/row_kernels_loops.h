@@ -98,17 +98,18 @@ struct RowLoops {
   }
 
   static void GateBack(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate,
-                       Strided<const T> dy, Strided<T> dx, Strided<T> dgate) {
+                       const GateGradient<T>& gradient) {
     for (size_t r = 0; r < rows; ++r) {
-      const T *in = x.row(r), *by = gate.row(r), *up = dy.row(r);
-      T *down = dx.row(r), *down_gate = dgate.row(r);
+      const T *in = x.row(r), *by = gate.row(r), *up = gradient.dy.row(r);
+      T *again = gradient.y.row(r), *down = gradient.dx.row(r);
+      T* down_gate = gradient.dgate.row(r);
       ForLanes<L>(cols, [&](auto lane, size_t i) {
         TESSERA_LANE;
         const auto s = M::Sigmoid(M::Load(by + i));
-        const auto passed = M::Mul(M::Load(up + i), s);
-        const auto slope = M::Sub(M::Fill(1), s);
-        M::Store(down_gate + i, M::Mul(M::Mul(passed, M::Load(in + i)), slope));
-        M::Store(down + i, passed);
+        const auto gated = M::Mul(M::Load(in + i), s), back = M::Load(up + i);
+        M::Store(again + i, gated);
+        M::Store(down_gate + i, M::Mul(M::Mul(back, gated), M::Sub(M::Fill(1), s)));
+        M::Store(down + i, M::Mul(back, s));
       });
     }
   }
@@ -124,24 +125,27 @@ struct RowLoops {
     }
   }
 
-  static void SwiGluBack(size_t rows, size_t width, const T* gate_up, const T* dact,
-                         const T* weight, T* dgate_up) {
+  static void SwiGluBack(size_t rows, size_t width, const T* gate_up,
+                         const SwiGluGradient<T>& gradient) {
     for (size_t r = 0; r < rows; ++r) {
       const T* in = gate_up + r * 2 * width;
-      const T* up = dact + r * width;
-      T* down = dgate_up + r * 2 * width;
-      const T times = weight ? weight[r] : T{1};
-      ForLanes<L>(width, [&](auto lane, size_t i) {
+      const T* back = gradient.dact + r * width;
+      T *again = gradient.act + r * width, *down = gradient.dgate_up + r * 2 * width;
+      const T times = gradient.weight ? gradient.weight[r] : T{1};
+      const T dot = SumLanes<L>(width, [&](auto lane, size_t i) {
         TESSERA_LANE;
-        const auto gate = M::Load(in + i);
+        const auto gate = M::Load(in + i), up = M::Load(in + width + i), d = M::Load(back + i);
         const auto s = M::Sigmoid(gate);
-        const auto silu = M::Mul(gate, s);
-        const auto d = M::Mul(M::Load(up + i), M::Fill(times));
+        const auto silu = M::Mul(gate, s), act = M::Mul(silu, up), scale = M::Fill(times);
+        const auto scaled = M::Mul(d, scale);
         // silu' = s + silu * (1 - s)
         const auto slope = M::MulAdd(silu, M::Sub(M::Fill(1), s), s);
-        M::Store(down + i, M::Mul(M::Mul(d, M::Load(in + width + i)), slope));
-        M::Store(down + width + i, M::Mul(d, silu));
+        M::Store(again + i, M::Mul(act, scale));
+        M::Store(down + i, M::Mul(M::Mul(scaled, up), slope));
+        M::Store(down + width + i, M::Mul(scaled, silu));
+        return M::Mul(act, d);
       });
+      if (gradient.dots) gradient.dots[r] = dot;
     }
   }
 
