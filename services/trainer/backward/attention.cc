@@ -10,6 +10,9 @@ namespace tessera::trainer {
 namespace {
 
 constexpr size_t kQueries = 48;  // of a block
+// Of a block's part, for the products that go row by row: fewer keys beyond the last query or
+// before the first one's window are computed in vain.
+constexpr size_t kPartQueries = 12;
 
 size_t RoundUp(size_t n) { return (n + kPanelCols - 1) / kPanelCols * kPanelCols; }
 // An odd number of cache lines, so that a column of scores spreads over the sets of the cache.
@@ -40,6 +43,29 @@ Block BlockAt(const AttentionShape& shape, size_t tokens, size_t query) {
   return block;
 }
 
+// Queries [row, row + rows) of a block and the keys [key, key + keys) they can see, from the
+// block's first key on; key is a multiple of 16.
+struct Part {
+  size_t row;
+  size_t rows;
+  size_t key;
+  size_t keys;
+};
+
+// Calls body(part) for all parts of a block.
+template <typename Body>
+void ForParts(const AttentionShape& shape, const Block& block, Body body) {
+  for (size_t row = 0; row < block.rows; row += kPartQueries) {
+    Part part = {.row = row, .rows = std::min(kPartQueries, block.rows - row), .key = 0, .keys = 0};
+    const size_t query = block.query + row;
+    if (shape.window > 0 && query + 1 > shape.window) {
+      part.key = (query + 1 - shape.window) / kPanelCols * kPanelCols - block.key;
+    }
+    part.keys = query + part.rows - block.key - part.key;
+    body(part);
+  }
+}
+
 // One document and one head of keys.
 template <typename T>
 class HeadPass {
@@ -67,8 +93,7 @@ class HeadPass {
       SoftmaxForward(block.band, scale_, scratch_.scores, log_sums + begin_ + query,
                      inverse.data());
       T* to = out.row(begin_ + query) + query_head * d;
-      Gemm(block.rows, d, block.keys, Rows<T>(scratch_.scores, block.band.stride),
-           PanelRows(scratch_.values, block), to, out.stride, GemmMode::kSet);
+      RowProducts(block, scratch_.scores, scratch_.values, {to, out.stride});
       for (size_t r = 0; r < block.rows; ++r, to += out.stride) Scale(d, inverse[r], to, to);
     }
   }
@@ -89,8 +114,7 @@ class HeadPass {
       Scores(query_head, block);
       SoftmaxAgain(block.band, scale_, log_sums + row, scratch_.scores);
       const T* up = dout.row(row) + column;
-      Gemm(block.rows, RoundUp(block.keys), d, Rows(up, dout.stride),
-           Columns(scratch_.values_transposed, block), scratch_.gradients, stride, GemmMode::kSet);
+      KeyProducts(block, {up, dout.stride}, scratch_.values_transposed, scratch_.gradients);
       for (size_t r = 0; r < block.rows; ++r) {
         mean[r] = Dot(d, up + r * dout.stride, out.row(row + r) + column);
       }
@@ -99,9 +123,8 @@ class HeadPass {
            RightRows(up, dout.stride), gradient.value.row(key) + head_ * d, gradient.value.stride,
            GemmMode::kAdd);
       SoftmaxBackward(block.band, scale_, scratch_.scores, mean.data(), scratch_.gradients);
-      Gemm(block.rows, d, block.keys, Rows<T>(scratch_.gradients, stride),
-           PanelRows(scratch_.keys, block), gradient.query.row(row) + column, gradient.query.stride,
-           GemmMode::kSet);
+      RowProducts(block, scratch_.gradients, scratch_.keys,
+                  {gradient.query.row(row) + column, gradient.query.stride});
       Gemm(block.keys, d, block.rows, Transposed<T>(scratch_.gradients, stride),
            RightRows(in_.query.row(row) + column, in_.query.stride),
            gradient.key.row(key) + head_ * d, gradient.key.stride, GemmMode::kAdd);
@@ -113,21 +136,32 @@ class HeadPass {
   const T* Value(size_t token) const {
     return in_.value.row(begin_ + token) + head_ * shape_.head_dim;
   }
-  // Columns [block.key, ..) of a matrix [head_dim, tokens] in panels.
-  GemmRight<T> Columns(const T* panels, const Block& block) const {
-    return Panels(panels + block.key * shape_.head_dim, shape_.head_dim);
+  // to [block.rows, block.band.stride] = from [block.rows, head_dim] times a matrix [head_dim,
+  // tokens] in panels, for the keys that each part of the block can see. Whole panels, which need
+  // no masks; what else stands in `to` is never read.
+  void KeyProducts(const Block& block, Strided<const T> from, const T* panels, T* to) const {
+    const size_t d = shape_.head_dim, stride = block.band.stride;
+    ForParts(shape_, block, [&](const Part& part) {
+      Gemm(part.rows, RoundUp(part.keys), d, Rows(from.row(part.row), from.stride),
+           Panels(panels + (block.key + part.key) * d, d), to + part.row * stride + part.key,
+           stride, GemmMode::kSet);
+    });
   }
-  // Rows [block.key, ..) of a matrix [tokens, head_dim] in panels.
-  GemmRight<T> PanelRows(const T* panels, const Block& block) const {
-    return Panels(panels + block.key * kPanelCols, tokens_);
+  // to [block.rows, head_dim] = from [block.rows, block.band.stride] times a matrix [tokens,
+  // head_dim] in panels, of the same keys.
+  void RowProducts(const Block& block, const T* from, const T* panels, Strided<T> to) const {
+    const size_t stride = block.band.stride;
+    ForParts(shape_, block, [&](const Part& part) {
+      Gemm(part.rows, shape_.head_dim, part.keys, Rows(from + part.row * stride + part.key, stride),
+           Panels(panels + (block.key + part.key) * kPanelCols, tokens_), to.row(part.row),
+           to.stride, GemmMode::kSet);
+    });
   }
-  // Whole panels, which need no masks; what stands beyond the block's keys is never read.
   void Scores(size_t query_head, const Block& block) {
-    const size_t d = shape_.head_dim;
-    Gemm(block.rows, RoundUp(block.keys), d,
-         Rows(in_.query.row(begin_ + block.query) + query_head * d, in_.query.stride),
-         Columns(scratch_.keys_transposed, block), scratch_.scores, block.band.stride,
-         GemmMode::kSet);
+    KeyProducts(
+        block,
+        {in_.query.row(begin_ + block.query) + query_head * shape_.head_dim, in_.query.stride},
+        scratch_.keys_transposed, scratch_.scores);
   }
 
   const AttentionShape& shape_;

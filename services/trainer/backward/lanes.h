@@ -25,6 +25,7 @@ struct PlainLane {
   static V Max(V a, V b) { return a > b ? a : b; }
   static V ExpNonPositive(V a) { return std::exp(a); }
   static V Sigmoid(V a) { return 1 / (1 + std::exp(-a)); }
+  static bool AnyAbove(V a, T b) { return a > b; }
   static T Sum(V a) { return a; }
   static T Largest(V a) { return a; }
 };

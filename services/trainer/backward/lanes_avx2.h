@@ -25,6 +25,9 @@ struct FloatLanes {
   static V Max(V a, V b) { return _mm256_max_ps(a, b); }
   static V ExpNonPositive(V a) { return kernels::ExpNonPositive(a); }  // up to rounding
   static V Sigmoid(V a) { return kernels::Sigmoid(a); }
+  static bool AnyAbove(V a, T b) {
+    return _mm256_movemask_ps(_mm256_cmp_ps(a, _mm256_set1_ps(b), _CMP_GT_OQ)) != 0;
+  }
   static T Sum(V a) { return kernels::HorizontalSum(a); }
   static T Largest(V a) { return kernels::HorizontalMax(a); }
 };

@@ -51,18 +51,7 @@ void Moe<T>::Choose(const T* scores, const T* bias, size_t token) {
   const size_t k = spec_.top_k;
   uint32_t* best = experts_.data() + token * k;
   T* values = weights_ + token * k;  // of the best, descending; overwritten below
-  size_t found = 0;
-  for (size_t e = 0; e < spec_.expert_count; ++e) {
-    const T value = scores[e] + bias[e];
-    if (found == k && !(value > values[k - 1])) continue;
-    size_t at = found < k ? found++ : k - 1;
-    for (; at > 0 && value > values[at - 1]; --at) {
-      values[at] = values[at - 1];
-      best[at] = best[at - 1];
-    }
-    values[at] = value;
-    best[at] = static_cast<uint32_t>(e);
-  }
+  LargestSums(spec_.expert_count, k, scores, bias, best, values);
   std::sort(best, best + k);
   T sum = 0;
   for (size_t j = 0; j < k; ++j) {

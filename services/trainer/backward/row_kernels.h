@@ -5,6 +5,7 @@
 // gradients of weights are always added to. Free functions of borrowed memory: thread-safe.
 
 #include <cstddef>
+#include <cstdint>
 
 namespace tessera::trainer {
 
@@ -92,6 +93,10 @@ T Dot(size_t n, const T* x, const T* y);
 // mu * momentum. Returns the sum of the update's squares.
 template <typename T>
 T MomentumStep(size_t n, T mu, T scale, const T* gradient, T* momentum, T* update);
+
+// The k (<= n) largest of x + y, descending, ties to the lower index.
+template <typename T>
+void LargestSums(size_t n, size_t k, const T* x, const T* y, uint32_t* ids, T* sums);
 
 // Cross entropy of one row of logits against `target`, with z_weight * log(sum(exp))^2 on top;
 // logits become the gradient of scale * both.

@@ -9,6 +9,9 @@
 //
 // Internal to this room.
 
+#include <cstddef>
+#include <cstdint>
+
 #include "services/trainer/backward/lanes.h"
 #include "services/trainer/backward/row_kernels.h"
 #include "services/trainer/backward/row_kernels_loops.h"
@@ -110,6 +113,27 @@ T MomentumStep(size_t n, T mu, T scale, const T* gradient, T* momentum, T* updat
   });
 }
 template <typename T>
+void LargestSums(size_t n, size_t k, const T* x, const T* y, uint32_t* ids, T* sums) {
+  size_t found = 0;
+  ForLanes<typename LanesOf<T>::Type>(n, [&](auto lane, size_t first) {
+    using M = decltype(lane);
+    // Most lanes hold none: for them that is all.
+    const auto all = M::Add(M::Load(x + first), M::Load(y + first));
+    if (found == k && !M::AnyAbove(all, sums[k - 1])) return;
+    for (size_t i = first; i < first + M::kWidth; ++i) {
+      const T sum = x[i] + y[i];
+      if (found == k && !(sum > sums[k - 1])) continue;
+      size_t at = found < k ? found++ : k - 1;
+      for (; at > 0 && sum > sums[at - 1]; --at) {
+        sums[at] = sums[at - 1];
+        ids[at] = ids[at - 1];
+      }
+      sums[at] = sum;
+      ids[at] = static_cast<uint32_t>(i);
+    }
+  });
+}
+template <typename T>
 TokenLoss<T> LossRow(size_t vocab, size_t target, T scale, T z_weight, T* logits) {
   return LoopsOf<T>::Loss(vocab, target, scale, z_weight, logits);
 }
@@ -148,6 +172,7 @@ void SoftmaxBackward(const SoftmaxBand& band, T scale, const T* probabilities,
   template void Scale<T>(size_t, T, const T*, T*);                                                \
   template T Dot<T>(size_t, const T*, const T*);                                                  \
   template T MomentumStep<T>(size_t, T, T, const T*, T*, T*);                                     \
+  template void LargestSums<T>(size_t, size_t, const T*, const T*, uint32_t*, T*);                \
   template TokenLoss<T> LossRow<T>(size_t, size_t, T, T, T*);                                     \
   template void SoftmaxForward<T>(const SoftmaxBand&, T, T*, T*, T*);                             \
   template void SoftmaxAgain<T>(const SoftmaxBand&, T, const T*, T*);                             \

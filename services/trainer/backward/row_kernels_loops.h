@@ -218,14 +218,18 @@ struct RowLoops {
   static void SoftmaxBack(const SoftmaxBand& band, T scale, const T* probabilities,
                           const T* mean_gradient, T* dprobabilities) {
     for (size_t r = 0; r < band.rows; ++r) {
-      const T* p = probabilities + r * band.stride;
-      T* d = dprobabilities + r * band.stride;
+      T* row = dprobabilities + r * band.stride;
+      const auto [first, last] = RangeOf(band, r);
+      const T* p = probabilities + r * band.stride + first;
+      T* d = row + first;
       const T mean = mean_gradient[r];
-      ForLanes<L>(band.cols, [&](auto lane, size_t i) {
+      ForLanes<L>(last - first, [&](auto lane, size_t i) {
         TESSERA_LANE;
         const auto scaled = M::Mul(M::Fill(scale), M::Load(p + i));
         M::Store(d + i, M::Mul(scaled, M::Sub(M::Load(d + i), M::Fill(mean))));
       });
+      std::fill(row, d, T{0});
+      std::fill(row + last, row + band.cols, T{0});
     }
   }
 };
