@@ -1,9 +1,10 @@
 // Starts what a test runs against: a whole cluster on a tiny model, or a gateway before a router whose answers
 // are known. Programs come from TESSERA_BIN.
 
+import assert from "node:assert/strict";
 import { spawn, execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -31,11 +32,14 @@ export async function until(question, what) {
   }
 }
 
-async function end(child) {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = once(child, "exit");
-  child.kill("SIGTERM");
-  await exit;
+// Asks a process to end, which it does by itself and well: a sanitizer that found something shows here.
+async function end(child, log) {
+  if (child.exitCode === null && child.signalCode === null) {
+    const exit = once(child, "exit");
+    child.kill("SIGTERM");
+    await exit;
+  }
+  assert.deepEqual({ code: child.exitCode, signal: child.signalCode }, { code: 0, signal: null }, log?.());
 }
 
 function temporaryFolder() {
@@ -96,6 +100,11 @@ class Cluster extends Server {
   }
   async stop() {
     await end(this.child);
+    const logs = path.join(this.folder, "state/logs");
+    for (const file of readdirSync(logs)) {
+      const log = readFileSync(path.join(logs, file), "utf8");
+      assert.ok(!/Sanitizer|runtime error:/.test(log), `${file}:\n${log}`);
+    }
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
@@ -140,7 +149,7 @@ class EchoGateway extends Server {
   }
   async stop() {
     await this.tell("release");
-    await end(this.gateway);
+    await end(this.gateway, () => this.log);
     this.router.stdin.end();
     if (this.router.exitCode === null) await once(this.router, "exit");
     rmSync(this.folder, { recursive: true, force: true });
