@@ -34,9 +34,10 @@ class ExpertLoadSourceTest : public ::testing::Test {
 
   FakeClock clock_;
   std::vector<ExpertLoadDone> asked_;  // of the routers
+  std::vector<absl::StatusOr<std::string>> told_;
+  // Its end tells those who still wait: before the end of what they write to.
   ExpertLoadSource source_{[this](ExpertLoadDone done) { asked_.push_back(std::move(done)); },
                            clock_};
-  std::vector<absl::StatusOr<std::string>> told_;
 };
 
 TEST_F(ExpertLoadSourceTest, WritesJson) {
