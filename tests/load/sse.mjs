@@ -9,13 +9,13 @@ export function percentile(values, share) {
 
 // One stream to its end. Never throws: `error` says what went wrong.
 //   first   milliseconds to the first content, `gap` the longest wait between two events, `total` to the end
-//   resumed when the wait that `gap` tells of was over, by performance.now()
+//   pieces  when each piece of content came, by performance.now()
 //   onText  called with each piece of content
 export function stream(server, body, { agent, onText, headers = {} } = {}) {
   const { hostname, port } = new URL(server.url);
   const text = JSON.stringify({ stream: true, stream_options: { include_usage: true }, ...body });
   const started = performance.now();
-  const end = { status: 0, text: "", events: 0, first: undefined, gap: 0, resumed: 0, total: 0, finish: [], usage: undefined, done: false, error: undefined };
+  const end = { status: 0, text: "", events: 0, first: undefined, gap: 0, pieces: [], total: 0, finish: [], usage: undefined, done: false, error: undefined };
   return new Promise((resolve) => {
     let last = started;
     let held = "";
@@ -30,10 +30,7 @@ export function stream(server, body, { agent, onText, headers = {} } = {}) {
         return;
       }
       const now = performance.now();
-      if (now - last > end.gap) {
-        end.gap = now - last;
-        end.resumed = now;
-      }
+      end.gap = Math.max(end.gap, now - last);
       last = now;
       ++end.events;
       const chunk = JSON.parse(event);
@@ -44,6 +41,7 @@ export function stream(server, body, { agent, onText, headers = {} } = {}) {
         if (!choice.delta.content) continue;
         end.first ??= now - started;
         end.text += choice.delta.content;
+        end.pieces.push(now);
         onText?.(choice.delta.content);
       }
     };
