@@ -13,7 +13,7 @@ import { graceSeconds, readServices } from "./compose.mjs";
 const [root, sources, user] = process.argv.slice(2);
 const file = path.join(sources, "docker/compose.yaml");
 const patienceMs = 120_000;
-const address = (at) => `127.0.0.${at + 2}`;
+const address = (at) => `10.88.0.${at + 2}`;
 
 function mount(...args) {
   execFileSync("mount", args, { stdio: "inherit" });
@@ -26,7 +26,7 @@ function start({ name, program, args }, at) {
   const own = Object.entries(config).filter(([field]) => field.endsWith("_listen"))
     .map(([field, where]) => `--set=${field}=${where.replace("0.0.0.0", address(at))}`);
   const child = spawn("chroot", [`--userspec=${user}`, root, `/usr/bin/${program}`, ...args, ...own],
-    { env: { PATH: "/usr/bin:/bin" }, stdio: ["ignore", "inherit", "pipe"] });
+    { env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, stdio: ["ignore", "inherit", "pipe"] });
   const service = { name, child, lines: [], admin: config.admin_listen.replace("0.0.0.0", address(at)) };
   createInterface({ input: child.stderr }).on("line", (line) => service.lines.push(line));
   service.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
@@ -44,7 +44,7 @@ async function untilReady(service) {
     } catch (error) {
       why = String(error.cause ?? error);
     }
-    assert.ok(Date.now() < deadline, `${service.name}: ${why}\n${service.lines.join("\n")}`);
+    assert.ok(Date.now() < deadline, `${service.name}: ${why}\n${running.flatMap(({ lines }) => lines).join("\n")}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -58,12 +58,16 @@ async function answer(text) {
   return body.choices[0].message.content;
 }
 
-execFileSync("ip", ["link", "set", "lo", "up"]);
 const services = readServices(file);
+for (const line of ["link set lo up", "link add eth0 type veth peer name other0", "link set other0 up", "link set eth0 up",
+  ...services.map((_, at) => `addr add ${address(at)}/24 dev eth0`)]) {
+  execFileSync("ip", line.split(" "), { stdio: "inherit" });
+}
 const hosts = path.join(mkdtempSync(path.join(tmpdir(), "tessera-serve-")), "hosts");
 writeFileSync(hosts, services.map(({ name }, at) => `${address(at)} ${name}\n`).join(""));
 mount("--bind", hosts, path.join(root, "etc/hosts"));
 mount("--bind", path.join(sources, "docker/compose"), path.join(root, "etc/tessera"));
+mount("-t", "sysfs", "-o", "ro", "sysfs", path.join(root, "sys")); // of this network namespace, as in a container
 mount("-t", "tmpfs", "-o", "size=16m", "tmpfs", path.join(root, "tmp"));
 
 const begin = Date.now();
