@@ -67,6 +67,7 @@ const hosts = path.join(mkdtempSync(path.join(tmpdir(), "tessera-serve-")), "hos
 writeFileSync(hosts, services.map(({ name }, at) => `${address(at)} ${name}\n`).join(""));
 mount("--bind", hosts, path.join(root, "etc/hosts"));
 mount("--bind", path.join(sources, "docker/compose"), path.join(root, "etc/tessera"));
+mount("-t", "proc", "proc", path.join(root, "proc"));
 mount("-t", "sysfs", "-o", "ro", "sysfs", path.join(root, "sys")); // of this network namespace, as in a container
 mount("-t", "tmpfs", "-o", "size=16m", "tmpfs", path.join(root, "tmp"));
 
