@@ -14,6 +14,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
+#include "common/http/http_client.h"
+#include "services/cli/observe/metrics_text.h"
 #include "services/cli/process/child_process.h"
 #include "services/cli/process/cluster_file.h"
 #include "tests/support/generation_traffic.h"
@@ -81,6 +84,14 @@ class ScaleTest : public ::testing::Test {
     const auto end = (*scale)->Wait(kPatience);
     return end ? end->exit_code + 256 * end->signal : -1;
   }
+  // -1: it does not tell.
+  static double MetricOf(const ClusterProcess& process, const std::string& name) {
+    const std::string* admin = process.Endpoint("admin");
+    const auto client = HttpClient::For(admin == nullptr ? "" : *admin, {});
+    if (!client.ok()) return -1;
+    const auto page = client->Fetch("/metrics");
+    return page.ok() ? cli::MetricsText(page->body).Sum(name).value_or(-1) : -1;
+  }
   size_t ResidentKilobytes() const {
     size_t sum = 0;
     for (const ClusterProcess& process : Experts()) {
@@ -106,6 +117,32 @@ class ScaleTest : public ::testing::Test {
   std::vector<std::vector<TokenId>> prompts_;
   std::unique_ptr<ChildProcess> up_;
 };
+
+// Nothing else is asked of anybody: what joins is put to use.
+TEST_F(ScaleTest, ShardsThatComeAreGivenExpertsAndServe) {
+  ASSERT_EQ(Scale(4), 0);
+  const auto serve = [this] {
+    size_t serving = 0;
+    for (const ClusterProcess& expert : Experts()) {
+      serving += MetricOf(expert, "tessera_expert_shard_units_held") > 0 &&
+                 MetricOf(expert, "tessera_expert_shard_calls_total") > 0;
+    }
+    return serving;
+  };
+  const RealClock clock;
+  const absl::Duration deadline = clock.Elapsed() + kPatience;
+  do {
+    GenerationTraffic traffic(Requests(50));
+    ASSERT_EQ(traffic.AwaitEnd(), absl::OkStatus());
+  } while (serve() < 4 && clock.Elapsed() < deadline);
+  ASSERT_EQ(serve(), 4u);
+  // Of the two that leave nobody needs anything: what they hold, others hold too.
+  GenerationTraffic traffic(Requests(200));
+  ASSERT_TRUE(traffic.AwaitTokens(20));
+  ASSERT_EQ(Scale(2), 0);
+  EXPECT_EQ(traffic.AwaitEnd(), absl::OkStatus());
+  EXPECT_EQ(MetricOf(Processes("router").at(0), "tessera_router_experts_missing"), 0);
+}
 
 TEST_F(ScaleTest, TwoShardsFourAndTwoAgainCostNoRequest) {
   GenerationTraffic undisturbed(Requests(200));

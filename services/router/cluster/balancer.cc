@@ -44,16 +44,23 @@ Balancer::Balancer(const BalancerConfig& config, const PlacementShape& shape,
       window_(shape, config.window_steps),
       migration_({.copies_min = config.copies_min,
                   .shards_max = config.shards_max,
-                  .bytes_per_second_max = config.bytes_per_second_max}),
-      frozen_(!config.moves) {
+                  .bytes_per_second_max = config.bytes_per_second_max}) {
   TESSERA_CHECK(config_.interval > absl::ZeroDuration());
 }
 
 BalanceOptions Balancer::options() const {
   return {.copies_min = config_.copies_min,
           .loads_max = config_.loads_max,
-          .target = config_.target,
+          .target = target(),
           .slots_kept_free = config_.slots_kept_free};
+}
+
+// Of n shards that are even and one that is empty the balance is n / (n + 1): with many shards that
+// is above any fixed target.
+double Balancer::target() const {
+  if (!sharing()) return config_.target;
+  const auto shards = static_cast<double>(std::max<size_t>(1, known_shards_.size()));
+  return std::max(config_.target, 1 - 0.5 / shards);
 }
 
 BalanceProblem Balancer::MakeProblem(const Placement& placement,
@@ -83,6 +90,19 @@ BalanceProblem Balancer::MakeProblem(const Placement& placement,
   return problem;
 }
 
+void Balancer::FindNewcomers(std::span<const RepairShard> shards) {
+  std::erase_if(newcomers_, [&](uint64_t incarnation) {
+    return std::ranges::none_of(
+        shards, [&](const RepairShard& shard) { return shard.shard->incarnation == incarnation; });
+  });
+  for (const RepairShard& shard : shards) {
+    if (shard.usable && !shard.leaving && shard.shard->slot_count > 0 &&
+        shard.shard->held.empty()) {
+      newcomers_.insert(shard.shard->incarnation);
+    }
+  }
+}
+
 std::optional<BalanceProblem> Balancer::DueProblem(const Placement& placement,
                                                    std::span<const RepairShard> shards,
                                                    const CostModel& costs, bool disturbed,
@@ -98,14 +118,11 @@ std::optional<BalanceProblem> Balancer::DueProblem(const Placement& placement,
     due_at_ = std::min(*due_at_, now + kNewShardPause);
     known_shards_ = known;
   }
+  FindNewcomers(shards);
   if (!IsDue(now)) return std::nullopt;
   dry_ = !forced_ && now < *due_at_;
   asked_ = false;
   known_shards_ = std::move(known);
-  fresh_ = std::ranges::any_of(shards, [](const RepairShard& shard) {
-    return shard.usable && !shard.leaving && shard.shard->slot_count > 0 &&
-           shard.shard->held.empty();
-  });
   if (!dry_) due_at_ = now + config_.interval;
   look_.at = now;
   ++looks_;
@@ -114,38 +131,45 @@ std::optional<BalanceProblem> Balancer::DueProblem(const Placement& placement,
     if (!dry_) due_at_ = now + std::min(config_.interval, kBusyPause);
     return std::nullopt;
   }
+  // What was ordered for newcomers has come, all of it: only one that holds nothing still lacks it.
+  if (std::exchange(shares_, false) && look_.plan.loads < config_.loads_max &&
+      migration_.CountOf(UnitMigration::Stage::kFailed) == 0) {
+    newcomers_.clear();
+    FindNewcomers(shards);
+  }
   look_.costs = costs;
   look_.steps = window_.steps();
   return MakeProblem(placement, shards, costs);
 }
 
+BalanceVerdict Balancer::Judge(bool forced, bool dry) const {
+  const bool wanted = forced || sharing();
+  const double limit = pursued_ || sharing() ? target() : config_.threshold;
+  if (!migration_.idle()) return BalanceVerdict::kBusy;
+  if (look_.steps < config_.steps_min && !wanted) return BalanceVerdict::kUnknown;
+  if (look_.plan.before >= limit && !forced) return BalanceVerdict::kGood;
+  if (look_.plan.moves.empty() || (look_.plan.gain() < config_.gain_min && !wanted)) {
+    return BalanceVerdict::kNoGain;
+  }
+  if ((frozen_ || !(config_.moves || sharing())) && !forced) return BalanceVerdict::kFrozen;
+  return dry ? BalanceVerdict::kDryRun : BalanceVerdict::kMoving;
+}
+
 void Balancer::Consider(BalancePlan plan, absl::Duration now) {
   const bool forced = std::exchange(forced_, false);
   const bool dry = std::exchange(dry_, false) && !forced;
-  const bool known = look_.steps >= config_.steps_min;
-  const bool low = plan.before < (pursued_ ? config_.target : config_.threshold);
   look_.plan = std::move(plan);
-  if (!migration_.idle()) {
-    look_.verdict = BalanceVerdict::kBusy;
-  } else if (!known && !forced && !fresh_) {
-    look_.verdict = BalanceVerdict::kUnknown;
-  } else if (!low && !forced) {
-    look_.verdict = BalanceVerdict::kGood;
+  look_.verdict = Judge(forced, dry);
+  if (look_.verdict == BalanceVerdict::kGood || look_.verdict == BalanceVerdict::kNoGain) {
     pursued_ = pursued_ && dry;
-  } else if (look_.plan.moves.empty() || (look_.plan.gain() < config_.gain_min && !forced)) {
-    look_.verdict = BalanceVerdict::kNoGain;
-    pursued_ = pursued_ && dry;
-  } else if (frozen_ && !forced) {
-    look_.verdict = BalanceVerdict::kFrozen;
-  } else if (dry) {
-    look_.verdict = BalanceVerdict::kDryRun;
-  } else {
-    look_.verdict = BalanceVerdict::kMoving;
-    pursued_ = look_.plan.after < config_.target;
-    ++rounds_;
-    moves_before_ += MovesEnded();
-    migration_.Begin(look_.plan.moves, now);
+    if (!dry) newcomers_.clear();
   }
+  if (look_.verdict != BalanceVerdict::kMoving) return;
+  pursued_ = look_.plan.after < config_.target;
+  shares_ = sharing();
+  ++rounds_;
+  moves_before_ += MovesEnded();
+  migration_.Begin(look_.plan.moves, now);
 }
 
 size_t Balancer::MovesEnded() const {
@@ -170,7 +194,7 @@ void Balancer::Freeze() {
   migration_.Cancel();
 }
 
-void Balancer::Thaw() { frozen_ = !config_.moves; }
+void Balancer::Thaw() { frozen_ = false; }
 
 void Balancer::Trigger(bool moves) { (moves ? forced_ : asked_) = true; }
 

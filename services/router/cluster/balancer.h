@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,7 +26,9 @@
 namespace tessera::router {
 
 struct BalancerConfig {
-  bool moves = false;  // false: it looks and tells, and moves nothing unless triggered
+  // False: it looks and tells, and moves nothing unless triggered or a shard came that holds
+  // nothing.
+  bool moves = false;
   absl::Duration interval = absl::Seconds(30);  // between two looks; > 0
   double threshold = 0.9;                       // a round begins when the balance is below; 0..1
   double target = 0.98;          // and rounds go on until it is here, or nothing helps; 0..1
@@ -83,8 +86,8 @@ class Balancer {
                      bool views_quiet, bool disturbed, absl::Duration now);
   void Finished(ShardId shard, const absl::Status& status, absl::Duration now);
 
-  // No round begins any more, a triggered one neither, and the one under way stops after what has
-  // begun.
+  // No round begins any more, not even a triggered one or one for a shard that came, and the one
+  // under way stops after what has begun.
   void Freeze();
   // As configured again.
   void Thaw();
@@ -94,7 +97,8 @@ class Balancer {
   // DueProblem would find a look due.
   bool IsDue(absl::Duration now) const { return forced_ || asked_ || !due_at_ || now >= *due_at_; }
 
-  bool frozen() const { return frozen_; }
+  // It begins no round by itself, as configured or as told.
+  bool frozen() const { return frozen_ || !config_.moves; }
   bool WorksOn(ShardId shard) const { return migration_.WorksOn(shard); }
   const UnitMigration& migration() const { return migration_; }
   const BalanceLook& last_look() const { return look_; }
@@ -105,6 +109,13 @@ class Balancer {
  private:
   BalanceProblem MakeProblem(const Placement& placement, std::span<const RepairShard> shards,
                              const CostModel& costs) const;
+  // A shard that came empty is given its share whatever the threshold and the gain, until a round
+  // for it was carried out whole.
+  bool sharing() const { return !newcomers_.empty(); }
+  void FindNewcomers(std::span<const RepairShard> shards);
+  double target() const;
+  // What a look is to do about a plan; look_ has it.
+  BalanceVerdict Judge(bool forced, bool dry) const;
 
   size_t MovesEnded() const;  // of the round under way
 
@@ -115,12 +126,13 @@ class Balancer {
   BalanceLook look_;
   std::optional<absl::Duration> due_at_;
   std::vector<uint64_t> known_shards_;  // incarnations of the last look
-  bool frozen_ = false;
-  bool forced_ = false;   // the next look moves
-  bool asked_ = false;    // a dry run is wanted
-  bool dry_ = false;      // the look under way is one
-  bool fresh_ = false;    // some shard holds nothing yet
-  bool pursued_ = false;  // below target after a round: goes on above the threshold
+  std::set<uint64_t> newcomers_;        // incarnations that came empty and lack their share
+  bool shares_ = false;                 // the last round begun was for them
+  bool frozen_ = false;                 // told to be
+  bool forced_ = false;                 // the next look moves
+  bool asked_ = false;                  // a dry run is wanted
+  bool dry_ = false;                    // the look under way is one
+  bool pursued_ = false;                // below target after a round: goes on above the threshold
   uint64_t rounds_ = 0;
   uint64_t looks_ = 0;
   uint64_t moves_before_ = 0;  // ended in earlier rounds

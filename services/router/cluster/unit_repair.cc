@@ -259,10 +259,11 @@ void UnitRepair::ForgetKept(std::span<const RepairShard> shards, absl::Duration 
   }
 }
 
-void UnitRepair::AdoptExtras(std::span<const RepairShard> shards) {
-  for (const RepairShard& each : shards) {
+void UnitRepair::AdoptExtras(const World& world) {
+  for (const RepairShard& each : world.shards) {
     const wire::ShardDescriptor& shard = *each.shard;
-    if (!Counts(&each) || each.busy || in_flight_.contains(shard.shard)) continue;
+    if (!Counts(&each) || !IsBase(world, each) || each.busy || in_flight_.contains(shard.shard))
+      continue;
     const uint32_t base_slots = shard.slot_count - std::min(shard.slots_spare, shard.slot_count);
     for (const wire::HeldUnit& held : shard.held) {
       if (held.slot < base_slots || !units_.contains({held.layer, held.expert})) continue;
@@ -396,7 +397,7 @@ RepairActions UnitRepair::Next(const Placement& placement, std::span<const Repai
   }
   if (!config_.drops) return actions;
   ForgetKept(shards, now);
-  if (config_.adopts) AdoptExtras(shards);
+  if (config_.adopts) AdoptExtras(world);
   MarkSurplus(world, now, actions);
   if (unplaceable_ > 0) AdoptSurplus(world, /*on_base=*/true, unplaceable_, now);
   if (unplaceable_wanted_ > 0) AdoptSurplus(world, /*on_base=*/false, unplaceable_wanted_, now);

@@ -180,8 +180,9 @@ class UnitRepair {
   // Living shards that hold it, leaving ones included.
   static std::vector<const wire::ShardDescriptor*> HoldersOf(const World& world, const Unit& unit);
   void ForgetKept(std::span<const RepairShard> shards, absl::Duration now);
-  // Copies in spare slots that others ordered: a follower, or a router before this one.
-  void AdoptExtras(std::span<const RepairShard> shards);
+  // Copies in spare slots that others ordered: a follower, or a router before this one. Not those
+  // of burst shards, which are there to hold copies.
+  void AdoptExtras(const World& world);
   // Which extras may go, and since when.
   void MarkSurplus(const World& world, absl::Duration now, RepairActions& actions);
   // Makes room for `wanted` units on base or on burst shards: copies beyond copies_wanted become

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "common/json/json.h"
 #include "services/router/cluster/balance_report.h"
@@ -36,23 +37,61 @@ class BalancerTest : public ::testing::Test {
   // One look at `now`, with its plan.
   BalanceVerdict Look(Balancer& balancer, absl::Duration now, bool disturbed = false) {
     std::vector<RepairShard> known;
-    std::vector<PlacedUnit> units;
-    for (const auto& [id, shard] : shards_) {
-      known.push_back({.shard = &shard, .usable = true});
-      for (const auto& held : shard.held) {
-        units.push_back({held.layer, held.expert, {ShardId{id}, held.slot, 1}});
-      }
-    }
-    const auto placement = Placement::Build(Epoch{1}, kShape, std::move(units));
+    for (const auto& [id, shard] : shards_) known.push_back({.shard = &shard, .usable = true});
+    const auto placement = Placement::Build(Epoch{1}, kShape, Units());
     const auto problem = balancer.DueProblem(*placement, known, {}, disturbed, now);
     if (problem) balancer.Consider(PlanBalance(*problem, balancer.options()), now);
     return balancer.last_look().verdict;
+  }
+  // Carries out the round under way, with errors for the shards of `refusing`.
+  void Obey(Balancer& balancer, absl::Duration now, const std::set<uint32_t>& refusing = {}) {
+    for (int round = 0; round < 100 && !balancer.migration().idle(); ++round) {
+      std::vector<RepairShard> known;
+      for (const auto& [id, shard] : shards_) known.push_back({.shard = &shard, .usable = true});
+      const auto placement = Placement::Build(Epoch{1}, kShape, Units());
+      const RepairActions actions = balancer.Next(*placement, known, true, false, now);
+      for (const auto& [id, units] : actions.hide) {
+        for (const Unit& unit : units) hidden_.insert({id, unit});
+      }
+      for (const auto& [id, units] : actions.unhide) {
+        for (const Unit& unit : units) hidden_.erase({id, unit});
+      }
+      for (const ShardOrder& order : actions.orders) {
+        const auto id = static_cast<uint32_t>(ToIndex(order.shard));
+        auto& held = shards_.at(id).held;
+        if (refusing.contains(id)) {
+          balancer.Finished(order.shard, absl::DataLossError("spoiled"), now);
+          continue;
+        }
+        for (const UnitToLoad& unit : order.order.load) {
+          held.push_back({unit.layer, unit.expert, unit.slot, 1});
+        }
+        for (const wire::HeldUnit& unit : order.order.drop) {
+          std::erase(held, unit);
+          hidden_.erase({order.shard, {unit.layer, unit.expert}});
+        }
+        balancer.Finished(order.shard, absl::OkStatus(), now);
+      }
+      now += absl::Seconds(2);
+    }
+    EXPECT_TRUE(balancer.migration().idle());
+  }
+  std::vector<PlacedUnit> Units() const {
+    std::vector<PlacedUnit> units;
+    for (const auto& [id, shard] : shards_) {
+      for (const auto& held : shard.held) {
+        if (hidden_.contains({ShardId{id}, {held.layer, held.expert}})) continue;
+        units.push_back({held.layer, held.expert, {ShardId{id}, held.slot, 1}});
+      }
+    }
+    return units;
   }
   static BalancerConfig Config() {
     return {.moves = true, .interval = absl::Seconds(10), .slots_kept_free = 0};
   }
 
   std::map<uint32_t, wire::ShardDescriptor> shards_;
+  std::set<std::pair<ShardId, Unit>> hidden_;  // not in the map
   const std::vector<uint64_t> even_ = {100, 100, 100, 100, 100, 100, 100, 100};
   const std::vector<uint64_t> skewed_ = {500, 100, 100, 100, 50, 50, 50, 50};
   const std::vector<uint64_t> nearly_ = {130, 100, 100, 100, 90, 90, 90, 90};
@@ -93,6 +132,77 @@ TEST_F(BalancerTest, AShardThatHoldsNothingIsWorthALookAtOnce) {
   AddShard(2, 0, 0);
   Look(balancer, absl::Seconds(31));
   EXPECT_EQ(Look(balancer, absl::Seconds(33)), BalanceVerdict::kMoving);
+}
+
+// Balancing by itself is off, and a shard that joins gets its share all the same: once.
+TEST_F(BalancerTest, SwitchedOffItGivesAShardThatCameItsShareAndNoMore) {
+  BalancerConfig config = Config();
+  config.moves = false;
+  Balancer balancer(config, kShape, {kLayer});
+  Load(balancer, skewed_);
+  Look(balancer, absl::Seconds(0));
+  EXPECT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kFrozen);
+  AddShard(2, 0, 0);
+  Look(balancer, absl::Seconds(31));
+  EXPECT_EQ(Look(balancer, absl::Seconds(33)), BalanceVerdict::kMoving);
+  EXPECT_TRUE(balancer.frozen());
+  Obey(balancer, absl::Seconds(34));
+  EXPECT_GE(shards_.at(2).held.size(), 1u);
+  Load(balancer, {100, 100, 100, 100, 900, 900, 50, 50}, 100'000);
+  EXPECT_EQ(Look(balancer, absl::Seconds(60)), BalanceVerdict::kFrozen) << "nobody is new";
+  EXPECT_EQ(balancer.rounds(), 1u);
+}
+
+TEST_F(BalancerTest, AShareThatWasCutShortIsCompleted) {
+  BalancerConfig config = Config();
+  config.moves = false;
+  config.loads_max = 1;
+  Balancer balancer(config, kShape, {kLayer});
+  Look(balancer, absl::Seconds(0));
+  AddShard(2, 0, 0);
+  int rounds = 0;
+  for (int at = 1; at < 200; at += 11) {
+    if (Look(balancer, absl::Seconds(at)) != BalanceVerdict::kMoving) continue;
+    ++rounds;
+    Obey(balancer, absl::Seconds(at), rounds == 2 ? std::set<uint32_t>{2} : std::set<uint32_t>{});
+  }
+  EXPECT_GE(rounds, 3) << "the second was refused, of eight experts two belong there";
+  EXPECT_LE(rounds, 9);
+  EXPECT_GE(shards_.at(2).held.size(), 2u);
+}
+
+TEST_F(BalancerTest, FrozenItGivesAShardThatCameNothingUntilItThaws) {
+  BalancerConfig config = Config();
+  config.moves = false;
+  Balancer balancer(config, kShape, {kLayer});
+  balancer.Freeze();
+  Look(balancer, absl::Seconds(0));
+  AddShard(2, 0, 0);
+  Look(balancer, absl::Seconds(1));
+  EXPECT_EQ(Look(balancer, absl::Seconds(3)), BalanceVerdict::kFrozen);
+  balancer.Thaw();
+  EXPECT_EQ(Look(balancer, absl::Seconds(40)), BalanceVerdict::kMoving);
+}
+
+TEST_F(BalancerTest, AShardThatJoinsManyEvenOnesIsNotLeftEmpty) {
+  constexpr PlacementShape kWide{.layer_count = 1, .expert_count = 80};
+  Balancer balancer(Config(), kWide, {kLayer});
+  shards_.clear();
+  for (uint32_t id = 0; id < 20; ++id) AddShard(id, id * 4, id * 4 + 4);
+  const auto look = [&](absl::Duration now) {
+    std::vector<RepairShard> known;
+    for (const auto& [id, shard] : shards_) known.push_back({.shard = &shard, .usable = true});
+    const auto placement = Placement::Build(Epoch{1}, kWide, Units());
+    const auto problem = balancer.DueProblem(*placement, known, {}, false, now);
+    if (problem) balancer.Consider(PlanBalance(*problem, balancer.options()), now);
+    return balancer.last_look().verdict;
+  };
+  look(absl::Seconds(0));
+  EXPECT_EQ(look(absl::Seconds(30)), BalanceVerdict::kUnknown);
+  AddShard(20, 0, 0);  // balance 20/21: above the threshold, and a twentieth to gain
+  look(absl::Seconds(31));
+  ASSERT_EQ(look(absl::Seconds(33)), BalanceVerdict::kMoving);
+  EXPECT_GT(balancer.last_look().plan.loads, 0u);
 }
 
 TEST_F(BalancerTest, FrozenItMovesOnlyWhenTriggered) {

@@ -168,6 +168,15 @@ TEST_F(BurstTest, ABaseCopyIsNotSurplusBecauseABurstShardHasOne) {
   EXPECT_EQ(HiddenBy(Next(repair_)), 1u);
 }
 
+TEST_F(BurstTest, ALeaderThatStartsLeavesThemTheirCopies) {
+  shards_[ShardId{2}].slots_spare = 8;
+  shards_[ShardId{2}].held = {{kLayer, ExpertId{0}, 0, 1}, {kLayer, ExpertId{2}, 1, 1}};
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(HiddenBy(Next(repair_)), 0u);
+    now_ += absl::Minutes(1);
+  }
+}
+
 TEST_F(BurstTest, ADrainMovesWhatOnlyBurstShardsWouldHold) {
   shards_[ShardId{2}].held = {{kLayer, ExpertId{2}, 0, 1}, {kLayer, ExpertId{3}, 1, 1}};
   leaving_.insert(ShardId{1});
