@@ -1,5 +1,5 @@
-// A cluster of two gateways, two routers and three shards as an operator runs it: processes with config files, each of which can be
-// told to end and be started again.
+// A cluster of two gateways, two routers and some shards as an operator runs it: processes with config files, each of which can be
+// told to end, or killed, and be started again.
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -54,6 +54,13 @@ class Member {
     return metric(await (await fetch(`http://${this.admin}/metrics`)).text(), name);
   }
 
+  // As a machine does that loses its power.
+  async kill() {
+    this.child.kill("SIGKILL");
+    await this.exited;
+    rmSync(this.endpointsFile, { force: true });
+  }
+
   // SIGTERM and the end that follows: {code, signal, seconds}.
   async drain() {
     const begin = performance.now();
@@ -64,25 +71,25 @@ class Member {
 }
 
 export class Fleet {
-  static async start({ drainSeconds = 60 } = {}) {
+  //   model    folder of a checkpoint; a tiny one is made without it
+  //   shards   that hold every expert `replicas` times; `balance` is the routers' config of that name
+  static async start({ drainSeconds = 60, model, shards = 3, replicas = 2, balance = {} } = {}) {
     const fleet = new Fleet();
-    fleet.drainSeconds = drainSeconds;
     fleet.folder = mkdtempSync(path.join(tmpdir(), "tessera-fleet-"));
-    const model = path.join(fleet.folder, "tiny");
-    execFileSync(path.join(bin, "tests_write_tiny_model"), [model, "512"]);
+    if (model === undefined) {
+      model = path.join(fleet.folder, "tiny");
+      execFileSync(path.join(bin, "tests_write_tiny_model"), [model, "512"]);
+    }
     const [g0, g1, a0, a1, r0, r1, b0, b1] = await freePorts(8);
-    const routers = [r0, r1];
-    const compute = { threads: 1 };
-    fleet.members = [
-      ...[[r0, b0], [r1, b1]].map(([grpc_listen, admin_listen], i) => new Member(fleet, "router", i, {
-        model, grpc_listen, grpc_advertise: grpc_listen, admin_listen, leader: r0, compute, strict: true, kv_bytes: 1 << 25,
-        membership: { copies_wanted: 2 } })),
-      ...[0, 1, 2].map((shard_id) => new Member(fleet, "expert", shard_id, {
-        model, shard_id, shard_count: 3, replicas: 2, grpc_listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0",
-        data_listen: "ucx:127.0.0.1:0", router_addresses: routers, compute })),
-      ...[[g0, a0], [g1, a1]].map(([http_listen, admin_listen], i) => new Member(fleet, "gateway", i, {
-        model, http_listen, grpc_listen: "127.0.0.1:0", admin_listen, router_addresses: routers })),
-    ];
+    Object.assign(fleet, { drainSeconds, model, shards, replicas, routers: [r0, r1], compute: { threads: 1 }, members: [] });
+    for (const [grpc_listen, admin_listen] of [[r0, b0], [r1, b1]]) {
+      fleet.add("router", { model, grpc_listen, grpc_advertise: grpc_listen, admin_listen, leader: r0, compute: fleet.compute,
+        strict: true, kv_bytes: 1 << 25, membership: { copies_wanted: replicas }, balance });
+    }
+    for (let shard = 0; shard < shards; ++shard) fleet.addShard();
+    for (const [http_listen, admin_listen] of [[g0, a0], [g1, a1]]) {
+      fleet.add("gateway", { model, http_listen, grpc_listen: "127.0.0.1:0", admin_listen, router_addresses: fleet.routers });
+    }
     try {
       await Promise.all(fleet.members.map((member) => member.start()));
       await fleet.settle();
@@ -93,17 +100,30 @@ export class Fleet {
     return fleet;
   }
 
+  add(role, config) {
+    this.members.push(new Member(this, role, this.of(role).length, config));
+    return this.members.at(-1);
+  }
+
+  // One more, to be started; beyond the first `shards` it begins with nothing and is given copies.
+  addShard() {
+    const { model, shards: shard_count, replicas, routers: router_addresses, compute } = this;
+    return this.add("expert", { model, shard_id: this.of("expert").length, shard_count, replicas, grpc_listen: "127.0.0.1:0",
+      admin_listen: "127.0.0.1:0", data_listen: "ucx:127.0.0.1:0", router_addresses, compute });
+  }
+
   of(role) {
     return this.members.filter((member) => member.role === role);
   }
 
-  // Everybody is ready and has found the others: a gateway that came back is given streams again.
+  // Everybody who lives is ready and has found the others: a gateway that came back is given streams again.
   async settle() {
+    const experts = this.of("expert").filter((member) => member.alive()).length;
     await until(async () => {
-      const ready = await Promise.all(this.members.map((member) => member.isReady()));
+      const ready = await Promise.all(this.members.filter((member) => member.alive()).map((member) => member.isReady()));
       const up = await Promise.all(this.of("gateway").map((member) => member.metric("tessera_gateway_routers_up")));
       const linked = await Promise.all(this.of("router").map((member) => member.metric("tessera_router_shards_linked")));
-      return ready.every(Boolean) && up.every((count) => count === 2) && linked.every((count) => count === 3);
+      return ready.every(Boolean) && up.every((count) => count === 2) && linked.every((count) => count === experts);
     }, "all to find each other");
     for (const member of this.members) member.leaving = false;
   }

@@ -3,9 +3,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { until } from "../clients/programs.mjs";
 import { Fleet } from "./fleet.mjs";
-import { stream } from "./sse.mjs";
+import { quiet, Traffic } from "./traffic.mjs";
 
 const lanes = 16;
 const tokens = 128;
@@ -14,55 +13,6 @@ const drainSeconds = 60; // far more than a stream takes: who uses it up hangs
 function request(lane) {
   return { model: "tiny", messages: [{ role: "user", content: `Tell me ${lane}` }], seed: lane, temperature: 0.8,
     max_tokens: tokens, ignore_eos: true };
-}
-
-// One stream after another on each lane until told to stop. As a Service does, a stream goes to a gateway that was not told to
-// end; those take turns.
-class Traffic {
-  constructor(fleet, expected) {
-    this.fleet = fleet;
-    this.expected = expected;
-    this.open = new Set(); // {lane, gateway, begun, startedAt}
-    this.done = []; // {lane, startedAt, gap}
-    this.going = true;
-    const running = Array.from({ length: lanes }, (_, lane) => this.#run(lane));
-    this.failed = Promise.race(running.map((lane) => lane.then(() => new Promise(() => {})))); // settles only by an error
-    this.failed.catch(() => {});
-    this.lanes = Promise.allSettled(running);
-  }
-
-  async #run(lane) {
-    for (let turn = lane; this.going; ++turn) {
-      const gateways = this.fleet.of("gateway").filter(({ leaving }) => !leaving);
-      const one = { lane, gateway: gateways[turn % gateways.length], begun: false, startedAt: performance.now() };
-      this.open.add(one);
-      const end = await stream(one.gateway, request(lane), { onText: () => (one.begun = true) });
-      this.open.delete(one);
-      assert.equal(end.error, undefined, `lane ${lane} by ${one.gateway.name}`);
-      assert.deepEqual(end.finish, ["length"]);
-      assert.equal(end.usage.completion_tokens, tokens);
-      assert.equal(end.text, this.expected[lane], `lane ${lane}`);
-      this.done.push({ ...one, gap: end.gap });
-    }
-  }
-
-  // A lane that failed is not there any more: that is told at once, not by a wait in vain.
-  async until(question, what) {
-    const answer = until(question, what);
-    answer.catch(() => {});
-    await Promise.race([answer, this.failed]);
-  }
-
-  // All lanes are in the middle of a stream; so nobody is on the way to a gateway that is told to end now.
-  async midway() {
-    await this.until(() => this.open.size === lanes && [...this.open].every(({ begun }) => begun), "16 open streams");
-  }
-
-  async stop() {
-    this.going = false;
-    const settled = await this.lanes;
-    assert.deepEqual(settled.filter(({ reason }) => reason).map(({ reason }) => String(reason)), []);
-  }
 }
 
 // Tells it to end while all lanes stream. Whatever was open then has to end well; the lanes check that.
@@ -90,14 +40,13 @@ describe("16 streams go on", () => {
   let fleet, expected, traffic;
   before(async () => {
     fleet = await Fleet.start({ drainSeconds });
-    const quiet = await Promise.all(Array.from({ length: lanes }, (_, lane) => stream(fleet.of("gateway")[lane % 2], request(lane))));
-    assert.deepEqual(quiet.filter(({ error }) => error), []);
-    expected = quiet.map(({ text }) => text);
+    expected = [await quiet(fleet, lanes, request)];
+    for (const { finish, tokens: said } of expected[0]) assert.deepEqual({ finish, said }, { finish: ["length"], said: tokens });
   });
   after(() => fleet?.stop());
 
   test("while every process is restarted, one by one", async () => {
-    traffic = new Traffic(fleet, expected);
+    traffic = new Traffic(fleet, { lanes, request, expected });
     for (const member of fleet.members) {
       const before = traffic.done.length;
       const drained = await drain(member, traffic);
@@ -112,7 +61,7 @@ describe("16 streams go on", () => {
   });
 
   test("while every process is drained and stays away for a while, one by one", async () => {
-    traffic = new Traffic(fleet, expected);
+    traffic = new Traffic(fleet, { lanes, request, expected });
     for (const member of fleet.members) {
       const before = traffic.done.length;
       const drained = await drain(member, traffic);

@@ -10,12 +10,12 @@ export function percentile(values, share) {
 // One stream to its end. Never throws: `error` says what went wrong.
 //   first   milliseconds to the first content, `gap` the longest wait between two events, `total` to the end
 //   pieces  when each piece of content came, by performance.now()
-//   onText  called with each piece of content
-export function stream(server, body, { agent, onText, headers = {} } = {}) {
+//   onText  called with each piece of content, `onEvent` with each event and the milliseconds since the one before
+export function stream(server, body, { agent, onText, onEvent, headers = {} } = {}) {
   const { hostname, port } = new URL(server.url);
   const text = JSON.stringify({ stream: true, stream_options: { include_usage: true }, ...body });
   const started = performance.now();
-  const end = { status: 0, text: "", events: 0, first: undefined, gap: 0, pieces: [], total: 0, finish: [], usage: undefined, done: false, error: undefined };
+  const end = { status: 0, text: "", reasoning: "", events: 0, first: undefined, gap: 0, pieces: [], total: 0, finish: [], usage: undefined, done: false, error: undefined };
   return new Promise((resolve) => {
     let last = started;
     let held = "";
@@ -31,6 +31,7 @@ export function stream(server, body, { agent, onText, headers = {} } = {}) {
       }
       const now = performance.now();
       end.gap = Math.max(end.gap, now - last);
+      onEvent?.(now - last);
       last = now;
       ++end.events;
       const chunk = JSON.parse(event);
@@ -38,6 +39,7 @@ export function stream(server, body, { agent, onText, headers = {} } = {}) {
       if (chunk.usage) end.usage = chunk.usage;
       for (const choice of chunk.choices ?? []) {
         if (choice.finish_reason) end.finish.push(choice.finish_reason);
+        end.reasoning += choice.delta.reasoning_content ?? "";
         if (!choice.delta.content) continue;
         end.first ??= now - started;
         end.text += choice.delta.content;

@@ -85,16 +85,18 @@ double BalanceBoard::balance() const {
   return layers > 0 ? sum / static_cast<double>(layers) : 1;
 }
 
+size_t BalanceBoard::LastingCopies(uint32_t unit, uint32_t besides) const {
+  return static_cast<size_t>(std::ranges::count_if(copies_[unit], [&](const Copy& copy) {
+    return copy.shard != besides && IsBase(copy.shard);
+  }));
+}
+
 bool BalanceBoard::MayRemove(uint32_t unit, uint32_t shard, size_t copies_min) const {
   if (!problem_.shards[shard].usable) return false;
-  size_t others = 0;
-  bool stays = !has_base_;
-  for (const Copy& copy : copies_[unit]) {
-    if (copy.shard == shard) continue;
-    ++others;
-    stays = stays || !problem_.shards[copy.shard].burst;
-  }
-  return stays && others >= std::max<size_t>(1, copies_min);
+  const size_t lasting = LastingCopies(unit, shard);
+  const size_t others = static_cast<size_t>(std::ranges::count_if(
+      copies_[unit], [shard](const Copy& copy) { return copy.shard != shard; }));
+  return lasting >= 1 && (IsBase(shard) ? lasting : others) >= copies_min;
 }
 
 void BalanceBoard::Add(uint32_t unit, uint32_t shard) {

@@ -21,7 +21,7 @@ namespace tessera::router {
 struct BalanceShard {
   ShardId shard{};
   uint32_t slot_count = 0;
-  bool burst = false;  // may go at any time: holds replicas only, never a last copy
+  bool burst = false;  // may go at any time: its copies are none of the copies_min of a unit
   bool usable = true;  // false: silent, unlinked or leaving; its copies do not count
   std::string zone{};  // copies of a unit prefer different ones; may be empty
 };
@@ -76,7 +76,12 @@ class BalanceBoard {
   // Slots nobody uses; below zero: more is held than fits.
   int64_t free_slots(uint32_t shard) const { return free_[shard]; }
 
-  // The copy may go: `copies_min` others live, and one of them on a shard that stays.
+  // Shards that stay; where all are burst shards, all.
+  bool IsBase(uint32_t shard) const { return !has_base_ || !problem_.shards[shard].burst; }
+  // Usable copies on those, `besides` left out.
+  size_t LastingCopies(uint32_t unit, uint32_t besides) const;
+  // The copy may go: `copies_min` others live, for a copy on a shard that stays all on such shards,
+  // for another one of them.
   bool MayRemove(uint32_t unit, uint32_t shard, size_t copies_min) const;
 
   // Both require what they say, and even the layer out again.

@@ -15,7 +15,8 @@ constexpr size_t kTargets = 8;           // little loaded shards looked at in on
 constexpr size_t kTries = 12;            // of the best changes, until one finds room
 constexpr double kSlotPrice = 0.01;      // of the mean: what a copy must gain more than a move
 constexpr double kSameZonePrice = 0.02;  // of the mean
-constexpr double kColdShare = 0.25;      // of a layer's mean: what may be moved to make room
+constexpr uint32_t kNobody = UINT32_MAX;
+constexpr double kColdShare = 0.25;  // of a layer's mean: what may be moved to make room
 
 // One plan being made.
 class Search {
@@ -156,10 +157,10 @@ class Search {
   // While it moves, a unit keeps the copies it must have: with one more than it has now, one goes.
   // A base copy is not replaced by one that may go at any time.
   bool MayMove(uint32_t unit, uint32_t from, uint32_t to) const {
-    if (!board_.shard(from).usable || board_.copies(unit).size() < options_.copies_min)
-      return false;
-    if (!board_.shard(to).burst) return true;
-    return board_.shard(from).burst || board_.MayRemove(unit, from, 1);
+    if (!board_.shard(from).usable) return false;
+    if (!board_.IsBase(from)) return board_.copies(unit).size() >= options_.copies_min;
+    if (!board_.IsBase(to)) return board_.MayRemove(unit, from, options_.copies_min);
+    return board_.LastingCopies(unit, /*besides=*/kNobody) >= options_.copies_min;
   }
 
   int64_t Room(uint32_t shard) const { return board_.free_slots(shard) - kept_free_[shard]; }

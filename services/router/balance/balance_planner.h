@@ -22,7 +22,7 @@
 namespace tessera::router {
 
 struct BalanceOptions {
-  uint32_t copies_min = 1;      // live copies of each unit; >= 1
+  uint32_t copies_min = 1;      // live copies of each unit, on shards that stay; >= 1
   size_t loads_max = SIZE_MAX;  // units read by shards in one plan
   double target = 0.98;         // a layer this good is left alone; 0..1
   double gain_min = 0.004;      // of a layer's mean load that one change must take from the peak

@@ -62,7 +62,8 @@ struct ClusterConfig {
   // Repair.
   uint32_t copies_wanted = 1;  // of each expert; >= 1
   bool restore_lost = true;    // leader: load what has no copy before a step asks for it
-  bool restore_thin = false;   // leader: also what has fewer than copies_wanted
+  bool restore_thin = true;    // leader: also what has fewer than copies_wanted, after
+  absl::Duration restore_thin_after = absl::Seconds(10);
   absl::Duration restore_after = absl::Milliseconds(500);
   uint32_t restore_bytes_per_second_max = 0;  // of each shard's reading in the background; 0: any
   absl::Duration surplus_grace = absl::Seconds(10);  // before a copy made in need goes again

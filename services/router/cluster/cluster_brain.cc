@@ -40,6 +40,7 @@ UnitRepairConfig RepairConfig(const ClusterConfig& c) {
           .copies_wanted = c.copies_wanted,
           .restore_lost = leads && c.restore_lost,
           .restore_thin = leads && c.restore_thin,
+          .restore_thin_after = c.restore_thin_after,
           .restore_after = c.restore_after,
           // Shards ask a router that was away again after at most a second.
           .first_grace = 4 * c.heartbeat_interval,

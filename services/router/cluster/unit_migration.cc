@@ -54,17 +54,20 @@ struct UnitMigration::Round {
         shards, id, {}, [](const RepairShard& shard) { return shard.shard->shard; });
     return it != shards.end() && it->shard->shard == id ? &*it : nullptr;
   }
-  // Whether the copy at `from` may go: so many others live, and one of them on a shard that stays.
+  bool IsBase(const RepairShard& shard) const { return !has_base || !shard.shard->burst; }
+  // Whether the copy at `from` may go: so many others live, and one of them on a shard that stays;
+  // if it lies on such a shard, all of them do.
   bool EnoughBesides(const BalanceMove& move, size_t copies_min) const {
     size_t live = 0;
-    bool stays = !has_base;
+    size_t lasting = 0;
     for (const Replica& replica : placement.replicas(move.layer, move.expert)) {
       const RepairShard* shard = replica.shard == move.from ? nullptr : Find(replica.shard);
       if (!Counts(shard)) continue;
       ++live;
-      stays = stays || !shard->shard->burst;
+      lasting += IsBase(*shard);
     }
-    return live >= copies_min && stays;
+    const RepairShard* from = Find(move.from);
+    return lasting >= 1 && (from != nullptr && IsBase(*from) ? lasting : live) >= copies_min;
   }
   void Hide(const BalanceMove& move) {
     actions.hide.push_back({move.from, {Unit{move.layer, move.expert}}});

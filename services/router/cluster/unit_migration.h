@@ -8,10 +8,11 @@
 //   kCopy      ├──order──►├──────────────────────held─────────────────────►│
 //   kDrop      ├───────────────hide──────────────►├──quiet───►├───gone────►│
 //
-// A copy leaves the map only while enough others live, one of them on a shard that stays. It comes
-// back if they go before it is dropped, or if nothing gets on for too long, which fails the step.
-// It is dropped when the map does not list it and nobody uses a map that does. Wherever this is cut
-// off, the map is valid: shards hold what they say, and what was loaded too much is a replica.
+// A copy leaves the map only while enough others live, one of them on a shard that stays, all of
+// them if it lies on one itself: burst shards may go at any time. It comes back if they go before
+// it is dropped, or if nothing gets on for too long, which fails the step. It is dropped when the
+// map does not list it and nobody uses a map that does. Wherever this is cut off, the map is valid:
+// shards hold what they say, and what was loaded too much is a replica.
 
 #include <cstdint>
 #include <map>
@@ -29,10 +30,10 @@
 namespace tessera::router {
 
 struct UnitMigrationConfig {
-  uint32_t copies_min = 1;                       // live copies a unit keeps; >= 1
-  size_t shards_max = 2;                         // that read at a time
-  size_t units_max = 4;                          // in one order; a step's wish waits behind it
-  uint32_t bytes_per_second_max = 0;             // of one shard's reading; 0: no limit
+  uint32_t copies_min = 1;            // live copies a unit keeps, on shards that stay; >= 1
+  size_t shards_max = 2;              // that read at a time
+  size_t units_max = 4;               // in one order; a step's wish waits behind it
+  uint32_t bytes_per_second_max = 0;  // of one shard's reading; 0: no limit
   absl::Duration drop_delay = absl::Seconds(1);  // between leaving the map and memory
   // After a drop that failed, doubled with each further one up to drop_pause_max.
   absl::Duration drop_pause = absl::Milliseconds(250);

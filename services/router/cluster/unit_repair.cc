@@ -33,7 +33,8 @@ struct UnitRepair::Candidates {
   std::vector<Unit> wanted;
   std::vector<Unit> relocated;
   std::vector<Unit> evacuated;
-  std::vector<Unit> background;  // lost, then thin
+  std::vector<Unit> background;  // lost
+  std::vector<Unit> thin;
 };
 
 struct UnitRepair::Room {
@@ -113,8 +114,8 @@ UnitRepair::Candidates UnitRepair::Survey(const World& world, absl::Duration now
     for (const UnitToLoad& unit : flight.units) under_way.insert({unit.layer, unit.expert});
   }
   Candidates candidates;
-  std::vector<Unit> thin;
   without_copy_ = 0;
+  thin_ = 0;
   without_base_ = 0;
   copies_min_ = units_.empty() ? 0 : SIZE_MAX;
   for (auto& [unit, state] : units_) {
@@ -127,6 +128,9 @@ UnitRepair::Candidates UnitRepair::Survey(const World& world, absl::Duration now
       wanted_.erase(wish);
       wish = wanted_.end();
     }
+    thin_ += base < config_.copies_wanted;
+    if (base >= config_.copies_wanted) state.thin_at.reset();
+    if (base < config_.copies_wanted && !state.thin_at) state.thin_at = now;
     if (base > 0) state.lost_at.reset();
     if (base == 0 && state.held_once && !state.lost_at) state.lost_at = now;
     if (under_way.contains(unit) || now < state.retry_at) continue;
@@ -144,11 +148,11 @@ UnitRepair::Candidates UnitRepair::Survey(const World& world, absl::Duration now
       if (config_.restore_lost && state.lost_at && now - *state.lost_at >= config_.restore_after) {
         candidates.background.push_back(unit);
       }
-    } else if (copies < config_.copies_wanted && config_.restore_thin) {
-      thin.push_back(unit);
+    } else if (state.thin_at && config_.restore_thin &&
+               now - *state.thin_at >= config_.restore_thin_after) {
+      candidates.thin.push_back(unit);
     }
   }
-  candidates.background.insert(candidates.background.end(), thin.begin(), thin.end());
   return candidates;
 }
 
@@ -200,7 +204,8 @@ size_t UnitRepair::Place(const World& world, const std::vector<Unit>& units, con
   size_t unplaceable = 0;
   for (const Unit& unit : units) {
     const std::vector<const wire::ShardDescriptor*> holders = HoldersOf(world, unit);
-    const bool burst_may = urgency.at_once || LiveCopies(world, unit, {}).base > 0;
+    const bool burst_may =
+        !urgency.lasting && (urgency.at_once || LiveCopies(world, unit, {}).base > 0);
     Room* best = nullptr;
     std::tuple<bool, bool, bool, size_t, size_t> best_load;
     bool room_later = false;
@@ -279,6 +284,11 @@ void UnitRepair::Keep(ShardId shard, uint64_t incarnation, const Unit& unit) {
   extras_.erase({shard, unit});
 }
 
+bool UnitRepair::Enough(const Copies& others, bool on_base) const {
+  return others.base >= (on_base ? config_.copies_wanted : 1) &&
+         others.live >= config_.copies_wanted;
+}
+
 void UnitRepair::MarkSurplus(const World& world, absl::Duration now, RepairActions& actions) {
   std::map<ShardId, std::vector<Unit>> unhide;
   for (auto it = extras_.begin(); it != extras_.end();) {
@@ -292,7 +302,7 @@ void UnitRepair::MarkSurplus(const World& world, absl::Duration now, RepairActio
     }
     ++it;
     const Copies others = LiveCopies(world, unit, std::span(&id, 1));
-    if (others.live >= config_.copies_wanted && others.base > 0) {
+    if (Enough(others, IsBase(world, *shard))) {
       if (!extra.surplus_at) extra.surplus_at = now;
       continue;
     }
@@ -313,9 +323,10 @@ void UnitRepair::AdoptSurplus(const World& world, bool on_base, size_t wanted, a
     Copies copies = LiveCopies(world, unit, {});
     for (const Replica& replica : world.placement.replicas(unit.first, unit.second)) {
       const RepairShard* shard = FindShard(world.shards, replica.shard);
-      if (copies.live <= config_.copies_wanted || wanted == 0) break;
+      if (wanted == 0) break;
       if (!Counts(shard) || extras_.contains({replica.shard, unit})) continue;
-      if (IsBase(world, *shard) != on_base || (on_base && copies.base <= 1)) continue;
+      if (IsBase(world, *shard) != on_base) continue;
+      if (!Enough({.live = copies.live - 1, .base = copies.base - on_base}, on_base)) break;
       extras_[{replica.shard, unit}] = {.incarnation = shard->shard->incarnation,
                                         .surplus_at = now};
       kept_.erase({replica.shard, unit});
@@ -344,8 +355,9 @@ void UnitRepair::LetGo(const World& world, bool views_quiet, absl::Duration now,
     if (!extra.hidden_at) {
       const Copies others = LiveCopies(world, unit, std::span(&id, 1));
       Copies& going = hidden_now[unit];
-      if (now - *extra.surplus_at < grace || others.base <= going.base ||
-          others.live < config_.copies_wanted + going.live) {
+      if (now - *extra.surplus_at < grace || others.live < going.live || others.base < going.base ||
+          !Enough({.live = others.live - going.live, .base = others.base - going.base},
+                  IsBase(world, shard))) {
         continue;
       }
       extra.hidden_at = now;
@@ -382,7 +394,7 @@ RepairActions UnitRepair::Next(const Placement& placement, std::span<const Repai
   const Candidates candidates = Survey(world, now);
   unplaceable_ = unplaceable_wanted_ = 0;
   if (!candidates.wanted.empty() || !candidates.relocated.empty() ||
-      !candidates.evacuated.empty() || !candidates.background.empty()) {
+      !candidates.evacuated.empty() || !candidates.background.empty() || !candidates.thin.empty()) {
     std::vector<Room> rooms = Rooms(world, now);
     unplaceable_wanted_ = Place(world, candidates.wanted, {.at_once = true}, rooms, actions);
     // These have a copy, if a slow one: they are not missing.
@@ -394,6 +406,11 @@ RepairActions UnitRepair::Next(const Placement& placement, std::span<const Repai
                           {.units_max = config_.background_units_max,
                            .rate = config_.background_bytes_per_second_max},
                           rooms, actions);
+    Place(world, candidates.thin,
+          {.units_max = config_.background_units_max,
+           .rate = config_.background_bytes_per_second_max,
+           .lasting = true},
+          rooms, actions);
   }
   if (!config_.drops) return actions;
   ForgetKept(shards, now);

@@ -8,7 +8,8 @@
 //   relocated  the same, while a shard that answers too late holds it
 //   evacuated  its only copies lie on a shard that leaves: at once
 //   lost       it had a copy and has none, or on burst shards only: after a while, a few at a time
-//   thin       it has fewer copies than wished: as lost, if so configured
+//   thin       it has fewer copies on base shards than wished: as lost, if so configured; that no
+//              shard has room for it is no trouble
 // A shard works on one order at a time; what is asked meanwhile stands in the next one. A copy made
 // in need, by whichever router's order, is surplus once enough others live: it leaves the map first
 // and the shard's memory later. Copies that a shard was started with are never let go.
@@ -42,6 +43,8 @@ struct UnitRepairConfig {
   uint32_t copies_wanted = 1;          // live copies a unit should have; >= 1
   bool restore_lost = true;            // in the background, before a step asks
   bool restore_thin = false;           // copies beyond the first, too
+  // A unit with too few copies on shards that stay for so long is given another one.
+  absl::Duration restore_thin_after = absl::ZeroDuration();
   // A unit without a copy for so long is restored; a shard that is back sooner saves the work.
   absl::Duration restore_after = absl::Milliseconds(500);
   // After the first round nothing is loaded for so long that a shard holds out of reach, or none
@@ -123,13 +126,14 @@ class UnitRepair {
   // Nothing to do before the placement, a link or a wish changes.
   bool idle() const {
     return !busy() && wanted_.empty() && extras_.empty() && without_base_ == 0 &&
-           copies_min_ >= config_.copies_wanted;
+           copies_min_ >= config_.copies_wanted && thin_ == 0;
   }
 
  private:
   struct UnitState {
     bool held_once = false;
     std::optional<absl::Duration> lost_at;
+    std::optional<absl::Duration> thin_at;
     absl::Duration retry_at;
     uint32_t failures = 0;  // to load it, in a row: each asks another of its holders
   };
@@ -166,6 +170,8 @@ class UnitRepair {
   };
   static bool IsBase(const World& world, const RepairShard& shard);
   Copies LiveCopies(const World& world, const Unit& unit, std::span<const ShardId> besides) const;
+  // Beside these one more is surplus: on a base shard if as many as wanted are.
+  bool Enough(const Copies& others, bool on_base) const;
   Candidates Survey(const World& world, absl::Duration now);
   std::vector<Room> Rooms(const World& world, absl::Duration now);
   // How a list of units is placed.
@@ -173,6 +179,7 @@ class UnitRepair {
     size_t units_max = SIZE_MAX;  // in one order
     uint32_t rate = 0;            // of reading, bytes/s; 0: any
     bool at_once = false;         // on a burst shard if no other has a slot
+    bool lasting = false;         // on no burst shard
   };
   // Returns how many of them no shard has a slot for.
   size_t Place(const World& world, const std::vector<Unit>& units, const Urgency& urgency,
@@ -201,6 +208,7 @@ class UnitRepair {
   std::map<ExtraKey, absl::Duration> failed_;                     // to load, until when
   size_t without_copy_ = 0;
   size_t without_base_ = 0;
+  size_t thin_ = 0;  // with fewer base copies than wanted
   size_t copies_min_ = 0;
   size_t unplaceable_ = 0;
   size_t unplaceable_wanted_ = 0;  // of those, a step waits for them

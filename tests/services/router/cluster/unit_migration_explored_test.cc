@@ -285,6 +285,10 @@ TEST(UnitMigrationExplored, BurstShardsHoldNoLastCopy) {
       {"drop_of_the_base_copy", Begin({{0, 1}, {2}, {0}}, 3), {Drop(0, 0)}},
       {"move_to_a_burst_shard", Begin({{0, 1}, {2}, {}}, 3), {Move(0, 0, 2)}},
       {"move_between_base_shards", Begin({{0, 1}, {2}, {0}}, 3), {Move(0, 0, 1)}}};
+  // A copy there does not stand for one of two that must live.
+  Plan two = {"drop_beside_a_burst_copy", Begin({{0, 1, 2}, {1, 2, 0}, {0}}, 3), {Drop(0, 0)}};
+  two.world.copies_min = 2;
+  plans.push_back(two);
   for (Plan& plan : plans) {
     SCOPED_TRACE(plan.name);
     plan.world.shards.at(2).burst = true;

@@ -216,6 +216,39 @@ TEST_F(RepairTest, NoTwoCopiesOnOneShard) {
   EXPECT_EQ(repair.copies_min(), 2u);
 }
 
+TEST_F(RepairTest, WhatIsThinForAWhileIsCopiedOnAShardThatStaysAndNotMissedWhereNoneHasRoom) {
+  UnitRepairConfig config = Config();
+  config.copies_wanted = 2;
+  config.restore_thin = true;
+  config.restore_thin_after = absl::Seconds(10);
+  UnitRepair repair(config);
+  Add(0, {0, 1, 2, 3}, 4);
+  Add(1, {0, 1, 2, 3}, 4);
+  Add(2, {}, 8);
+  shards_[ShardId{2}].burst = true;
+  EXPECT_THAT(Next(repair).orders, IsEmpty());
+  EXPECT_TRUE(repair.idle());
+  down_ = {ShardId{1}};
+  for (int second = 0; second < 20; ++second) {
+    EXPECT_THAT(Next(repair).orders, IsEmpty()) << "nobody who stays has room";
+    now_ += absl::Seconds(1);
+  }
+  EXPECT_EQ(repair.unplaceable(), 0u);
+  EXPECT_EQ(repair.copies_min(), 1u);
+  Add(3, {}, 8);
+  const RepairActions actions = Next(repair);
+  ASSERT_THAT(actions.orders, SizeIs(1));
+  EXPECT_EQ(actions.orders[0].shard, ShardId{3});
+  Obey(repair, actions);
+  for (int round = 0; round < 8; ++round) Obey(repair, Next(repair)), now_ += absl::Seconds(1);
+  EXPECT_EQ(HeldBy(3), 4u);
+  // The lost one is back: what was made meanwhile goes.
+  down_.clear();
+  for (int round = 0; round < 60; ++round) Obey(repair, Next(repair)), now_ += absl::Seconds(1);
+  EXPECT_EQ(HeldBy(3), 0u);
+  EXPECT_EQ(HeldBy(1), 4u);
+}
+
 TEST_F(RepairTest, SurplusMakesRoomAtOnceForUnitsThatHaveNone) {
   Add(0, {0}, 2);
   Add(1, {1}, 1);

@@ -1,0 +1,160 @@
+// Experts move all the time while processes are killed, come back, join and leave under traffic whose hot experts change: no request
+// fails, no token differs, every expert keeps its copies, no move hangs. TESSERA_LOAD=full does it ten times.
+
+import assert from "node:assert/strict";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { loadavg } from "node:os";
+import { until } from "../clients/programs.mjs";
+import { Fleet } from "./fleet.mjs";
+import { quiet, Traffic } from "./traffic.mjs";
+
+const runs = process.env.TESSERA_LOAD === "full" ? 10 : 1;
+const lanes = 12;
+const replicas = 2;
+const stalledMax = 40; // seconds; the router gives a round up that does not get on for 30
+const model = path.resolve(import.meta.dirname, "../../deploy/models/tessera-demo");
+
+// Rounds follow each other as fast as they can, a few experts at a time, read slowly enough that something is always under way.
+const balance = { enabled: true, interval_seconds: 0.3, threshold: 1, target: 1, gain_min: 0, window_steps: 200, steps_min: 20,
+  loads_max: 48, bytes_per_second_max: 1_000_000 };
+
+const kinds = [
+  (lane) => `What is ${17 + lane} + ${25 + 3 * lane}?`,
+  (lane) => `Reverse: ${["one", "two", "three", "four", "five"].slice(lane % 3).join(" ")}`,
+  (lane) => ["What is Tessera?", "How do I start it?", "What is a shard?", "What is a router?"][lane % 4],
+];
+function request(lane, kind) {
+  return { model: "tessera-demo", messages: [{ role: "user", content: kinds[kind](lane) }], temperature: 0, max_tokens: 160 };
+}
+
+// Numbers that repeat from run to run (a linear congruence).
+class Dice {
+  constructor(seed) {
+    this.state = seed >>> 0;
+  }
+  below(limit) {
+    this.state = (Math.imul(this.state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((this.state / 2 ** 32) * limit);
+  }
+}
+
+// Looks again and again at what the leading router says of coverage and moves; what it may not say ends the test.
+class Watch {
+  constructor(fleet) {
+    this.leader = fleet.of("router")[0];
+    this.copiesMin = replicas; // fewest copies that an expert may have now; undefined: the leader is away
+    this.fewest = Infinity;
+    this.stalled = 0;
+    this.looks = 0;
+    this.going = true;
+    this.end = this.#look();
+    this.end.catch(() => {});
+  }
+  async #look() {
+    while (this.going) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const { copiesMin, leader } = this;
+      if (copiesMin === undefined) continue;
+      const [copies, missing, stalled] = await Promise.all(["expert_copies_min", "experts_missing", "balance_stalled_seconds"]
+        .map((name) => leader.metric(`tessera_router_${name}`)));
+      if (copiesMin !== this.copiesMin) continue; // somebody was killed meanwhile
+      ++this.looks;
+      this.stalled = Math.max(this.stalled, stalled);
+      this.fewest = Math.min(this.fewest, copies);
+      assert.ok(copies >= copiesMin && missing === 0, `${copies} copies of some expert, ${missing} experts missing; ${copiesMin} copies must be there`);
+      assert.ok(stalled < stalledMax, `a round stands still for ${stalled} s`);
+    }
+  }
+  // With fewer copies than usual, or unwatched, for as long as `work` takes.
+  async during(copiesMin, work) {
+    this.copiesMin = copiesMin;
+    const result = await work();
+    this.copiesMin = replicas;
+    return result;
+  }
+  async stop() {
+    this.going = false;
+    await this.end;
+  }
+}
+
+describe(`${lanes} streams go on while experts move`, () => {
+  let fleet, expected;
+  before(async () => {
+    fleet = await Fleet.start({ drainSeconds: 30, model, shards: 3, replicas, balance });
+    expected = [];
+    for (const kind of kinds.keys()) expected.push(await quiet(fleet, lanes, request, kind));
+  });
+  after(() => fleet?.stop());
+
+  const leader = () => fleet.of("router")[0];
+  const of = async (name) => (await leader().metric(`tessera_router_${name}`)) ?? 0;
+
+  // A round is under way that began after this was asked.
+  async function amidMoves(traffic) {
+    const rounds = await of("balance_rounds_total");
+    traffic.kind = (traffic.kind + 1) % kinds.length; // so that there is something to move
+    await traffic.until(async () => (await of("balance_rounds_total")) > rounds && (await of("balance_moves_pending")) > 0, "moves under way");
+  }
+  // Every expert has its copies again.
+  async function whole(traffic) {
+    await fleet.settle();
+    await traffic.until(async () => (await of("expert_copies_min")) >= replicas, "all copies");
+  }
+
+  for (let run = 1; run <= runs; ++run) {
+    test(`run ${run}: shards and routers killed, a shard joins and leaves`, async () => {
+      const began = performance.now();
+      const dice = new Dice(run);
+      const moved = await of("balance_moves_total");
+      const traffic = new Traffic(fleet, { lanes, request, expected, kind: run % kinds.length });
+      const watch = new Watch(fleet);
+      traffic.failed = Promise.race([traffic.failed, watch.end.then(() => new Promise(() => {}))]);
+      traffic.failed.catch(() => {});
+      try {
+        for (let turn = 0; turn < 2; ++turn) {
+          const shard = fleet.of("expert")[dice.below(3)];
+          await amidMoves(traffic);
+          await watch.during(1, async () => {
+            await shard.kill();
+            await shard.start();
+            await whole(traffic);
+          });
+        }
+        const joins = fleet.of("expert")[3] ?? fleet.addShard();
+        await joins.start();
+        await traffic.until(async () => (await joins.metric("tessera_expert_shard_units_held")) > 0 &&
+          (await joins.metric("tessera_expert_shard_calls_total")) > 0, "the shard that joined to serve");
+        await amidMoves(traffic);
+        if (dice.below(2) === 0) {
+          await watch.during(1, async () => {
+            await joins.kill();
+            await whole(traffic);
+          });
+        } else {
+          const { code, signal, seconds } = await joins.drain();
+          assert.deepEqual({ code, signal }, { code: 0, signal: null }, joins.log);
+          assert.ok(seconds < 30, `${seconds} s`);
+          await whole(traffic);
+        }
+        for (const router of fleet.of("router")) {
+          await amidMoves(traffic);
+          await watch.during(undefined, async () => {
+            await router.kill();
+            await router.start();
+            await whole(traffic);
+          });
+        }
+      } finally {
+        await watch.stop();
+        await traffic.stop();
+      }
+      // Without traffic there is nothing more to gain: what is under way ends.
+      await until(async () => (await of("balance_moves_pending")) === 0, "the moves to end");
+      console.log(`run ${run}: ${((performance.now() - began) / 1000).toFixed(1)} s, ${traffic.done.length} streams, 0 failed; ` +
+        `${(await of("balance_moves_total")) - moved} moves since the leader's start, fewest copies ${watch.fewest} in ${watch.looks} looks, ` +
+        `longest stand ${watch.stalled.toFixed(1)} s; load of the machine ${loadavg()[0].toFixed(1)}`);
+    });
+  }
+});
