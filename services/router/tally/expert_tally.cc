@@ -68,11 +68,12 @@ ExpertTally::ShardRow& ExpertTally::RowOf(ShardId shard) {
   return *rows_by_shard_[index];
 }
 
-void ExpertTally::CountShard(LayerIndex layer, ShardId shard, size_t pairs) {
+void ExpertTally::CountShard(LayerIndex layer, ShardId shard, size_t pairs, size_t experts) {
   has_pending_ = true;
   ShardRow& row = RowOf(shard);
   row.has_pending = true;
   row.pending[place_of_layer_[ToIndex(layer)]] += static_cast<uint32_t>(pairs);
+  row.pending_experts[place_of_layer_[ToIndex(layer)]] += static_cast<uint32_t>(experts);
 }
 
 void ExpertTally::CommitRouting(int64_t second) {
@@ -98,6 +99,7 @@ void ExpertTally::CommitShards(int64_t second) {
       const uint32_t pairs = std::exchange(row->pending[layer], 0);
       if (pairs == 0) continue;
       row->counts.Add(layer, pairs);
+      AddTo<uint64_t>(row->experts[layer], std::exchange(row->pending_experts[layer], 0));
       spread_[layer].sum += pairs;
       spread_[layer].most = std::max<uint64_t>(spread_[layer].most, pairs);
       ++spread_[layer].shards;
@@ -125,6 +127,7 @@ void ExpertTally::Abort() {
   for (ShardRow* row : rows_by_shard_) {
     if (row == nullptr || !std::exchange(row->has_pending, false)) continue;
     std::fill(row->pending.begin(), row->pending.end(), 0u);
+    std::fill(row->pending_experts.begin(), row->pending_experts.end(), 0u);
   }
 }
 
@@ -133,7 +136,7 @@ ExpertTally::Counts ExpertTally::ReadAll(const Read& read) const {
   Counts all;
   all.rows = read(counts_);
   absl::MutexLock lock(&mutex_);
-  for (const auto& row : shards_) all.shards.push_back({row->shard, read(row->counts)});
+  for (const auto& row : shards_) all.shards.push_back({row->shard, read(row->counts), {}});
   return all;
 }
 
@@ -142,7 +145,13 @@ ExpertTally::Counts ExpertTally::Window(absl::Duration now) const {
 }
 
 ExpertTally::Counts ExpertTally::Totals() const {
-  return ReadAll([](const RollingCounts& counts) { return counts.Totals(); });
+  Counts all = ReadAll([](const RollingCounts& counts) { return counts.Totals(); });
+  absl::MutexLock lock(&mutex_);
+  for (ShardCounts& shard : all.shards) {
+    const auto row = std::ranges::find(shards_, shard.shard, &ShardRow::shard);
+    shard.layer_experts = Read((*row)->experts);
+  }
+  return all;
 }
 
 ExpertTally::StepCounts ExpertTally::Steps() const {
@@ -152,7 +161,9 @@ ExpertTally::StepCounts ExpertTally::Steps() const {
 ExpertTally::Spread ExpertTally::ReadSpread() const {
   Spread spread{.steps = Read(spread_steps_), .step_balances = Read(step_balances_)};
   absl::MutexLock lock(&mutex_);
-  for (const auto& row : shards_) spread.shards.push_back({row->shard, row->counts.Totals()});
+  for (const auto& row : shards_) {
+    spread.shards.push_back({row->shard, row->counts.Totals(), Read(row->experts)});
+  }
   return spread;
 }
 

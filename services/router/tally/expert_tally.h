@@ -29,6 +29,8 @@ class ExpertTally {
   struct ShardCounts {
     ShardId shard{};
     std::vector<uint64_t> layer_rows;  // [layers]: (row, expert) pairs it answered
+    // [layers]: different experts of the calls it answered, summed over them; empty in a Window.
+    std::vector<uint64_t> layer_experts;
   };
   struct Counts {
     std::vector<uint64_t> rows;       // [layers, expert_count]
@@ -60,8 +62,8 @@ class ExpertTally {
   // The gate's choice for the rows of a layer, [rows, top_k]. A layer counts once in a step: the
   // last call of it.
   void CountRouting(LayerIndex layer, std::span<const uint32_t> experts);
-  // `shard` answered so many (row, expert) pairs of a layer.
-  void CountShard(LayerIndex layer, ShardId shard, size_t pairs);
+  // `shard` answered so many (row, expert) pairs of a layer, of so many different experts.
+  void CountShard(LayerIndex layer, ShardId shard, size_t pairs, size_t experts);
   // Over so many shards a step could spread, from here on; 0, the beginning: those that answer.
   void SetShardCount(size_t count) { shard_count_ = count; }
   void Commit(absl::Duration now);  // Clock::Elapsed()
@@ -81,11 +83,14 @@ class ExpertTally {
   template <typename T>
   using Atomics = std::vector<std::atomic<T>>;
   struct ShardRow {
-    ShardRow(ShardId id, size_t layers) : shard(id), pending(layers), counts(layers) {}
+    ShardRow(ShardId id, size_t layers)
+        : shard(id), pending(layers), pending_experts(layers), counts(layers), experts(layers) {}
     const ShardId shard;
     bool has_pending = false;  // the engine thread's, as the next
     std::vector<uint32_t> pending;
+    std::vector<uint32_t> pending_experts;
     RollingCounts counts;
+    Atomics<uint64_t> experts;
   };
   ShardRow& RowOf(ShardId shard);
   template <typename Read>

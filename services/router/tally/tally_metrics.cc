@@ -86,20 +86,29 @@ void TallyMetrics::CountShards(const ExpertTally::Counts& totals) {
     if (series == shards_.end()) {
       const std::string label =
           shards_.size() < kShardsMax ? absl::StrCat(ToIndex(counts.shard)) : "other";
-      ShardSeries made{.shard = counts.shard, .pairs = {}, .shown = {}};
+      ShardSeries made{.shard = counts.shard, .pairs = {}, .experts = {}, .shown = {}};
       for (const LayerIndex layer : tally_.layers()) {
         made.pairs.push_back(registry_.AddCounter(
             "tessera_router_layer_shard_pairs_total",
             "(row, expert) pairs a shard answered, by layer, in committed steps.",
             {{"layer", absl::StrCat(ToIndex(layer))}, {"shard", label}}));
+        made.experts.push_back(registry_.AddCounter(
+            "tessera_router_layer_shard_experts_total",
+            "Different experts of the calls a shard answered, by layer, in committed steps.",
+            {{"layer", absl::StrCat(ToIndex(layer))}, {"shard", label}}));
       }
-      made.shown.resize(made.pairs.size());
+      made.shown.layer_rows.resize(made.pairs.size());
+      made.shown.layer_experts.resize(made.pairs.size());
       series = shards_.insert(shards_.end(), std::move(made));
     }
+    const ExpertTally::ShardCounts before = std::exchange(series->shown, counts);
     for (size_t layer = 0; layer < counts.layer_rows.size(); ++layer) {
-      const uint64_t now = counts.layer_rows[layer];
-      series->pairs[layer].Increment(static_cast<double>(now - series->shown[layer]));
-      series->shown[layer] = now;
+      const auto more = [layer](const std::vector<uint64_t>& now,
+                                const std::vector<uint64_t>& then) {
+        return static_cast<double>(now[layer] - then[layer]);
+      };
+      series->pairs[layer].Increment(more(counts.layer_rows, before.layer_rows));
+      series->experts[layer].Increment(more(counts.layer_experts, before.layer_experts));
     }
   }
 }

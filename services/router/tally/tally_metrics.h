@@ -33,8 +33,9 @@ class TallyMetrics {
   };
   struct ShardSeries {
     ShardId shard{};
-    std::vector<Counter> pairs;   // [layers]
-    std::vector<uint64_t> shown;  // [layers]: what they have
+    std::vector<Counter> pairs;      // [layers]
+    std::vector<Counter> experts;    // [layers]
+    ExpertTally::ShardCounts shown;  // what they have
   };
   Spread AddSpread(size_t layer, const char* over);
   void CountShards(const ExpertTally::Counts& totals);

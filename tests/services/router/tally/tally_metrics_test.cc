@@ -29,8 +29,8 @@ TEST_F(TallyMetricsTest, BalanceOfTheLastTenSeconds) {
   EXPECT_THAT(Text(),
               HasSubstr("tessera_router_layer_balance_ratio{layer=\"2\",over=\"shard\"} 1\n"));
   tally_.CountRouting(LayerIndex{2}, std::vector<uint32_t>{0, 1, 0, 1, 0, 1, 0, 2});
-  tally_.CountShard(LayerIndex{2}, ShardId{0}, 6);
-  tally_.CountShard(LayerIndex{2}, ShardId{5}, 2);
+  tally_.CountShard(LayerIndex{2}, ShardId{0}, 6, 2);
+  tally_.CountShard(LayerIndex{2}, ShardId{5}, 2, 1);
   tally_.Commit(kNow);
   const std::string text = Text();
   EXPECT_THAT(text,
@@ -46,6 +46,8 @@ TEST_F(TallyMetricsTest, BalanceOfTheLastTenSeconds) {
   EXPECT_THAT(text, HasSubstr("tessera_router_experts_idle 5\n"));
   EXPECT_THAT(text,
               HasSubstr("tessera_router_layer_shard_pairs_total{layer=\"2\",shard=\"5\"} 2\n"));
+  EXPECT_THAT(text,
+              HasSubstr("tessera_router_layer_shard_experts_total{layer=\"2\",shard=\"0\"} 2\n"));
   const std::string later = Text(kNow + ExpertTally::window());
   EXPECT_THAT(later, HasSubstr("tessera_router_experts_idle 8\n"));
   EXPECT_THAT(later,
@@ -67,7 +69,7 @@ TEST_F(TallyMetricsTest, TheHottestUnitsByRank) {
 
 TEST_F(TallyMetricsTest, LateShardsShareTheirSeries) {
   for (uint32_t shard = 0; shard < 2 * TallyMetrics::kShardsMax; ++shard) {
-    tally_.CountShard(LayerIndex{3}, ShardId{shard}, 1);
+    tally_.CountShard(LayerIndex{3}, ShardId{shard}, 1, 1);
     tally_.Commit(kNow);
     metrics_.Refresh(kNow);
   }
