@@ -9,10 +9,6 @@
 namespace tessera {
 namespace {
 
-// Reading an expert's weights costs a shard about as much as four rows of traffic, or four pairs to
-// compute, at decode sizes, where weights are the bottleneck; of many rows pairs decide. Only the
-// order of costs matters.
-constexpr uint64_t kExpertCostRows = 4;
 constexpr uint32_t kNowhere = std::numeric_limits<uint32_t>::max();
 
 }  // namespace
@@ -120,7 +116,7 @@ class DispatchPlanner::Tables {
     experts_[expert].weights_version = replica.weights_version;
     ShardPart& shard = shards_[ToIndex(replica.shard)];
     ++shard.expert_count;
-    shard.work_rows += kExpertCostRows + experts_[expert].pair_count;
+    shard.work_rows += uint64_t{choice_.expert_rows} + experts_[expert].pair_count;
   }
 
   // Notes for every shard which rows the experts assigned so far bring there.
@@ -145,6 +141,7 @@ class DispatchPlanner::Tables {
   uint64_t Cost(uint32_t expert, const Replica& replica) const {
     const size_t shard = ToIndex(replica.shard);
     uint64_t cost = Outstanding(replica.shard) + shards_[shard].work_rows;
+    if (shard < choice_.ahead_rows.size()) cost += choice_.ahead_rows[shard];
     for (const uint32_t row : rows_of_[expert]) cost += !marked_[shard * routing_.rows + row];
     return cost;
   }

@@ -53,6 +53,12 @@ struct ReplicaChoice {
   std::span<const uint32_t> outstanding_rows;
   // Draws the two copies that are compared where there are more, and breaks ties.
   uint64_t seed = 0;
+  // [shard id] counts like rows of this step, for who was given more than others before; a shard
+  // beyond the end was not.
+  std::span<const uint32_t> ahead_rows = {};
+  // What reading an expert's weights costs a shard: as much as so many rows of traffic or pairs to
+  // compute. Only the order of costs matters.
+  uint32_t expert_rows = 4;
 };
 
 // Result depends on the arguments only; memory of `plan` is reused. One expert goes to one shard in

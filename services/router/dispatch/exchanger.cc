@@ -71,7 +71,8 @@ void Exchanger::PlanAll(Flight& flight) {
   if (*std::max_element(routing.experts.begin(), routing.experts.end()) <
       placement.shape().expert_count) {
     planner_.Plan(flight.layer, routing, placement,
-                  {.outstanding_rows = weights_, .seed = flight.ticket}, plan_);
+                  shares_.Choice(flight.layer, weights_, flight.ticket), plan_);
+    shares_.Note(flight.layer, plan_);
   } else {  // no placement yet: nobody holds anything
     plan_.shards.clear();
     for (const uint32_t expert : routing.experts) plan_.homeless.push_back(ExpertId{expert});
@@ -478,7 +479,9 @@ void Exchanger::EndStep() {
   for (const std::unique_ptr<Shard>& shard : shards_) {
     if (shard != nullptr) shard->metrics.Commit();
   }
-  if (rooms_.meter != nullptr) rooms_.meter->costs.Fold();
+  if (rooms_.meter == nullptr) return;
+  rooms_.meter->costs.Fold();
+  shares_.Learn(rooms_.meter->costs);
 }
 
 void Exchanger::End(Flight& flight) {

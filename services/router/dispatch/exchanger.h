@@ -37,6 +37,7 @@
 #include "common/transport/exchange_client.h"
 #include "common/wire/call_wire.h"
 #include "services/router/balance/expert_meter.h"
+#include "services/router/balance/fair_shares.h"
 #include "services/router/cluster/shard_directory.h"
 #include "services/router/dispatch/dispatch_config.h"
 #include "services/router/dispatch/dispatch_metrics.h"
@@ -196,6 +197,7 @@ class Exchanger {
   std::vector<TraceContext> traces_;            // of the step
   RetryBudget retries_;
   RetryBudget hedges_;
+  FairShares shares_;
 
   // Scratch, of the method at work.
   Packer packer_;

@@ -1,0 +1,58 @@
+#include "services/router/balance/fair_shares.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tessera::router {
+namespace {
+
+constexpr float kKept = 0.998f;      // of a step after the next: 500 steps are remembered
+constexpr float kRowsPerAhead = 16;  // so much ahead counts as a row
+constexpr float kAheadMax = 4;       // rows
+constexpr uint32_t kLearnSteps = 256;
+constexpr double kExpertRowsMax = 64;
+
+}  // namespace
+
+ReplicaChoice FairShares::Choice(LayerIndex layer, std::span<const uint32_t> outstanding_rows,
+                                 uint64_t seed) {
+  if (ToIndex(layer) >= given_.size()) given_.resize(ToIndex(layer) + 1);
+  std::vector<float>& given = given_[ToIndex(layer)];
+  given.resize(outstanding_rows.size());
+  ahead_.assign(given.size(), 0);
+  float least = -1;
+  for (size_t s = 0; s < given.size(); ++s) {
+    if (outstanding_rows[s] == kShardUnusable) continue;
+    if (least < 0 || given[s] < least) least = given[s];
+  }
+  for (size_t s = 0; s < given.size(); ++s) {
+    if (outstanding_rows[s] == kShardUnusable) continue;
+    // What cannot be made up for soon is forgotten: experts that have moved leave no debts.
+    given[s] = std::min(given[s], least + kAheadMax * kRowsPerAhead);
+    ahead_[s] = static_cast<uint32_t>((given[s] - least) / kRowsPerAhead + 0.5f);
+  }
+  return {.outstanding_rows = outstanding_rows,
+          .seed = seed,
+          .ahead_rows = ahead_,
+          .expert_rows = expert_rows_};
+}
+
+void FairShares::Note(LayerIndex layer, const DispatchPlan& plan) {
+  std::vector<float>& given = given_[ToIndex(layer)];
+  for (float& rows : given) rows *= kKept;
+  for (const ShardPlan& part : plan.shards) {
+    given[ToIndex(part.shard)] += static_cast<float>(part.segments.size() * expert_rows_) +
+                                  static_cast<float>(part.pair_rows.size());
+  }
+}
+
+void FairShares::Learn(const CostFit& fit) {
+  if (++steps_ % kLearnSteps == 0) SetCosts(fit.Fit());
+}
+
+void FairShares::SetCosts(const CostModel& costs) {
+  const double rows = costs.touch_us / std::max(costs.row_us, 1e-9);
+  expert_rows_ = static_cast<uint32_t>(std::lround(std::clamp(rows, 0.0, kExpertRowsMax)));
+}
+
+}  // namespace tessera::router
