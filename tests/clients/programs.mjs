@@ -109,11 +109,13 @@ class Cluster extends Server {
   }
 }
 
-// `tessera up` on a model with `context` tokens.
-export async function startCluster({ shards = 2, context = 512, flags = [] } = {}) {
+// `tessera up` on a tiny model with `context` tokens, or on the checkpoint in the folder `model`.
+export async function startCluster({ shards = 2, context = 512, model, flags = [] } = {}) {
   const cluster = new Cluster(temporaryFolder());
-  const model = path.join(cluster.folder, "tiny");
-  writeModel(model, context);
+  if (model === undefined) {
+    model = path.join(cluster.folder, "tiny");
+    writeModel(model, context);
+  }
   cluster.child = spawn(
     program("tessera"),
     ["up", `--model=${model}`, `--shards=${shards}`, "--port=0", `--state_dir=${cluster.folder}/state`, ...flags],

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <queue>
 #include <set>
 #include <span>
 #include <utility>
@@ -12,26 +11,17 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/moe/dispatch_plan.h"
+#include "services/cli/plan/simulated_events.h"
 #include "services/cli/plan/simulated_shards.h"
 #include "services/router/balance/balance_planner.h"
+#include "services/router/balance/fair_shares.h"
 #include "services/router/balance/load_window.h"
 
 namespace tessera::cli {
 namespace {
 
-struct Event {
-  enum class Kind : uint8_t { kLayer, kArrive, kServed, kReply, kFail, kReturn, kRetry, kMoves };
-  double at_us = 0;
-  uint64_t order = 0;  // of two at one time the older is first
-  Kind kind = Kind::kLayer;
-  uint32_t who = 0;   // router or shard
-  uint64_t life = 0;  // of the shard
-  size_t call = 0;    // index into calls_
-
-  friend bool operator>(const Event& a, const Event& b) {
-    return std::pair(a.at_us, a.order) > std::pair(b.at_us, b.order);
-  }
-};
+using Event = SimulatedEvent;
+using Kind = Event::Kind;
 
 double Percentile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
@@ -50,20 +40,19 @@ class Run {
         seen_in_(config.shape.expert_count),
         window_(config.shape, /*window_steps=*/1000.0),
         routers_(config.routers),
+        events_(config.processors),
         pairs_(config.shape.layer_count * config.shards),
         costs_(pairs_.size()) {
     if (layers_.empty()) layers_ = LayersOf(config);
     BeginCounting();
+    for (Router& router : routers_) {
+      router.shares.SetCosts({config.call_us, config.touch_us, config.row_us, true});
+    }
   }
 
   SimulationResult Go() {
-    for (uint32_t r = 0; r < routers_.size(); ++r) Push(0, Event::Kind::kLayer, r);
-    while (!events_.empty() && finished_ < routers_.size()) {
-      const Event event = events_.top();
-      events_.pop();
-      now_ = event.at_us;
-      Handle(event);
-    }
+    for (uint32_t r = 0; r < routers_.size(); ++r) Push(0, Kind::kLayer, r);
+    while (!events_.empty() && finished_ < routers_.size()) Handle(events_.Pop());
     return Result();
   }
 
@@ -90,35 +79,42 @@ class Run {
     size_t measured = 0;  // steps
     size_t waits = 0;     // calls not answered
     double step_began = 0;
+    router::FairShares shares;
+    std::vector<std::pair<SimulatedCall, uint32_t>> written;  // and for which shard; not sent yet
   };
 
-  void Push(double at, Event::Kind kind, uint32_t who, size_t call = 0, uint64_t life = 0) {
-    events_.push({at, order_++, kind, who, life, call});
+  void Push(double at, Kind kind, uint32_t who, size_t call = 0, uint64_t life = 0) {
+    events_.Push(at, {.kind = kind, .who = who, .life = life, .call = call});
   }
 
   void Handle(const Event& event) {
     switch (event.kind) {
-      case Event::Kind::kLayer:
+      case Kind::kLayer:
         return Dispatch(event.who);
-      case Event::Kind::kArrive:
+      case Kind::kPosted:
+        return Post(routers_[event.who]);
+      case Kind::kOthers:
+        return;
+      case Kind::kArrive:
         return Arrive(event.who, event.call);
-      case Event::Kind::kServed:
+      case Kind::kServed:
         if (shards_[event.who].life == event.life) Served(event.who);
         return;
-      case Event::Kind::kReply:
+      case Kind::kReply:
         return Reply(event.who);
-      case Event::Kind::kFail:
+      case Kind::kFail:
         return Fail(event.who);
-      case Event::Kind::kReturn:
+      case Kind::kReturn:
         shards_.Revive(event.who);
         return;
-      case Event::Kind::kRetry:
+      case Kind::kRetry:
         return Retry(event.call);
-      case Event::Kind::kMoves:
+      case Kind::kMoves:
         return Moves();
     }
   }
 
+  double now() const { return events_.now_us(); }
   bool measuring() const { return measured_from_ >= 0; }
 
   void Dispatch(uint32_t r) {
@@ -126,24 +122,34 @@ class Run {
     const LayerIndex layer = layers_[router.layer];
     const RoutingView routing = routing_.Next(layer, config_.rows);
     Count(layer, routing);
-    PlanDispatch(layer, routing, shards_.Map(),
-                 {.outstanding_rows = shards_.Weights(), .seed = order_}, plan_);
+    planner_.Plan(layer, routing, shards_.Map(),
+                  router.shares.Choice(layer, shards_.Weights(), events_.order()), plan_);
+    router.shares.Note(layer, plan_);
     router.waits = 0;
+    router.written.clear();
     for (const ShardPlan& part : plan_.shards) {
       SimulatedCall call{r, layer, static_cast<uint32_t>(part.rows.size()), {}};
       for (const PlanSegment& segment : part.segments) {
         call.experts.emplace_back(segment.expert, segment.pair_count);
       }
-      Send(std::move(call), static_cast<uint32_t>(ToIndex(part.shard)));
+      ++router.waits;
+      router.written.emplace_back(std::move(call), static_cast<uint32_t>(ToIndex(part.shard)));
     }
+    events_.Compute(config_.post_us * static_cast<double>(router.written.size()),
+                    {.kind = Kind::kPosted, .who = r});
     if (!plan_.homeless.empty()) {
       SimulatedCall call{r, layer, static_cast<uint32_t>(routing.rows), {}};
       for (const ExpertId expert : plan_.homeless) call.experts.emplace_back(expert, 1);
       ++router.waits;
       calls_.push_back(std::move(call));
-      Push(now_ + 1e3 * config_.detect_ms, Event::Kind::kRetry, r, calls_.size() - 1);
+      Push(now() + 1e3 * config_.detect_ms, Kind::kRetry, r, calls_.size() - 1);
     }
     if (measuring()) Measure(layer);
+  }
+
+  void Post(Router& router) {
+    for (auto& [call, shard] : router.written) Send(std::move(call), shard);
+    router.written.clear();
   }
 
   void BeginCounting() {
@@ -191,16 +197,15 @@ class Run {
   }
 
   void Send(SimulatedCall call, uint32_t shard) {
-    ++routers_[call.router].waits;
     shards_[shard].outstanding_rows += call.rows;
     const double wire = WireUs(call.rows);
     calls_.push_back(std::move(call));
-    Push(now_ + wire, Event::Kind::kArrive, shard, calls_.size() - 1);
+    Push(now() + wire, Kind::kArrive, shard, calls_.size() - 1);
   }
 
   void Arrive(uint32_t s, size_t call) {
     if (!shards_[s].lives) {
-      Push(now_ + 1e3 * config_.detect_ms, Event::Kind::kRetry, s, call);
+      Push(now() + 1e3 * config_.detect_ms, Kind::kRetry, s, call);
       return;
     }
     shards_[s].queue.push_back(std::move(calls_[call]));
@@ -226,7 +231,7 @@ class Run {
                         config_.row_us * pairs;
     shard.busy = true;
     if (measuring()) shard.busy_us += took;
-    Push(now_ + took, Event::Kind::kServed, s, 0, shard.life);
+    events_.Compute(took, {.kind = Kind::kServed, .who = s, .life = shard.life});
   }
 
   void Served(uint32_t s) {
@@ -234,7 +239,7 @@ class Run {
     shard.busy = false;
     for (const SimulatedCall& call : shard.at_work) {
       shard.outstanding_rows -= std::min<uint64_t>(shard.outstanding_rows, call.rows);
-      Push(now_ + WireUs(call.rows), Event::Kind::kReply, call.router);
+      Push(now() + WireUs(call.rows), Kind::kReply, call.router);
     }
     shard.at_work.clear();
     Serve(s);
@@ -251,16 +256,20 @@ class Run {
         return;
       }
     }
-    Push(now_ + config_.attention_us, Event::Kind::kLayer, r);
+    const double step_us = router.layer == 0 ? config_.step_us : 0;
+    events_.Compute(config_.attention_us + step_us, {.kind = Kind::kLayer, .who = r});
   }
 
   void EndStep(Router& router) {
     if (measuring() && router.step_began >= measured_from_) {
       ++router.measured;
-      step_ms_.push_back((now_ - router.step_began) / 1e3);
+      step_ms_.push_back((now() - router.step_began) / 1e3);
     }
-    router.step_began = now_;
+    router.step_began = now();
     ++steps_done_;
+    for (size_t row = 0; row < config_.rows && config_.others_us > 0; ++row) {
+      events_.Compute(config_.others_us, {.kind = Kind::kOthers});
+    }
     const size_t round_steps = config_.warmup_steps * config_.routers;
     if (round_steps > 0 && steps_done_ % round_steps == 0 && rounds_done_ < config_.rounds) {
       ++rounds_done_;
@@ -270,14 +279,14 @@ class Run {
   }
 
   void BeginMeasuring() {
-    measured_from_ = now_;
+    measured_from_ = now();
     for (size_t i = 0; i < config_.failures; ++i) {
       // Spread over the time the measured steps should take.
-      const double span = now_ / static_cast<double>(std::max<size_t>(1, steps_done_)) *
+      const double span = now() / static_cast<double>(std::max<size_t>(1, steps_done_)) *
                           static_cast<double>(config_.steps * config_.routers);
       const double at =
-          now_ + span * static_cast<double>(i + 1) / static_cast<double>(config_.failures + 1);
-      Push(at, Event::Kind::kFail, static_cast<uint32_t>((i * 7 + 3) % config_.shards));
+          now() + span * static_cast<double>(i + 1) / static_cast<double>(config_.failures + 1);
+      Push(at, Kind::kFail, static_cast<uint32_t>((i * 7 + 3) % config_.shards));
     }
   }
 
@@ -291,7 +300,7 @@ class Run {
     planned_ = plan.after;
     loads_ += plan.loads;
     pending_.insert(pending_.end(), plan.moves.begin(), plan.moves.end());
-    if (!pending_.empty()) Push(now_, Event::Kind::kMoves, 0);
+    if (!pending_.empty()) Push(now(), Kind::kMoves, 0);
   }
 
   // A sixteenth of the moves at a time; all shards read at once.
@@ -304,7 +313,7 @@ class Run {
     const double bytes = static_cast<double>(count) * config_.unit_bytes;
     const double us =
         1e6 * bytes / config_.load_bytes_per_second / static_cast<double>(shards_.living());
-    Push(now_ + us, Event::Kind::kMoves, 0);
+    Push(now() + us, Kind::kMoves, 0);
   }
 
   void Fail(uint32_t s) {
@@ -314,11 +323,11 @@ class Run {
     for (auto* list : {&shard.at_work, &shard.queue}) {
       for (SimulatedCall& call : *list) {
         calls_.push_back(std::move(call));
-        Push(now_ + 1e3 * config_.detect_ms, Event::Kind::kRetry, s, calls_.size() - 1);
+        Push(now() + 1e3 * config_.detect_ms, Kind::kRetry, s, calls_.size() - 1);
       }
       list->clear();
     }
-    Push(now_ + 1e6 * config_.return_seconds, Event::Kind::kReturn, s);
+    Push(now() + 1e6 * config_.return_seconds, Kind::kReturn, s);
   }
 
   // The experts of a lost call by living shards, each the one with least to do.
@@ -343,6 +352,7 @@ class Run {
       part.experts.emplace_back(expert, pairs);
     }
     --routers_[lost.router].waits;
+    routers_[lost.router].waits += parts.size();
     for (auto& [shard, part] : parts) Send(std::move(part), shard);
     if (homeless.experts.empty()) return;
     RestoreFor(std::move(homeless));
@@ -360,7 +370,7 @@ class Run {
                            config_.load_bytes_per_second;
     ++routers_[homeless.router].waits;
     calls_.push_back(std::move(homeless));
-    Push(now_ + 1e6 * seconds, Event::Kind::kRetry, 0, calls_.size() - 1);
+    Push(now() + 1e6 * seconds, Kind::kRetry, 0, calls_.size() - 1);
   }
 
   // Mean over maximum of the shards, averaged over layers.
@@ -378,7 +388,7 @@ class Run {
 
   SimulationResult Result() {
     SimulationResult result;
-    result.seconds = (now_ - measured_from_) / 1e6;
+    result.seconds = (now() - measured_from_) / 1e6;
     result.tokens_per_second = static_cast<double>(step_ms_.size() * config_.rows) / result.seconds;
     result.step_ms_p50 = Percentile(step_ms_, 0.5);
     result.step_ms_p99 = Percentile(step_ms_, 0.99);
@@ -411,11 +421,10 @@ class Run {
   router::LoadWindow window_;
   std::vector<Router> routers_;
   std::vector<SimulatedCall> calls_;
-  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+  SimulatedEvents events_;
   std::vector<router::BalanceMove> pending_;
+  DispatchPlanner planner_;
   DispatchPlan plan_;
-  uint64_t order_ = 0;
-  double now_ = 0;
   size_t finished_ = 0;
   size_t steps_done_ = 0;
   size_t rounds_done_ = 0;
@@ -452,7 +461,8 @@ absl::Status CheckConfig(const SimulationConfig& c) {
   TESSERA_RETURN_IF_ERROR(Check(c.spare_slots >= 0 && c.spare_slots <= 16, "spare", "0..16"));
   TESSERA_RETURN_IF_ERROR(Check(c.warmup_steps >= 1 && c.rounds >= 1, "warmup", ">= 1"));
   return Check(c.link_gigabits > 0 && c.load_bytes_per_second > 0 && c.attention_us >= 0 &&
-                   c.call_us >= 0 && c.touch_us >= 0 && c.row_us >= 0 && c.link_us >= 0,
+                   c.post_us >= 0 && c.step_us >= 0 && c.others_us >= 0 && c.call_us >= 0 &&
+                   c.touch_us >= 0 && c.row_us >= 0 && c.link_us >= 0,
                "costs", "numbers that are not negative, and rates above 0");
 }
 

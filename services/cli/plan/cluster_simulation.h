@@ -36,11 +36,16 @@ struct SimulationConfig {
   uint64_t seed = 1;
 
   double attention_us = 100;  // of a router, a layer
-  double call_us = 20;        // of a shard: see CostModel
+  double post_us = 0;    // of a router, each call of a layer: written, posted, its answer added
+  double step_us = 0;    // of a router, a step: embedding, logits, sampling
+  double others_us = 0;  // of gateways and clients, for each row of a step
+  double call_us = 20;   // of a shard: see CostModel
   double touch_us = 60;
   double row_us = 2;
   double link_us = 10;         // one way
   double link_gigabits = 100;  // of each shard
+  // That routers, shards and others share, first come first served; 0: everyone has its own.
+  size_t processors = 0;
 
   bool balance = true;
   size_t warmup_steps = 50;            // of each router, before the round; not measured

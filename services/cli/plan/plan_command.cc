@@ -88,6 +88,11 @@ void AddSimulationFlags(FlagSet& flags, PlanOptions& options) {
   flags.Add("failures", &s.failures, "shards that die while it is measured");
   flags.Add("detect_ms", &s.detect_ms, "until a dead shard's calls go elsewhere");
   flags.Add("attention_us", &s.attention_us, "a router's own time for a layer");
+  flags.Add("post_us", &s.post_us, "a router's own time for each call");
+  flags.Add("step_us", &s.step_us, "a router's own time for a step, beside its layers");
+  flags.Add("others_us", &s.others_us, "gateways' and clients' time for each row of a step");
+  flags.Add("processors", &s.processors,
+            "of the one machine that all run on; 0: as many as needed");
   flags.Add("call_us", &s.call_us, "a shard's time for any call");
   flags.Add("touch_us", &s.touch_us, "a shard's time for each expert of a call");
   flags.Add("row_us", &s.row_us, "a shard's time for each (row, expert) pair");

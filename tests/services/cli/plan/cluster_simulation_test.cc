@@ -43,6 +43,54 @@ TEST(ClusterSimulationTest, OneShardTakesTheSumOfItsParts) {
   EXPECT_EQ(result.window_balance, 1);
 }
 
+TEST(ClusterSimulationTest, ProcessorsAreShared) {
+  SimulationConfig config = Small();
+  config.shards = 1;
+  config.spare_slots = 0;
+  config.rows = 1;
+  config.row_bytes = 0;
+  config.balance = false;
+  config.others_us = 200;
+  config.post_us = 5;
+  config.step_us = 50;
+  const double alone = 4 * (0.388 + 0.005) + 0.05;
+  for (const size_t processors : {0u, 2u}) {  // room for what a client does meanwhile
+    config.processors = processors;
+    EXPECT_NEAR(Simulated(config).step_ms_p50, alone, 1e-9) << processors;
+  }
+  config.processors = 1;
+  EXPECT_NEAR(Simulated(config).step_ms_p50, alone + 0.2, 1e-9);
+  // Two routers get no more out of one processor than it has.
+  config.others_us = 0;
+  config.routers = 2;
+  const double serial = 1e3 / (4 * (0.1 + 0.005 + 0.268) + 0.05);
+  EXPECT_LT(Simulated(config).tokens_per_second, 1.15 * serial)
+      << "calls of one layer share call_us";
+  config.processors = 4;
+  EXPECT_GT(Simulated(config).tokens_per_second, 1.2 * serial);
+}
+
+TEST(ClusterSimulationTest, FiveHundredTwelveShardsAndEightRouters) {
+  SimulationConfig config;
+  config.shape = {.layer_count = 6, .expert_count = 256};
+  config.shards = 512;
+  config.routers = 8;
+  config.spare_slots = 1;
+  config.steps = 10;
+  config.warmup_steps = 20;
+  config.failures = 2;
+  config.detect_ms = 5;
+  config.return_seconds = 0.02;
+  config.unit_bytes = 1e6;
+  const SimulationResult with = Simulated(config, 0.9);
+  config.balance = false;
+  const SimulationResult without = Simulated(config, 0.9);
+  std::printf("512 shards: balance %.3f instead of %.3f, %zu loads\n", with.window_balance,
+              without.window_balance, with.loads);
+  EXPECT_GT(with.window_balance, without.window_balance);
+  EXPECT_GT(with.loads, 0u);
+}
+
 TEST(ClusterSimulationTest, TheSameSeedGivesTheSameRun) {
   const SimulationResult first = Simulated(Small());
   const SimulationResult again = Simulated(Small());

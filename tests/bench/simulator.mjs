@@ -1,0 +1,137 @@
+#!/usr/bin/env node
+// How far `tessera plan --simulate` is from clusters that really run on this machine: 1, 2, 3 and 4 expert shards, the model that comes
+// with the program, streams that follow each other on a few lanes.
+//
+//   node tests/bench/simulator.mjs [--bin=build/release/bin] [--shards=1,2,3,4] [--lanes=8] [--rounds=3] [--seconds=5]
+//
+// The simulator is told what the cluster with one shard was measured to need (kernels, link, router, and what gateway and clients take
+// of the processors that all share) and which experts its steps chose; it then has to foretell the others. Throughput is counted in
+// steps: a step has as many rows in each cluster. All clusters stand ready and take turns, so that they meet the same moods of the
+// machine; medians are compared. Aim: within 15 %. Exit code 1: it was missed.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
+import path from "node:path";
+
+const root = path.resolve(import.meta.dirname, "../..");
+const options = { bin: path.join(root, "build/release/bin"), shards: "1,2,3,4", lanes: 8, rounds: 3, seconds: 5 };
+for (const flag of process.argv.slice(2)) {
+  const [, name, value] = /^--(\w+)=(.*)$/.exec(flag) ?? [];
+  if (!(name in options)) {
+    console.error(`${flag}: there are ${Object.keys(options).map((known) => `--${known}=`).join(", ")}`);
+    process.exit(2);
+  }
+  options[name] = typeof options[name] === "number" ? Number(value) : value;
+}
+process.env.TESSERA_BIN = path.resolve(options.bin);
+const { metric, startCluster } = await import("../clients/programs.mjs");
+const { percentile, stream } = await import("../load/sse.mjs");
+
+const counts = options.shards.split(",").map(Number);
+const folder = mkdtempSync(path.join(tmpdir(), "tessera-simulator-"));
+const trace = path.join(folder, "routing");
+const phases = ["attention", "gate", "dispatch", "shared", "wait", "combine"];
+
+function cpuSeconds(pid) {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+async function look(cluster) {
+  const router = cluster.process("router-0");
+  const page = await (await fetch(`http://${router.admin}/metrics`)).text();
+  const seen = { at: performance.now() / 1000, steps: metric(page, "tessera_router_steps_total"), tokens: metric(page, "tessera_router_tokens_total"),
+    calls: metric(page, "tessera_router_shard_calls_total"), pairs: metric(page, "tessera_router_shard_pairs_total"),
+    experts: metric(page, "tessera_router_shard_experts_total"), router: cpuSeconds(router.pid), gateway: cpuSeconds(cluster.gatewayPid),
+    clients: process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6, shards: 0 };
+  for (const { role, pid } of cluster.processes()) if (role === "expert") seen.shards += cpuSeconds(pid);
+  for (const phase of phases) {
+    seen[phase] = 0;
+    for (const [, value] of page.matchAll(new RegExp(`^tessera_router_layer_seconds_total\\{layer="\\d+",phase="${phase}"\\} (\\S+)$`, "gm"))) {
+      seen[phase] += Number(value);
+    }
+  }
+  return seen;
+}
+
+// What was counted in some seconds under traffic.
+async function measure(cluster) {
+  let going = true;
+  let next = 0;
+  const lane = async () => {
+    while (going) {
+      const turn = next++;
+      const { error } = await stream(cluster, { model: "tessera-demo", temperature: 0, max_tokens: 400, ignore_eos: true,
+        messages: [{ role: "user", content: `What is ${11 + ((turn * 37) % 89)} + ${12 + ((turn * 53) % 87)}?` }] });
+      if (error !== undefined) throw new Error(error);
+    }
+  };
+  const lanes = Promise.all(Array.from({ length: options.lanes }, lane));
+  const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+  await Promise.race([lanes, pause(1)]);
+  const before = await look(cluster);
+  await Promise.race([lanes, pause(options.seconds)]);
+  const after = await look(cluster);
+  going = false;
+  await lanes;
+  return Object.fromEntries(Object.keys(after).map((key) => [key, after[key] - before[key]]));
+}
+
+// Microseconds of the simulator's flags.
+async function costs(cluster, m, layers) {
+  const { touch_us, row_us } = (await (await fetch(`http://${cluster.process("router-0").admin}/balance`)).json()).costs;
+  const visits = m.steps * layers;
+  const us = (seconds, by) => (1e6 * seconds) / by;
+  const service = us(m.shards, m.calls);
+  const call_us = Math.max(0, service - (touch_us * m.experts + row_us * m.pairs) / m.calls);
+  const attention_us = us(m.attention + m.gate, visits);
+  const post_us = us(m.dispatch + m.combine, m.calls);
+  const away = us(m.shared + m.wait, visits);
+  const link_us = Math.max(0, away - service) / 2;
+  const step_us = us(m.at, m.steps) - layers * (attention_us + post_us + away);
+  const rows = Math.max(1, Math.round(m.tokens / m.steps));
+  const own = m.attention + m.gate + m.dispatch + m.combine + m.shared; // of the router's thread, computing
+  const others_us = us(m.gateway + m.clients + Math.max(0, m.router - own - (step_us * m.steps) / 1e6), rows * m.steps);
+  return { attention_us, post_us, step_us, others_us, call_us, touch_us, row_us, link_us, rows };
+}
+
+const clusters = new Map();
+let failed = false;
+try {
+  for (const shards of counts) {
+    clusters.set(shards, await startCluster({ model: path.join(root, "deploy/models/tessera-demo"), shards,
+      flags: ["--threads=1", ...(shards === counts[0] ? [`--record_routing=${trace}`] : [])] }));
+  }
+  for (const cluster of clusters.values()) {
+    await fetch(`http://${cluster.process("router-0").admin}/balance/freeze`, { method: "POST" });
+  }
+  const measured = new Map(counts.map((shards) => [shards, []]));
+  for (let round = 0; round < options.rounds; ++round) {
+    for (const shards of round % 2 === 0 ? counts : counts.toReversed()) measured.get(shards).push(await measure(clusters.get(shards)));
+  }
+  const first = measured.get(counts[0]);
+  const speeds = (shards) => measured.get(shards).map((m) => m.steps / m.at);
+  const middle = first.find((m) => m.steps / m.at === percentile(speeds(counts[0]), 0.5));
+  const model = JSON.parse(readFileSync(path.join(root, "deploy/models/tessera-demo/config.json"), "utf8"));
+  const given = await costs(clusters.get(counts[0]), middle, model.num_hidden_layers - model.num_dense_layers);
+  for (const cluster of clusters.values()) await cluster.stop(); // the trace is whole then
+  const { rows, ...us } = given;
+  const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false", "--steps=1500", "--warmup_steps=100", `--rows=${rows}`,
+    `--processors=${availableParallelism()}`, "--link_gigabits=1000000", ...Object.entries(us).map(([name, value]) => `--${name}=${value.toFixed(3)}`)];
+  console.log(`tessera ${flags.join(" ")} --shards=N\n`);
+  console.log("| shards | measured (steps/s) | simulated | simulated / measured |\n|---|---|---|---|");
+  for (const shards of counts) {
+    const line = JSON.parse(execFileSync(path.join(process.env.TESSERA_BIN, "tessera"), [...flags, `--shards=${shards}`], { encoding: "utf8" }));
+    const simulated = line.tokens_per_second / rows;
+    const real = percentile(speeds(shards), 0.5);
+    failed ||= Math.abs(simulated / real - 1) > 0.15;
+    console.log(`| ${shards} | ${real.toFixed(0)} (${Math.min(...speeds(shards)).toFixed(0)}–${Math.max(...speeds(shards)).toFixed(0)}) | ${simulated.toFixed(0)} | ${(simulated / real).toFixed(2)} |`);
+  }
+  console.log(`\n${options.rounds} rounds of ${options.seconds} s, ${options.lanes} lanes, ${rows} rows a step; load average ${loadavg()[0].toFixed(1)}; within 15 %: ${failed ? "no" : "yes"}`);
+} finally {
+  for (const cluster of clusters.values()) await cluster.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+process.exitCode = failed ? 1 : 0;
