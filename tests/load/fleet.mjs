@@ -50,8 +50,11 @@ class Member {
   async isReady() {
     return (await fetch(`http://${this.admin}/readyz`)).status === 200;
   }
+  async metrics() {
+    return (await fetch(`http://${this.admin}/metrics`)).text();
+  }
   async metric(name) {
-    return metric(await (await fetch(`http://${this.admin}/metrics`)).text(), name);
+    return metric(await this.metrics(), name);
   }
 
   // As a machine does that loses its power.
@@ -73,7 +76,8 @@ class Member {
 export class Fleet {
   //   model    folder of a checkpoint; a tiny one is made without it
   //   shards   that hold every expert `replicas` times; `balance` is the routers' config of that name
-  static async start({ drainSeconds = 60, model, shards = 3, replicas = 2, balance = {} } = {}) {
+  //   spare    slots of a shard beyond those; -1: its own choice
+  static async start({ drainSeconds = 60, model, shards = 3, replicas = 2, spare = -1, balance = {} } = {}) {
     const fleet = new Fleet();
     fleet.folder = mkdtempSync(path.join(tmpdir(), "tessera-fleet-"));
     if (model === undefined) {
@@ -81,7 +85,7 @@ export class Fleet {
       execFileSync(path.join(bin, "tests_write_tiny_model"), [model, "512"]);
     }
     const [g0, g1, a0, a1, r0, r1, b0, b1] = await freePorts(8);
-    Object.assign(fleet, { drainSeconds, model, shards, replicas, routers: [r0, r1], compute: { threads: 1 }, members: [] });
+    Object.assign(fleet, { drainSeconds, model, shards, replicas, spare, routers: [r0, r1], compute: { threads: 1 }, members: [] });
     for (const [grpc_listen, admin_listen] of [[r0, b0], [r1, b1]]) {
       fleet.add("router", { model, grpc_listen, grpc_advertise: grpc_listen, admin_listen, leader: r0, compute: fleet.compute,
         strict: true, kv_bytes: 1 << 25, membership: { copies_wanted: replicas }, balance });
@@ -107,8 +111,8 @@ export class Fleet {
 
   // One more, to be started; beyond the first `shards` it begins with nothing and is given copies.
   addShard() {
-    const { model, shards: shard_count, replicas, routers: router_addresses, compute } = this;
-    return this.add("expert", { model, shard_id: this.of("expert").length, shard_count, replicas, grpc_listen: "127.0.0.1:0",
+    const { model, shards: shard_count, replicas, spare: slots_spare, routers: router_addresses, compute } = this;
+    return this.add("expert", { model, shard_id: this.of("expert").length, shard_count, replicas, slots_spare, grpc_listen: "127.0.0.1:0",
       admin_listen: "127.0.0.1:0", data_listen: "ucx:127.0.0.1:0", router_addresses, compute });
   }
 
