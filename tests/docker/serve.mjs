@@ -1,10 +1,10 @@
 // serve.mjs ROOT SOURCES USER: the services of compose.yaml, started from the image's programs with the file's commands as its
 // user on its read-only root: they become ready, answer, and end by themselves when all are told to. In network and mount
-// namespaces of its own, see chroot.mjs; every service has an address where a container would have one.
+// namespaces of its own, see chroot.mjs; every service has a network namespace, an address and /sys as a container has them.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -19,15 +19,24 @@ function mount(...args) {
   execFileSync("mount", args, { stdio: "inherit" });
 }
 
+// A network of its own, joined to the others by the bridge.
+function joinNetwork(name, at) {
+  const commands = [
+    `netns add ${name}`, `link add v${at} type veth peer name eth0 netns ${name}`, `link set v${at} master br0`, `link set v${at} up`,
+    `-n ${name} link set lo up`, `-n ${name} addr add ${address(at)}/24 dev eth0`, `-n ${name} link set eth0 up`,
+  ];
+  for (const command of commands) execFileSync("ip", command.split(" "), { stdio: "inherit" });
+}
+
 // As the container starts it: {name, child, lines: its log, exited}.
 function start({ name, program, args }, at) {
-  const config = JSON.parse(readFileSync(path.join(sources, "docker/compose", path.basename(args[0].split("=")[1])), "utf8"));
-  // Containers listen at all of their addresses; these share one machine.
-  const own = Object.entries(config).filter(([field]) => field.endsWith("_listen"))
-    .map(([field, where]) => `--set=${field}=${where.replace("0.0.0.0", address(at))}`);
-  const child = spawn("chroot", [`--userspec=${user}`, root, `/usr/bin/${program}`, ...args, ...own],
+  joinNetwork(name, at);
+  const { admin_listen: admin } = JSON.parse(
+    readFileSync(path.join(sources, "docker/compose", path.basename(args[0].split("=")[1])), "utf8"));
+  const inNetwork = ["netns", "exec", name, "sh", "-c", 'mount -t sysfs -o ro sysfs "$0/sys" && exec chroot "$@"', root];
+  const child = spawn("ip", [...inNetwork, `--userspec=${user}`, root, `/usr/bin/${program}`, ...args],
     { env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, stdio: ["ignore", "inherit", "pipe"] });
-  const service = { name, child, lines: [], admin: config.admin_listen.replace("0.0.0.0", address(at)) };
+  const service = { name, child, lines: [], admin: admin.replace("0.0.0.0", address(at)) };
   createInterface({ input: child.stderr }).on("line", (line) => service.lines.push(line));
   service.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
   return service;
@@ -59,16 +68,16 @@ async function answer(text) {
 }
 
 const services = readServices(file);
-for (const line of ["link set lo up", "link add eth0 type veth peer name other0", "link set other0 up", "link set eth0 up",
-  ...services.map((_, at) => `addr add ${address(at)}/24 dev eth0`)]) {
-  execFileSync("ip", line.split(" "), { stdio: "inherit" });
+mkdirSync("/run/netns", { recursive: true });
+mount("-t", "tmpfs", "tmpfs", "/run/netns"); // their names are nobody else's business
+for (const command of ["link set lo up", "link add br0 type bridge", "addr add 10.88.0.1/24 dev br0", "link set br0 up"]) {
+  execFileSync("ip", command.split(" "), { stdio: "inherit" });
 }
 const hosts = path.join(mkdtempSync(path.join(tmpdir(), "tessera-serve-")), "hosts");
 writeFileSync(hosts, services.map(({ name }, at) => `${address(at)} ${name}\n`).join(""));
 mount("--bind", hosts, path.join(root, "etc/hosts"));
 mount("--bind", path.join(sources, "docker/compose"), path.join(root, "etc/tessera"));
 mount("-t", "proc", "proc", path.join(root, "proc"));
-mount("-t", "sysfs", "-o", "ro", "sysfs", path.join(root, "sys")); // of this network namespace, as in a container
 mount("-t", "tmpfs", "-o", "size=16m", "tmpfs", path.join(root, "tmp"));
 
 const begin = Date.now();
