@@ -42,13 +42,13 @@ void SwiGluReference(const SwiGluWeights& weights, ConstMatrixView x, MatrixView
   MultiplyReference(weights.down, 0, gate.view(), y);
 }
 
-void GroupedSwiGluReference(std::span<const ExpertGroup> groups, ConstMatrixView x,
+void GroupedSwiGluReference(std::span<const ExpertGroup> groups, const RowSource& x,
                             MatrixView out) {
   size_t pair = 0;
   for (const ExpertGroup& group : groups) {
     for (size_t i = 0; i < group.rows.size(); ++i, ++pair) {
       const MatrixView y = out.Rows(pair, 1);
-      SwiGluReference(*group.weights, x.Rows(group.rows[i], 1), y);
+      SwiGluReference(*group.weights, ConstMatrixView(x.row(group.rows[i]), 1, x.cols()), y);
       for (float& value : y.row(0)) value *= group.row_weights[i];
     }
   }

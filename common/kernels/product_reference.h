@@ -12,6 +12,7 @@ namespace tessera::kernels {
 
 void MatMulReference(std::span<const MatMulTask> tasks);
 void SwiGluReference(const SwiGluWeights& weights, ConstMatrixView x, MatrixView y);
-void GroupedSwiGluReference(std::span<const ExpertGroup> groups, ConstMatrixView x, MatrixView out);
+void GroupedSwiGluReference(std::span<const ExpertGroup> groups, const RowSource& x,
+                            MatrixView out);
 
 }  // namespace tessera::kernels

@@ -25,7 +25,7 @@ double CostOf(const ExpertGroup& group) {
          static_cast<double>(std::max(group.rows.size(), kFreeRows));
 }
 
-void CheckShapes(std::span<const ExpertGroup> groups, ConstMatrixView x, MatrixView out) {
+void CheckShapes(std::span<const ExpertGroup> groups, const RowSource& x, MatrixView out) {
   size_t pairs = 0;
   for (const ExpertGroup& group : groups) {
     TESSERA_CHECK(group.rows.size() == group.row_weights.size());
@@ -86,11 +86,11 @@ Split ChooseSplit(std::span<const GroupWork> works, size_t thread_count) {
 
 // All of a group by one thread.
 void RunWhole(const Compute& compute, Scratch& scratch, size_t worker, const GroupWork& work,
-              ConstMatrixView x) {
+              const RowSource& x) {
   const std::span<const uint32_t> rows = work.group->rows;
   FeedForward network(compute, *work.group->weights, rows.size());
   network.Place(scratch.OfWorker(worker, network.scratch_bytes()));
-  for (size_t i = 0; i < rows.size(); ++i) network.ConvertInput(i, x.row(rows[i]).data());
+  for (size_t i = 0; i < rows.size(); ++i) network.ConvertInput(i, x.row(rows[i]));
   network.RunAct(0, network.act_strip_count());
   for (size_t i = 0; i < rows.size(); ++i) network.ConvertAct(i);
   network.RunDown(0, network.down().strip_count(), work.group->row_weights, work.out);
@@ -109,7 +109,7 @@ struct Piece {
 
 std::vector<SharedGroup> PlaceShared(const Compute& compute, Scratch& scratch,
                                      std::span<const GroupWork> works, const Split& split,
-                                     ConstMatrixView x) {
+                                     const RowSource& x) {
   std::vector<SharedGroup> shared;
   size_t total_bytes = 0;
   for (size_t i = 0; i < works.size(); ++i) {
@@ -124,7 +124,7 @@ std::vector<SharedGroup> PlaceShared(const Compute& compute, Scratch& scratch,
     each.network.Place(memory);
     memory += each.network.scratch_bytes();
     const std::span<const uint32_t> rows = each.work.group->rows;
-    for (size_t i = 0; i < rows.size(); ++i) each.network.ConvertInput(i, x.row(rows[i]).data());
+    for (size_t i = 0; i < rows.size(); ++i) each.network.ConvertInput(i, x.row(rows[i]));
   }
   return shared;
 }
@@ -182,7 +182,7 @@ void SwiGlu(const Compute& compute, const SwiGluWeights& weights, ConstMatrixVie
       [&](size_t begin, size_t end, size_t) { network.RunDown(begin, end, {}, y); });
 }
 
-void GroupedSwiGlu(const Compute& compute, std::span<const ExpertGroup> groups, ConstMatrixView x,
+void GroupedSwiGlu(const Compute& compute, std::span<const ExpertGroup> groups, const RowSource& x,
                    MatrixView out) {
   CheckShapes(groups, x, out);
   if (compute.isa == Isa::kReference) return GroupedSwiGluReference(groups, x, out);

@@ -31,6 +31,25 @@ struct SwiGluWeights {
 // not overlap.
 void SwiGlu(const Compute& compute, const SwiGluWeights& weights, ConstMatrixView x, MatrixView y);
 
+// The input rows of a grouped product: a matrix, or rows that lie apart, each where it arrived.
+// Borrows the memory, and the pointers.
+class RowSource {
+ public:
+  RowSource(ConstMatrixView matrix) : matrix_(matrix), cols_(matrix.cols()) {}  // NOLINT: implicit
+  RowSource(MatrixView matrix) : RowSource(ConstMatrixView(matrix)) {}          // NOLINT: implicit
+  // rows[i]: `cols` numbers.
+  RowSource(std::span<const float* const> rows, size_t cols) : apart_(rows), cols_(cols) {}
+
+  size_t rows() const { return apart_.empty() ? matrix_.rows() : apart_.size(); }
+  size_t cols() const { return cols_; }
+  const float* row(size_t i) const { return apart_.empty() ? matrix_.row(i).data() : apart_[i]; }
+
+ private:
+  ConstMatrixView matrix_;
+  std::span<const float* const> apart_;
+  size_t cols_ = 0;
+};
+
 // Rows of one call that go through one network. Row r of `rows` names a row of x.
 struct ExpertGroup {
   const SwiGluWeights* weights;
@@ -45,7 +64,7 @@ struct ExpertGroup {
 // once for all its rows. Experts are shared out among threads; when fewer experts than threads
 // remain they are split by outputs. The same promise as MatMul: a pair's bits do not depend on its
 // company.
-void GroupedSwiGlu(const Compute& compute, std::span<const ExpertGroup> groups, ConstMatrixView x,
+void GroupedSwiGlu(const Compute& compute, std::span<const ExpertGroup> groups, const RowSource& x,
                    MatrixView out);
 
 }  // namespace tessera::kernels

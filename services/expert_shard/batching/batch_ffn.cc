@@ -32,7 +32,7 @@ size_t CallOf(const std::vector<size_t>& begins, size_t row) {
 
 size_t BatchFfn::Run(const ExpertTable& table, std::span<const IncomingCall> calls) {
   GroupByExpert(table, calls);
-  const ConstMatrixView rows = Rows(calls);
+  const kernels::RowSource rows = Rows(calls);
   const size_t pairs = pair_rows_.size();
   // The pairs of a single call are expert-major already: its strict answer is computed in place.
   const IncomingCall& first = calls.front();
@@ -98,17 +98,29 @@ void BatchFfn::GroupByExpert(const ExpertTable& table, std::span<const IncomingC
   }
 }
 
-ConstMatrixView BatchFfn::Rows(std::span<const IncomingCall> calls) {
-  const wire::RowsView& first = calls.front().call.rows;
-  if (calls.size() == 1 && first.dtype == wire::RowDType::kF32) return first.f32();
-  const size_t count = row_begin_.back();
-  rows_.resize(count * first.d_model);
-  const MatrixView rows(rows_.data(), count, first.d_model);
-  ForRows(compute_, count, [&](size_t row, size_t) {
-    const size_t i = CallOf(row_begin_, row);
-    calls[i].call.rows.ReadRow(row - row_begin_[i], rows.row(row));
+kernels::RowSource BatchFfn::Rows(std::span<const IncomingCall> calls) {
+  const size_t d_model = calls.front().call.rows.d_model;
+  row_at_.clear();
+  to_widen_.clear();
+  for (const IncomingCall& call : calls) {
+    const wire::RowsView& rows = call.call.rows;
+    for (size_t row = 0; row < rows.rows; ++row) {
+      if (rows.dtype == wire::RowDType::kF32) {
+        row_at_.push_back(rows.f32().row(row).data());
+      } else {
+        to_widen_.push_back({&rows, row, row_at_.size()});
+        row_at_.push_back(nullptr);
+      }
+    }
+  }
+  widened_.resize(to_widen_.size() * d_model);
+  ForRows(compute_, to_widen_.size(), [&](size_t i, size_t) {
+    const NarrowRow& narrow = to_widen_[i];
+    float* const wide = widened_.data() + i * d_model;
+    narrow.rows->ReadRow(narrow.row, std::span(wide, d_model));
+    row_at_[narrow.number] = wide;
   });
-  return rows;
+  return {row_at_, d_model};
 }
 
 void BatchFfn::ListSources(std::span<const IncomingCall> calls) {

@@ -33,9 +33,16 @@ class BatchFfn {
   size_t Run(const ExpertTable& table, std::span<const IncomingCall> calls);
 
  private:
+  // A row that is not float32: row `row` of *rows, number `number` of the batch.
+  struct NarrowRow {
+    const wire::RowsView* rows;
+    size_t row;
+    size_t number;
+  };
+
   void GroupByExpert(const ExpertTable& table, std::span<const IncomingCall> calls);
-  // The rows of all calls below one another; those of a single call of float32 where they are.
-  ConstMatrixView Rows(std::span<const IncomingCall> calls);
+  // The rows of all calls, numbered through: those of float32 where they arrived, others widened.
+  kernels::RowSource Rows(std::span<const IncomingCall> calls);
   // Which pair rows add up to which reply row.
   void ListSources(std::span<const IncomingCall> calls);
   void WriteReplies(std::span<const IncomingCall> calls, ConstMatrixView pairs);
@@ -54,7 +61,9 @@ class BatchFfn {
   std::vector<float> pair_weights_;  // [pairs], expert-major
   std::vector<uint32_t> pair_at_;    // [pairs], call by call: its place in the two above
   std::vector<kernels::ExpertGroup> groups_;
-  std::vector<float> rows_;            // [rows, d_model]
+  std::vector<const float*> row_at_;  // [rows]
+  std::vector<NarrowRow> to_widen_;
+  std::vector<float> widened_;         // [rows that are not float32, d_model]
   std::vector<float> pair_results_;    // [pairs, d_model], expert-major
   std::vector<uint32_t> source_ends_;  // [reply rows + 1], prefix sums
   std::vector<uint32_t> sources_;      // [pairs], rows of pair_results_

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -224,6 +225,32 @@ TEST_P(SwiGluTest, GroupedEqualsEachRowAloneToTheBit) {
         }
       }
     }
+  }
+}
+
+// Rows in the order of arrival lie anywhere, unaligned.
+TEST_P(SwiGluTest, RowsThatLieApartGiveTheBitsOfAMatrix) {
+  constexpr size_t kModel = 72;
+  std::vector<std::unique_ptr<Network>> networks;
+  for (uint64_t g = 0; g < 4; ++g) networks.push_back(MakeNetwork(GetParam(), kModel, 80, g * 10));
+  const Matrix x = RandomRows(12, kModel, 1);
+  std::vector<std::vector<float>> apart;
+  std::vector<const float*> row_at;
+  for (size_t r = 0; r < x.rows(); ++r) {
+    const std::span<const float> row = x.row(r);
+    apart.emplace_back(1 + r % 3, 0.0f).insert(apart.back().end(), row.begin(), row.end());
+  }
+  for (size_t r = 0; r < x.rows(); ++r) row_at.push_back(apart[r].data() + 1 + r % 3);
+  const Grouping grouping = MakeGrouping(networks, {9, 1, 0, 5}, x.rows(), 3);
+  std::vector<Level> levels = Levels();
+  levels.push_back({Isa::kReference});
+  for (const Level& level : levels) {
+    const Compute compute = ComputeOf(level, Arithmetic::kFast);
+    Matrix together(grouping.pair_count, kModel);
+    Matrix out(grouping.pair_count, kModel);
+    GroupedSwiGlu(compute, grouping.groups, x.view(), together.view());
+    GroupedSwiGlu(compute, grouping.groups, {row_at, kModel}, out.view());
+    EXPECT_TRUE(std::ranges::equal(out.values(), together.values()));
   }
 }
 
