@@ -72,6 +72,7 @@ void GenerationTraffic::OnDown(absl::Status) {
 bool GenerationTraffic::AwaitTokens(size_t count) {
   return WaitUntil(
       [&] {
+        client_->Connect();
         absl::MutexLock lock(&mutex_);
         return !failure_.ok() || std::ranges::all_of(requests_, [&](const Request& request) {
           return request.tokens.size() >= count;

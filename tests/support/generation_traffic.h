@@ -33,9 +33,10 @@ class GenerationTraffic final : public gateway::RouterEvents {
   explicit GenerationTraffic(const TrafficConfig& config);
   ~GenerationTraffic() override;
 
-  // Waits until every request has so many tokens, or one failed. False: `deadline` passed.
+  // Waits until every request has so many tokens, or one failed; connects again whenever the stream
+  // is down. False: `deadline` passed.
   bool AwaitTokens(size_t count);
-  // Waits until all have ended; connects again whenever the stream is down. The first failure:
+  // Waits likewise until all have ended. The first failure:
   // an error of a request, or a token that is lost or comes twice.
   absl::Status AwaitEnd();
 

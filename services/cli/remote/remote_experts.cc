@@ -128,6 +128,8 @@ absl::Status RemoteExperts::Start() {
   folder_.Remove();
   router::DispatchConfig dispatch;
   dispatch.strict = options_.strict;
+  // Nobody else would try a failed step again: a shard that a loaded box holds up is waited for.
+  dispatch.homeless_wait = absl::Seconds(10);
   dispatcher_ = std::make_unique<router::Dispatcher>(
       dispatch, router::DispatchRooms{*exchange_, cluster_->directory(), clock_, registry_,
                                       /*wait=*/{}, &model_.pool()});
