@@ -62,7 +62,10 @@ class Watch {
       await new Promise((resolve) => setTimeout(resolve, 20));
       const { copiesMin, leader } = this;
       if (copiesMin === undefined) continue;
-      const page = await leader.metrics();
+      const page = await leader.metrics().catch((error) => {
+        if (copiesMin === this.copiesMin) throw error;
+      });
+      if (page === undefined) continue; // the leader was killed meanwhile
       const [linked, copies, missing, stalled] = ["shards_linked", "expert_copies_min", "experts_missing", "balance_stalled_seconds"]
         .map((name) => metric(page, `tessera_router_${name}`));
       if (copiesMin !== this.copiesMin) continue; // somebody was killed meanwhile

@@ -48,10 +48,10 @@ class Member {
     return `http://${this.http}`;
   }
   async isReady() {
-    return (await fetch(`http://${this.admin}/readyz`)).status === 200;
+    return (await fetch(`http://${this.admin}/readyz`, { signal: AbortSignal.timeout(10_000) })).status === 200;
   }
   async metrics() {
-    return (await fetch(`http://${this.admin}/metrics`)).text();
+    return (await fetch(`http://${this.admin}/metrics`, { signal: AbortSignal.timeout(10_000) })).text();
   }
   async metric(name) {
     return metric(await this.metrics(), name);
