@@ -241,8 +241,9 @@ TEST_P(ProcessLossTest, RouterKilled) {
     EXPECT_EQ(shards_[i]->Poll(), std::nullopt) << "still the same process";
   }
   // (Where answers are late for long, others load what only a late shard has.)
-  if (calm())
+  if (calm()) {
     EXPECT_EQ(Metric("tessera_router_unit_loads_total "), 0) << "they hold what they held";
+  }
 }
 
 }  // namespace
