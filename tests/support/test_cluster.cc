@@ -63,7 +63,7 @@ absl::Status TestRouter::JoinCluster(const TestRouterOptions& options,
                            ParseDataAddress(absl::StrCat(options.data_scheme, ":127.0.0.1:0")));
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<Transport> transport,
                            MakeTransport(way.way, {.loopback = network}));
-  exchange_ = std::make_unique<ExchangeClient>(ExchangeConfig{}, clock_, std::move(transport));
+  exchange_ = std::make_unique<ExchangeClient>(options.exchange, clock_, std::move(transport));
   const ModelSpec& spec = model_->spec();
   TESSERA_ASSIGN_OR_RETURN(const uint64_t identity, ModelIdentity(spec, model_->checkpoint()));
   router::ClusterConfig config;

@@ -35,6 +35,7 @@ struct TestRouterOptions {
   std::string cluster_secret_file;
   router::BalancerConfig balance = {.moves = false};
   router::DispatchConfig dispatch;  // strict counts for the sessions with shards as well
+  ExchangeConfig exchange;
   // Not null: takes what the engine produces, and the test calls Step; no thread, no Submit.
   router::TokenSink* sink = nullptr;
 };
