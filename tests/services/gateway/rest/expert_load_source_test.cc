@@ -10,7 +10,6 @@
 namespace tessera::gateway {
 namespace {
 
-using ::testing::Each;
 using ::testing::SizeIs;
 using wire::ShardCondition;
 
