@@ -13,7 +13,7 @@ const [sources, folder] = process.argv.slice(2);
 const stages = readDockerfile(path.join(sources, "docker/Dockerfile"));
 const throughCcache = process.env.TESSERA_CHROOT_CCACHE === "1";
 const environment = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root", DEBIAN_FRONTEND: "noninteractive" };
-const cacheLog = "/root/.cache/ccache.log"; // of the cache, in the build stage
+const cacheLog = path.join(environment.HOME, ".cache/ccache.log"); // of the cache, in the build stage
 if (throughCcache) {
   environment.CCACHE_STATSLOG = cacheLog;
   // Of its key: compilers speak this language.
