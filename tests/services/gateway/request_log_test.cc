@@ -15,7 +15,7 @@
 #include "tests/support/raw_http.h"
 #include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
-#include "tests/support/tiny_tokenizer.h"
+#include "tests/support/tiny_gateway.h"
 #include "tests/support/wait_until.h"
 
 namespace tessera::gateway {
@@ -35,16 +35,8 @@ class RequestLogTest : public ::testing::Test {
     EXPECT_TRUE(StartLogging({}).ok());
   }
   void Start(bool log_requests) {
-    testing::WriteTinyText(testing::TinyServedSpec(4096), folder_.path());
     ASSERT_TRUE(StartLogging({.file = folder_.File("log"), .json = true}).ok());
-    GatewayConfig config;
-    config.text.folder = folder_.path();
-    config.rest.model_names = {"tiny"};
-    config.rest.version = "0";
-    config.pool.addresses = {router_.address()};
-    config.grpc_listen = "";
-    config.admin_listen = "";
-    config.http.listen = "127.0.0.1:0";
+    GatewayConfig config = testing::TinyGateway(folder_.path(), {router_.address()}, 4096);
     config.session.log_requests = log_requests;
     auto server = GatewayServer::Start(config, clock_);
     ASSERT_TRUE(server.ok()) << server.status();

@@ -11,7 +11,7 @@
 #include "tests/support/raw_http.h"
 #include "tests/support/stub_router.h"
 #include "tests/support/temp_folder.h"
-#include "tests/support/tiny_tokenizer.h"
+#include "tests/support/tiny_gateway.h"
 #include "tests/support/trace_collector.h"
 #include "tests/support/wait_until.h"
 
@@ -31,15 +31,7 @@ constexpr const char* kUnsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa
 class GatewayTracingTest : public ::testing::Test {
  protected:
   void Start(const std::string& endpoint, double sample_ratio = 0) {
-    testing::WriteTinyText(testing::TinyServedSpec(4096), folder_.path());
-    GatewayConfig config;
-    config.text.folder = folder_.path();
-    config.rest.model_names = {"tiny"};
-    config.rest.version = "0";
-    config.pool.addresses = {router_.address()};
-    config.grpc_listen = "";
-    config.admin_listen = "";
-    config.http.listen = "127.0.0.1:0";
+    GatewayConfig config = testing::TinyGateway(folder_.path(), {router_.address()}, 4096);
     config.tracing.endpoint = endpoint;
     config.tracing.sample_ratio = sample_ratio;
     auto server = GatewayServer::Start(config, clock_);

@@ -22,6 +22,16 @@ SimulationConfig Small() {
   return config;
 }
 
+SimulationConfig OneShardOneRow() {
+  SimulationConfig config = Small();
+  config.shards = 1;
+  config.spare_slots = 0;
+  config.rows = 1;
+  config.row_bytes = 0;
+  config.balance = false;
+  return config;
+}
+
 SimulationResult Simulated(const SimulationConfig& config, double exponent = 1.0) {
   router::ZipfRouting routing(config.shape, config.top_k, exponent, config.seed);
   auto result = Simulate(config, routing);
@@ -30,12 +40,7 @@ SimulationResult Simulated(const SimulationConfig& config, double exponent = 1.0
 }
 
 TEST(ClusterSimulationTest, OneShardTakesTheSumOfItsParts) {
-  SimulationConfig config = Small();
-  config.shards = 1;
-  config.spare_slots = 0;
-  config.rows = 1;
-  config.row_bytes = 0;
-  config.balance = false;
+  SimulationConfig config = OneShardOneRow();
   // A row touches four experts: 100 + 10 + (20 + 4 * 60 + 4 * 2) + 10 us a layer, four layers.
   const SimulationResult result = Simulated(config);
   EXPECT_NEAR(result.step_ms_p50, 4 * 0.388, 1e-9);
@@ -44,12 +49,7 @@ TEST(ClusterSimulationTest, OneShardTakesTheSumOfItsParts) {
 }
 
 TEST(ClusterSimulationTest, ProcessorsAreShared) {
-  SimulationConfig config = Small();
-  config.shards = 1;
-  config.spare_slots = 0;
-  config.rows = 1;
-  config.row_bytes = 0;
-  config.balance = false;
+  SimulationConfig config = OneShardOneRow();
   config.others_us = 200;
   config.post_us = 5;
   config.step_us = 50;

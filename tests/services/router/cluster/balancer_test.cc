@@ -35,10 +35,11 @@ class BalancerTest : public ::testing::Test {
     balancer.Report({kShape, rows, rows, {steps}});
   }
   // One look at `now`, with its plan.
-  BalanceVerdict Look(Balancer& balancer, absl::Duration now, bool disturbed = false) {
+  BalanceVerdict Look(Balancer& balancer, absl::Duration now, bool disturbed = false,
+                      PlacementShape shape = kShape) {
     std::vector<RepairShard> known;
     for (const auto& [id, shard] : shards_) known.push_back({.shard = &shard, .usable = true});
-    const auto placement = Placement::Build(Epoch{1}, kShape, Units());
+    const auto placement = Placement::Build(Epoch{1}, shape, Units());
     const auto problem = balancer.DueProblem(*placement, known, {}, disturbed, now);
     if (problem) balancer.Consider(PlanBalance(*problem, balancer.options()), now);
     return balancer.last_look().verdict;
@@ -190,12 +191,7 @@ TEST_F(BalancerTest, AShardThatJoinsManyEvenOnesIsNotLeftEmpty) {
   shards_.clear();
   for (uint32_t id = 0; id < 20; ++id) AddShard(id, id * 4, id * 4 + 4);
   const auto look = [&](absl::Duration now) {
-    std::vector<RepairShard> known;
-    for (const auto& [id, shard] : shards_) known.push_back({.shard = &shard, .usable = true});
-    const auto placement = Placement::Build(Epoch{1}, kWide, Units());
-    const auto problem = balancer.DueProblem(*placement, known, {}, false, now);
-    if (problem) balancer.Consider(PlanBalance(*problem, balancer.options()), now);
-    return balancer.last_look().verdict;
+    return Look(balancer, now, /*disturbed=*/false, kWide);
   };
   look(absl::Seconds(0));
   EXPECT_EQ(look(absl::Seconds(30)), BalanceVerdict::kUnknown);
