@@ -23,6 +23,7 @@
 #include "common/base/log.h"
 #include "common/base/status.h"
 #include "common/transport/socket_address.h"
+#include "common/transport/ucx_worker.h"
 #include "common/wire/expert_wire.h"
 
 namespace tessera {
@@ -48,11 +49,19 @@ std::string LaneNames(absl::string_view text) {
 
 constexpr unsigned kFrameMessage = 1;  // id of our active message
 
-absl::Status Failed(std::string_view what, ucs_status_t status) {
-  return absl::UnavailableError(
-      absl::StrCat("UCX: ", std::string(what), ": ", ucs_status_string(status)));
+// Whether processes of one box talk through memory that they share.
+bool SharesMemory(absl::string_view transports) {
+  for (const absl::string_view name : absl::StrSplit(transports, ',')) {
+    for (const absl::string_view shared : {"posix", "sysv", "xpmem", "mm", "sm", "shm", "all"}) {
+      if (name == shared) return true;
+    }
+  }
+  return false;
 }
 
+// Shared memory of UCX is one receive queue a worker, for all who send to it. A sender claims its
+// place there before it fills it; one that is killed or stopped between the two silences whoever
+// comes behind it. So each link has a worker of its own, unless no memory is shared.
 class UcxTransport final : public Transport {
  public:
   UcxTransport() = default;
@@ -75,7 +84,17 @@ class UcxTransport final : public Transport {
  private:
   struct Link {
     ucp_ep_h endpoint = nullptr;
+    UcxWorker* worker = nullptr;
     bool down = false;
+  };
+  struct Closing {
+    void* request;
+    UcxWorker* worker;
+  };
+  // A frame that somebody has.
+  struct Lent {
+    UcxWorker* worker;                 // to be given back to, or
+    std::unique_ptr<uint64_t[]> copy;  // of a misaligned one
   };
   // A send that UCX has not finished.
   struct PendingSend {
@@ -86,10 +105,14 @@ class UcxTransport final : public Transport {
   };
 
   absl::Status InitContext(const UcxConfig& config);
-  absl::Status InitWorker();
+  absl::Status WaitFor(int descriptor);
+  absl::StatusOr<UcxWorker*> AddWorker();
+  // What the listener has, and every link where no memory is shared.
+  absl::StatusOr<UcxWorker*> CommonWorker();
   absl::StatusOr<LinkId> AddLink(ucp_ep_params_t& params);
   void AcceptPending();
   void ForgetClosed();
+  void ForgetUnused();
 
   static void OnConnection(ucp_conn_request_h request, void* self);
   static ucs_status_t OnMessage(void* self, const void* header, size_t header_bytes, void* data,
@@ -98,41 +121,43 @@ class UcxTransport final : public Transport {
   static void OnSent(void* request, ucs_status_t status, void* pending);
 
   ucp_context_h context_ = nullptr;
-  ucp_worker_h worker_ = nullptr;
+  bool sound_ = true;        // no worker of it had to be leaked
+  bool own_workers_ = true;  // each link has one
+  std::vector<std::unique_ptr<UcxWorker>> workers_;
+  UcxWorker* common_worker_ = nullptr;
   ucp_listener_h listener_ = nullptr;
-  int worker_fd_ = -1;  // UCX's; never read
   int wake_fd_ = -1;
-  int epoll_fd_ = -1;
-  bool worker_is_sound_ = true;
+  int epoll_fd_ = -1;  // wake_fd_ and every worker's
   uint64_t next_link_ = 1;
   absl::flat_hash_map<LinkId, Link> links_;
   absl::flat_hash_map<ucp_ep_h, LinkId> by_endpoint_;
   std::vector<ucp_conn_request_h> requests_;  // to be accepted after progress
-  std::vector<void*> closing_;                // requests of endpoints being closed
+  std::vector<Closing> closing_;              // endpoints being closed
   std::vector<TransportEvent> events_;        // of callbacks, until the next Poll
-  absl::flat_hash_map<void*, std::unique_ptr<uint64_t[]>> copies_;  // of misaligned frames
+  absl::flat_hash_map<void*, Lent> lent_;
+  bool unused_workers_ = false;  // perhaps
 };
 
 absl::Status UcxTransport::Init(const UcxConfig& config) {
+  own_workers_ = SharesMemory(config.transports);
   TESSERA_RETURN_IF_ERROR(InitContext(config));
-  TESSERA_RETURN_IF_ERROR(InitWorker());
   wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
-  for (const int fd : {worker_fd_, wake_fd_}) {
-    epoll_event interest{};
-    interest.events = EPOLLIN;
-    interest.data.fd = fd;
-    if (wake_fd_ < 0 || epoll_fd_ < 0 || epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &interest) != 0) {
-      return absl::UnavailableError(absl::StrCat("cannot wait for UCX: ", std::strerror(errno)));
-    }
-  }
-  return absl::OkStatus();
+  return WaitFor(wake_fd_);
+}
+
+absl::Status UcxTransport::WaitFor(int descriptor) {
+  epoll_event interest{};
+  interest.events = EPOLLIN;
+  interest.data.fd = descriptor;
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, descriptor, &interest) == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("cannot wait for UCX: ", std::strerror(errno)));
 }
 
 absl::Status UcxTransport::InitContext(const UcxConfig& config) {
   ucp_config_t* settings = nullptr;
   if (const ucs_status_t s = ucp_config_read(nullptr, nullptr, &settings); s != UCS_OK) {
-    return Failed("reading its configuration", s);
+    return UcxError("reading its configuration", s);
   }
   // Error handling must be on for shared memory, or peer error mode silently drops it and all goes
   // over TCP. Rendezvous goes over the TCP lane even where shared memory is: four times slower.
@@ -140,13 +165,15 @@ absl::Status UcxTransport::InitContext(const UcxConfig& config) {
                                                              {"RNDV_THRESH", "inf"}};
   if (config.transports.find("posix") != std::string::npos) {
     wanted.emplace_back("MM_ERROR_HANDLING", "y");
+    // Receive buffers of 8 KB a worker: 512 unless said, each touched when made, 2.5 of 5 ms.
+    wanted.emplace_back("MM_RX_BUFS_GROW", "96");
   }
   if (!config.net_devices.empty()) wanted.emplace_back("NET_DEVICES", config.net_devices.c_str());
   if (config.ipv6) wanted.emplace_back("AF_PRIO", "inet6");  // TCP_AF_PRIO would do nothing
   absl::Status result;
   for (const auto& [key, value] : wanted) {
     if (const ucs_status_t s = ucp_config_modify(settings, key, value); s != UCS_OK) {
-      result = Failed(absl::StrCat(key, "=", value), s);
+      result = UcxError(absl::StrCat(key, "=", value), s);
     }
   }
   ucp_params_t params{};
@@ -154,50 +181,37 @@ absl::Status UcxTransport::InitContext(const UcxConfig& config) {
   params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
   if (result.ok()) {
     if (const ucs_status_t s = ucp_init(&params, settings, &context_); s != UCS_OK) {
-      result = Failed("starting", s);
+      result = UcxError("starting", s);
     }
   }
   ucp_config_release(settings);
   return result;
 }
 
-absl::Status UcxTransport::InitWorker() {
-  ucp_worker_params_t params{};
-  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
-  params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
-  if (const ucs_status_t s = ucp_worker_create(context_, &params, &worker_); s != UCS_OK) {
-    return Failed("creating a worker", s);
+absl::StatusOr<UcxWorker*> UcxTransport::AddWorker() {
+  TESSERA_ASSIGN_OR_RETURN(
+      auto worker, UcxWorker::Create(context_, kFrameMessage, &UcxTransport::OnMessage, this));
+  TESSERA_RETURN_IF_ERROR(WaitFor(worker->descriptor()));
+  return workers_.emplace_back(std::move(worker)).get();
+}
+
+absl::StatusOr<UcxWorker*> UcxTransport::CommonWorker() {
+  if (common_worker_ == nullptr) {
+    TESSERA_ASSIGN_OR_RETURN(common_worker_, AddWorker());
   }
-  ucp_am_handler_param_t handler{};
-  handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS |
-                       UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG;
-  handler.id = kFrameMessage;
-  handler.flags = UCP_AM_FLAG_WHOLE_MSG | UCP_AM_FLAG_PERSISTENT_DATA;
-  handler.cb = &UcxTransport::OnMessage;
-  handler.arg = this;
-  if (const ucs_status_t s = ucp_worker_set_am_recv_handler(worker_, &handler); s != UCS_OK) {
-    return Failed("setting the message handler", s);
-  }
-  if (const ucs_status_t s = ucp_worker_get_efd(worker_, &worker_fd_); s != UCS_OK) {
-    return Failed("asking for the event descriptor", s);
-  }
-  return absl::OkStatus();
+  return common_worker_;
 }
 
 UcxTransport::~UcxTransport() {
   if (listener_ != nullptr) ucp_listener_destroy(listener_);
-  if (worker_ != nullptr) {
-    while (!links_.empty()) Close(links_.begin()->first, /*flush=*/false);
-    // Force-closing takes less than 0.1 ms; a bound keeps a broken UCX from holding the process.
-    for (int round = 0; round < 100000 && !closing_.empty(); ++round) {
-      ucp_worker_progress(worker_);
-      ForgetClosed();
-    }
-    // UCX 1.13 frees memory twice when a worker dies on which an endpoint could not be created
-    // (free(): invalid pointer in ucp_worker_iface_cleanup). Leaking it is the lesser evil.
-    if (worker_is_sound_) ucp_worker_destroy(worker_);
+  while (!links_.empty()) Close(links_.begin()->first, /*flush=*/false);
+  // Force-closing takes less than 0.1 ms; a bound keeps a broken UCX from holding the process.
+  for (int round = 0; round < 100000 && !closing_.empty(); ++round) {
+    for (const auto& worker : workers_) worker->Progress();
+    ForgetClosed();
   }
-  if (context_ != nullptr && worker_is_sound_) ucp_cleanup(context_);
+  workers_.clear();
+  if (context_ != nullptr && sound_) ucp_cleanup(context_);
   if (wake_fd_ >= 0) close(wake_fd_);
   if (epoll_fd_ >= 0) close(epoll_fd_);
 }
@@ -205,17 +219,19 @@ UcxTransport::~UcxTransport() {
 absl::StatusOr<std::string> UcxTransport::Listen(const std::string& address) {
   if (listener_ != nullptr) return absl::FailedPreconditionError("already listens");
   TESSERA_ASSIGN_OR_RETURN(const SocketAddress socket, ParseSocketAddress(address));
+  TESSERA_ASSIGN_OR_RETURN(UcxWorker* const worker, CommonWorker());
   ucp_listener_params_t params{};
   params.field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
   params.sockaddr = {socket.get(), socket.length};
   params.conn_handler = {&UcxTransport::OnConnection, this};
-  if (const ucs_status_t s = ucp_listener_create(worker_, &params, &listener_); s != UCS_OK) {
-    return Failed(absl::StrCat("listening at ", address), s);
+  if (const ucs_status_t s = ucp_listener_create(worker->handle(), &params, &listener_);
+      s != UCS_OK) {
+    return UcxError(absl::StrCat("listening at ", address), s);
   }
   ucp_listener_attr_t attributes{};
   attributes.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
   if (const ucs_status_t s = ucp_listener_query(listener_, &attributes); s != UCS_OK) {
-    return Failed("asking for the port", s);
+    return UcxError("asking for the port", s);
   }
   return FormatSocketAddress(attributes.sockaddr);
 }
@@ -224,12 +240,17 @@ absl::StatusOr<LinkId> UcxTransport::AddLink(ucp_ep_params_t& params) {
   params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLER | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
   params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
   params.err_handler = {&UcxTransport::OnError, this};
+  TESSERA_ASSIGN_OR_RETURN(UcxWorker* const worker, own_workers_ ? AddWorker() : CommonWorker());
   ucp_ep_h endpoint = nullptr;
-  if (const ucs_status_t s = ucp_ep_create(worker_, &params, &endpoint); s != UCS_OK) {
-    return Failed("creating an endpoint", s);
+  if (const ucs_status_t s = ucp_ep_create(worker->handle(), &params, &endpoint); s != UCS_OK) {
+    worker->Spoil();
+    sound_ = false;
+    unused_workers_ = true;
+    return UcxError("creating an endpoint", s);
   }
   const LinkId link{next_link_++};
-  links_[link] = {endpoint, false};
+  links_[link] = {endpoint, worker};
+  ++worker->links;
   by_endpoint_[endpoint] = link;
   return link;
 }
@@ -252,15 +273,31 @@ void UcxTransport::Close(LinkId link, bool flush) {
     params.flags = UCP_EP_CLOSE_FLAG_FORCE;
   }
   by_endpoint_.erase(it->second.endpoint);
+  UcxWorker* const worker = it->second.worker;
   void* request = ucp_ep_close_nbx(it->second.endpoint, &params);
   links_.erase(it);
-  if (UCS_PTR_IS_PTR(request)) closing_.push_back(request);
+  --worker->links;
+  unused_workers_ = true;
+  if (!UCS_PTR_IS_PTR(request)) return;
+  closing_.push_back({request, worker});
+  ++worker->closings;
 }
 
 void UcxTransport::ForgetClosed() {
-  std::erase_if(closing_, [](void* request) {
-    if (ucp_request_check_status(request) == UCS_INPROGRESS) return false;
-    ucp_request_free(request);
+  std::erase_if(closing_, [](const Closing& closing) {
+    if (ucp_request_check_status(closing.request) == UCS_INPROGRESS) return false;
+    ucp_request_free(closing.request);
+    --closing.worker->closings;
+    return true;
+  });
+}
+
+void UcxTransport::ForgetUnused() {
+  unused_workers_ = !closing_.empty();
+  std::erase_if(workers_, [this](const std::unique_ptr<UcxWorker>& worker) {
+    const bool used = worker->links + worker->closings + worker->lent > 0;
+    if (used || worker.get() == common_worker_) return false;
+    epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, worker->descriptor(), nullptr);
     return true;
   });
 }
@@ -284,14 +321,21 @@ bool UcxTransport::Send(LinkId link, std::span<const std::byte> frame,
 }
 
 void UcxTransport::Release(void* memory) {
-  if (copies_.erase(memory) == 0) ucp_am_data_release(worker_, memory);
+  const auto it = lent_.find(memory);
+  if (it == lent_.end()) return;
+  if (UcxWorker* const worker = it->second.worker; worker != nullptr) {
+    ucp_am_data_release(worker->handle(), memory);
+    --worker->lent;
+    unused_workers_ |= worker->links == 0;
+  }
+  lent_.erase(it);
 }
 
 void UcxTransport::Poll(std::vector<TransportEvent>& events) {
-  while (ucp_worker_progress(worker_) != 0) {
-  }
+  for (const auto& worker : workers_) worker->Progress();
   if (!requests_.empty()) AcceptPending();
   if (!closing_.empty()) ForgetClosed();
+  if (unused_workers_) ForgetUnused();
   for (TransportEvent& event : events_) events.push_back(std::move(event));
   events_.clear();
 }
@@ -303,7 +347,6 @@ void UcxTransport::AcceptPending() {
     params.conn_request = request;
     const absl::StatusOr<LinkId> link = AddLink(params);
     if (!link.ok()) {
-      worker_is_sound_ = false;
       TESSERA_LOG(WARNING) << "a connection could not be accepted: " << link.status().message();
       continue;
     }
@@ -316,16 +359,13 @@ void UcxTransport::AcceptPending() {
 
 bool UcxTransport::Arm() {
   if (!events_.empty()) return false;
-  const ucs_status_t status = ucp_worker_arm(worker_);
-  if (status != UCS_OK && status != UCS_ERR_BUSY) {
-    TESSERA_LOG(ERROR) << Failed("arming the worker", status).message();
-  }
-  return status == UCS_OK;
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const auto& worker) { return worker->Arm(); });
 }
 
 void UcxTransport::Sleep(absl::Duration timeout) {
   const timespec limit = absl::ToTimespec(timeout);
-  std::array<epoll_event, 2> ready;
+  std::array<epoll_event, 8> ready;
   const bool forever = timeout == absl::InfiniteDuration();
   const int count = epoll_pwait2(epoll_fd_, ready.data(), static_cast<int>(ready.size()),
                                  forever ? nullptr : &limit, nullptr);
@@ -374,12 +414,16 @@ ucs_status_t UcxTransport::OnMessage(void* self, const void*, size_t, void* data
   event.kind = TransportEvent::Kind::kFrame;
   event.link = link->second;
   const bool aligned = reinterpret_cast<uintptr_t>(data) % wire::kFrameAlignment == 0;
-  if (!aligned) {
-    auto copy = std::make_unique<uint64_t[]>((bytes + 7) / 8);
-    std::memcpy(copy.get(), data, bytes);
-    data = copy.get();
-    transport.copies_[data] = std::move(copy);
+  Lent lent{};
+  if (aligned) {
+    lent.worker = transport.links_.at(link->second).worker;
+    ++lent.worker->lent;
+  } else {
+    lent.copy = std::make_unique<uint64_t[]>((bytes + 7) / 8);
+    std::memcpy(lent.copy.get(), data, bytes);
+    data = lent.copy.get();
   }
+  transport.lent_[data] = std::move(lent);
   event.memory = data;
   event.frame = {static_cast<const std::byte*>(data), bytes};
   transport.events_.push_back(std::move(event));
