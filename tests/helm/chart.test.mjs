@@ -44,6 +44,16 @@ test("what has a default is rendered by default", async () => {
   });
 });
 
+// Who installs an example as it stands finds a checkpoint, brings one, or has said that it is there.
+test("no example makes a claim that nobody fills", async () => {
+  for (const { name, args } of cases()) {
+    const all = await render({ name, args });
+    const made = all.filter(({ kind }) => kind === "PersistentVolumeClaim");
+    const fills = workloads(all).every(({ spec }) => spec.initContainers?.[0].args.length > 2);
+    assert.ok(made.length === 0 || fills, name);
+  }
+});
+
 test("every grace period follows from drainSeconds", async () => {
   for (const seconds of [1, 30, 45.5, 600]) {
     const all = await render({ name: `drain ${seconds}`, args: ["--set-json", `drainSeconds=${seconds}`] });
@@ -79,6 +89,11 @@ test("the notes say what is open, and what is not there yet", async () => {
   const gpu = await notes("--values", `${chart}/values/trinity-large-gpu.yaml`);
   assert.match(gpu, /compute on CPUs only/);
   assert.match(gpu, /IPC_LOCK/);
+  assert.doesNotMatch(plain, /claim|65532/);
+  assert.match(await notes("--set", "model.storage.type=pvc"), /claim rel-tessera-models is new, so empty, and nothing here fills it/);
+  const fetching = ["--values", `${chart}/values/fetched-checkpoint.yaml`, "--set"];
+  assert.doesNotMatch(await notes(...fetching, "model.storage.type=pvc"), /claim/);
+  assert.match(await notes(...fetching, "model.storage.type=hostPath"), /install -d -o 65532 -g 65532 \/var\/lib\/tessera\/models/);
   const closed = await notes("--values", `${chart}/values/hardened.yaml`);
   assert.doesNotMatch(closed, /NOTE/);
 });

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, 
 import { tmpdir } from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { chart } from "./charts.mjs";
+import { chart, render, workloads } from "./charts.mjs";
 
 const script = path.join(chart, "files/model/checkpoint.sh");
 const content = { "config.json": "{}\n", "parts/one.safetensors": "weights" };
@@ -71,6 +71,33 @@ test("what is not there is fetched, compared, and put in place whole", async (t)
   assert.deepEqual(readdirSync(path.dirname(place.folder)).sort(), ["m", "m.lock"]);
   assert.equal((await start(place, ...copy)).status, 0);
   assert.equal(runs(place), 1);
+});
+
+test("the command is told which files are wanted, and who cannot write is told why", async (t) => {
+  const place = setUp(t);
+  writeFileSync(place.sums, readFileSync(place.sums, "utf8").split("\n")[0] + "\n"); // as a gateway's list
+  const some = await start(place, "sh", "-c", 'for file in $FILES; do cp "$SOURCE/$file" "$TARGET/$file"; done');
+  assert.equal(some.status, 0, some.stderr);
+  assert.deepEqual(readdirSync(place.folder).sort(), [".verified", "config.json"]);
+
+  const closed = setUp(t);
+  writeFileSync(path.join(closed.root, "models"), "no folder");
+  const refused = await start(closed, ...copy);
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /user \d+ cannot write to .*models, .* chown it/);
+});
+
+test("gateways with folders of their own want no weights", async () => {
+  const listOf = (all, name) => workloads(all).find((workload) => workload.name === name).spec.initContainers[0].args[1].split("/").at(-1);
+  const values = ["--values", path.join(chart, "values/fetched-checkpoint.yaml")];
+  const own = await render({ name: "own folders", args: values });
+  const { data } = own.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name.endsWith("-checkpoint"));
+  assert.equal(listOf(own, "rel-tessera-gateway"), "SHA256SUMS.gateway");
+  assert.equal(listOf(own, "rel-tessera-router"), "SHA256SUMS");
+  assert.deepEqual(data["SHA256SUMS.gateway"].match(/\S+$/gm), ["config.json"]);
+  assert.deepEqual(data.SHA256SUMS.match(/\S+$/gm), ["config.json", "model.safetensors"]);
+  const shared = await render({ name: "one volume", args: ["--values", path.join(chart, "values/shared-checkpoint.yaml")] });
+  assert.equal(listOf(shared, "rel-tessera-gateway"), "SHA256SUMS"); // whoever comes first fills it for all
 });
 
 test("pods that share a volume fetch once", async (t) => {

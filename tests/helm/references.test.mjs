@@ -7,6 +7,7 @@ import { cases, namespace, ofKind, render, selects, workloads } from "./charts.m
 // Objects that values name and that are there already.
 const outside = {
   hardened: ["tessera-cluster", "tessera-grpc", "tessera-http", "tessera-keys"],
+  "trinity-mini": ["models"],
   "trinity-nano-cpu": ["models"],
   "public-ingress": ["llm-example-com"],
   "gateway-api-canary": ["llm-next-gateway"],

@@ -18,7 +18,8 @@
   {{- else if eq .type "hostPath" }}
   hostPath:
     path: {{ .hostPath.path }}
-    type: {{ ternary "Directory" "DirectoryOrCreate" (empty $.Values.model.fetch.command) }}
+    # What the kubelet made would be root's, and neither fsGroup nor an init container of user 65532 could change that.
+    type: Directory
   {{- else if eq .type "emptyDir" }}
   emptyDir:
     {{- with .emptyDir.sizeLimit }}
@@ -45,7 +46,26 @@
 {{- end }}
 {{- end -}}
 
+{{/* The lines of sha256sums that are not weights; all of them if that leaves none. */}}
+{{- define "tessera.textSums" -}}
+{{- $lines := list -}}
+{{- range splitList "\n" (trim .Values.model.sha256sums) -}}
+{{- if not (regexMatch "\\.safetensors(\\.index\\.json)?\\s*$" .) -}}{{- $lines = append $lines . -}}{{- end -}}
+{{- end -}}
+{{- join "\n" $lines | trim | default (trim .Values.model.sha256sums) -}}
+{{- end -}}
+
+{{/* Which of the lists a component's pods hold their folder to: a gateway needs no weights, and has a folder of its own only
+where every pod has: (dict "root" $ "component" "gateway"). */}}
+{{- define "tessera.sumsFile" -}}
+{{- $own := eq .root.Values.model.storage.type "emptyDir" -}}
+{{ ternary "SHA256SUMS.gateway" "SHA256SUMS" (and $own (eq .component "gateway")) }}
+{{- end -}}
+
+{{/* (dict "root" $ "component" "gateway") */}}
 {{- define "tessera.checkpointContainer" -}}
+{{- $component := .component -}}
+{{- with .root -}}
 {{- if .Values.model.sha256sums }}
 - name: checkpoint
   image: {{ default (include "tessera.image" .) .Values.model.fetch.image }}
@@ -53,7 +73,7 @@
   command: ["/bin/sh", "/etc/tessera/checkpoint/checkpoint.sh"]
   args:
     - {{ include "tessera.modelFolder" . }}
-    - /etc/tessera/checkpoint/SHA256SUMS
+    - /etc/tessera/checkpoint/{{ include "tessera.sumsFile" (dict "root" . "component" $component) }}
     {{- range .Values.model.fetch.command }}
     - {{ . | quote }}
     {{- end }}
@@ -82,4 +102,5 @@
     - name: tmp
       mountPath: /tmp
 {{- end }}
+{{- end -}}
 {{- end -}}

@@ -190,7 +190,7 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- include "tessera.spread" . }}
-{{- with include "tessera.checkpointContainer" .root | trim }}
+{{- with include "tessera.checkpointContainer" . | trim }}
 initContainers:
   {{- . | nindent 2 }}
 {{- end }}

@@ -7,7 +7,8 @@
 #       │ no                ▲
 #       └► COMMAND fills FOLDER.part, compare, rename to FOLDER (one pod at a time)
 #
-# The command finds the folder it writes to in $TARGET; what an earlier try left there is still there.
+# The command finds the folder it writes to in $TARGET; what an earlier try left there is still there. $FILES are the names in
+# SHA256SUMS, a line each: what is needed, and it need not bring more.
 set -eu
 folder=$1 sums=$2
 shift 2
@@ -32,13 +33,16 @@ if remembered; then
 fi
 if [ ! -d "$folder" ]; then
   [ $# -gt 0 ] || die "$folder is not there, and no command was given that fills it"
-  mkdir -p "$(dirname "$folder")"
+  parent=$(dirname "$folder")
+  mkdir -p "$parent" 2>/dev/null || true
+  { [ -d "$parent" ] && [ -w "$parent" ]; } || die "user $(id -u) cannot write to $parent, where $folder is to be: chown it"
   exec 9>"$folder.lock"
   flock 9
 fi
 if [ ! -d "$folder" ]; then
   TARGET=$folder.part
-  export TARGET
+  FILES=$(sed 's/^[0-9a-f]* [ *]//' "$sums")
+  export TARGET FILES
   mkdir -p "$TARGET"
   say "filling $folder"
   "$@" 9>&- || die "the command failed; what it wrote stays in $TARGET"
