@@ -266,6 +266,7 @@ export function valuesSchema(sources) {
         podMonitor: closed({ enabled: wanted, interval, labels: map }),
         expertMetrics: closed({ enabled: flag, interval }),
         prometheusRule: closed({ enabled: wanted, labels: map }),
+        runbookBaseUrl: { type: "string", pattern: "^$|^https?://[^\\s]+[^\\s/]$" },
         dashboards: closed({ enabled: flag, labels: map, annotations: map }),
       }),
       extraObjects: objects,

@@ -47,12 +47,26 @@ test("every rule and dashboard is rendered as it is", async () => {
   }
 });
 
+test("runbooks are links where the tree can be read", async () => {
+  const { args } = cases().find(({ name }) => name === "default-with-operators");
+  const base = "https://git.example.com/tessera/blob/main";
+  const all = await render({ name: "runbooks", args: [...args, "--set", `monitoring.runbookBaseUrl=${base}`] });
+  const [rule] = ofKind(all, "PrometheusRule");
+  const alerts = rule.spec.groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert);
+  assert.ok(alerts.length > 20, `${alerts.length} alerts`);
+  for (const { alert, annotations } of alerts) {
+    assert.equal(annotations.runbook_url, `${base}/deploy/runbook.md#${alert.toLowerCase()}`);
+  }
+});
+
 test("what the burst shards' autoscaler looks at is recorded", async () => {
   const all = await render(cases().find(({ name }) => name === "default-with-operators"));
   const burst = ofKind(all, "HorizontalPodAutoscaler").find(({ metadata }) => metadata.name.endsWith("-burst"));
   const [busy, wait] = burst.spec.metrics.map(({ pods }) => pods.metric.name);
   const [rule] = ofKind(all, "PrometheusRule");
   assert.equal(rule.spec.groups[0].rules[0].record, wait);
+  const adapter = parse(readFileSync(path.join(chart, "files/monitoring/prometheus-adapter.yaml"), "utf8"));
+  assert.deepEqual(adapter.rules.custom.map(({ seriesQuery }) => seriesQuery.split("{")[0]), [busy, wait]);
   const code = ["shard_gauges.cc", "batching/row_batcher.cc"]
     .map((file) => readFileSync(path.join(sources, "services/expert_shard", file), "utf8")).join("");
   assert.ok(code.includes(`"${busy}"`), `${busy} is exported`);

@@ -71,6 +71,7 @@ const wrong = [
   ["model.storage.type=s3", /type/],
   ["model.storage.type=volume", /volume/],
   ["model.storage.type=emptyDir", /fetch/],
+  ["monitoring.runbookBaseUrl=deploy", /runbookBaseUrl/],
   ["model.sha256sums=abc", /sha256sums/],
   ["model.fetch.command={sh,-c,true}", /sha256sums|storage/],
   ["gateway.service.httpPort=70000", /httpPort/],

@@ -49,6 +49,18 @@ function queries() {
   return found;
 }
 
+// What the chart's autoscalers ask, of this cluster: no pods, no namespaces. The first is recorded for an HPA, the others are KEDA's.
+function autoscalerQueries() {
+  const chart = path.join(sources, "helm/tessera/templates");
+  const rule = readFileSync(path.join(chart, "monitoring/prometheusrule.yaml"), "utf8");
+  const keda = readFileSync(path.join(chart, "expert-shard/burst-autoscaler.yaml"), "utf8");
+  const recorded = /record: tessera_expert_shard_queue_wait_p90_seconds\n(?: +#.*\n)* +expr: \|\n((?: {12}.*\n)+)/.exec(rule)[1];
+  const [busy, wait] = [...keda.matchAll(/query: \{\{ printf "([^"]+)"/g)].map(([, expr]) => expr.replace("{%s}", ""));
+  return { recorded, busy, wait };
+}
+
+const numbers = (result) => result.map(({ value }) => Number(value[1]));
+
 class Prometheus {
   static async start(processes) {
     const prometheus = new Prometheus();
@@ -108,9 +120,18 @@ describe("dashboards", () => {
   let prometheus;
   let stopped = false;
   let load;
+  const idle = {}; // what autoscalers were told before the load
   before(async () => {
     cluster = await startCluster({ shards: 2 });
     prometheus = await Prometheus.start(cluster.processes());
+    const { recorded, busy, wait } = autoscalerQueries();
+    await until(async () => {
+      idle.plain = numbers(await prometheus.query(wait.replace(/ >= 0$/, "")));
+      return idle.plain.length > 0;
+    }, "two scrapes");
+    idle.recorded = numbers(await prometheus.query(recorded));
+    idle.busy = numbers(await prometheus.query(busy));
+    idle.wait = numbers(await prometheus.query(wait));
     const work = async (seed) => {
       while (!stopped) {
         const reply = await fetch(`${cluster.url}/v1/chat/completions`, {
@@ -176,6 +197,16 @@ describe("dashboards", () => {
       assert.fail(`${open.size} of ${total} queries have no answer:\n${[...open.keys()].join("\n")}\n${error.message}`);
     }
     console.log(`${total} queries answered`);
+  });
+
+  test("autoscalers get numbers, idle and under load", async () => {
+    assert.deepEqual(idle.plain, [NaN]); // which KEDA takes for a huge number
+    assert.deepEqual(idle.wait, []); // which it takes for 0
+    assert.ok(idle.recorded.length > 0 && idle.recorded.every((seconds) => seconds === 0), `${idle.recorded}`);
+    assert.ok(idle.busy.length === 1 && idle.busy[0] >= 0, `${idle.busy}`);
+    for (const [name, expr] of Object.entries(autoscalerQueries())) {
+      await until(async () => numbers(await prometheus.query(expr)).some((value) => value > 0 && Number.isFinite(value)), name);
+    }
   });
 
   test("a healthy cluster has no alert, not even one that waits to fire", async () => {
