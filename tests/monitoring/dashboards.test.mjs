@@ -180,6 +180,26 @@ describe("dashboards", () => {
     }
   });
 
+  test("a table of two labels is a matrix with colours", () => {
+    let seen = 0;
+    for (const file of readdirSync(boards).filter((name) => name.endsWith(".json"))) {
+      for (const panel of JSON.parse(readFileSync(path.join(boards, file), "utf8")).panels.filter(({ type }) => type === "table")) {
+        const labels = /by \((\w+), (\w+)\)/.exec(panel.targets[0].expr);
+        if (labels === null || panel.targets.length > 1) continue;
+        ++seen;
+        const [row, column] = labels.slice(1);
+        const matrix = panel.transformations?.find(({ id }) => id === "groupingToMatrix")?.options;
+        assert.deepEqual(matrix, { rowField: row, columnField: column, valueField: "Value" }, `${file}, ${panel.title}`);
+        const { color, custom } = panel.fieldConfig.defaults;
+        assert.equal(custom.cellOptions.type, "color-background", `${file}, ${panel.title}`);
+        assert.match(color.mode, /^continuous-/);
+        // The names of the rows are no values.
+        assert.equal(panel.fieldConfig.overrides[0].matcher.options, `${row}\\${column}`);
+      }
+    }
+    assert.ok(seen >= 1);
+  });
+
   test("every query has an answer under load", async () => {
     const open = new Map(queries().map((query) => [`${query.board}, ${query.panel}: ${query.expr}`, query]));
     const total = open.size;
