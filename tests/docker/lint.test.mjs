@@ -133,6 +133,7 @@ test("every service of ours is told what its program understands, and finds the 
   assert.deepEqual(services.map(({ name }) => name), ["gateway", "router", "expert-0", "expert-1"]);
   const listens = new Set();
   const wants = [];
+  const copies = new Set(); // as the shards hold them, and as the router restores them
   for (const { name, program, args: deployed } of services) {
     const args = deployed.map((arg) => arg.replace("/etc/tessera", path.join(folder, "compose")));
     const config = JSON.parse(capture(path.join(bin, program), [...args, "--print_config"]));
@@ -140,6 +141,8 @@ test("every service of ours is told what its program understands, and finds the 
       if (config[field]) listens.add(`${name}:${config[field].split(":").at(-1)}`);
     }
     wants.push(...(config.router_addresses ?? []));
+    if (program === "tessera-router") copies.add(config.membership?.copies_wanted ?? 1);
+    if (program === "tessera-expert") copies.add(config.replicas ?? 1);
     for (const field of ["grpc_advertise", "data_advertise"]) {
       if (config[field]) wants.push(config[field].replace(/^ucx:/, ""));
     }
@@ -148,4 +151,5 @@ test("every service of ours is told what its program understands, and finds the 
   wants.push(...[...prometheus.matchAll(/"([a-z0-9-]+:\d+)"/g)].map(([, address]) => address));
   assert.ok(wants.length > 8);
   for (const address of wants) assert.ok(listens.has(address), address);
+  assert.deepEqual([...copies], [2]);
 });
