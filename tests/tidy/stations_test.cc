@@ -17,10 +17,30 @@ namespace {
 
 const char kReadme[] = TESSERA_SOURCE_DIR "/services/README.md";
 
-// The name behind the last ::, followed by what a definition or a class has there.
+// `name`, whole and with its class if it has one, followed by what a function or a class has there, in a
+// line that begins at the margin: a call is indented, for it stands in a body.
 bool Defines(const std::string& text, const std::string& name) {
-  const std::regex definition(absl::StrCat("(^|[^A-Za-z0-9_])", name, R"(\s*(\(|\{|final|:))"));
-  return std::regex_search(text, definition);
+  const std::regex definition(
+      absl::StrCat("([^ /].*[^A-Za-z0-9_:])?", name, R"((\(| \{| final\b| :).*)"));
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+    const bool has_name = line.find(name) != std::string::npos;
+    if (has_name && std::regex_match(line, definition)) return true;
+  }
+  return false;
+}
+
+TEST(StationsTest, ACallIsNoDefinition) {
+  EXPECT_TRUE(Defines("absl::Status Model::Embed(int a,\n", "Model::Embed"));
+  EXPECT_TRUE(Defines("Model::Embed(int a) {\n", "Model::Embed"));
+  EXPECT_TRUE(Defines("class Model final : public Base {\n", "Model"));
+  EXPECT_TRUE(Defines("struct Model {\n", "Model"));
+  EXPECT_TRUE(Defines("\nint Prepare(int a) {\n", "Prepare"));
+  EXPECT_FALSE(Defines("  Prepare(7);\n", "Prepare"));
+  EXPECT_FALSE(Defines("  model.Embed(7);\n", "Model::Embed"));
+  EXPECT_FALSE(Defines("void Model::EmbedAll() {\n  Embed(7);\n", "Model::Embed"));
+  EXPECT_FALSE(Defines("void Other::Embed(int a) {\n", "Model::Embed"));
+  EXPECT_FALSE(Defines("void OtherModel::Embed(int a) {\n", "Model::Embed"));
+  EXPECT_FALSE(Defines("// void Model::Embed(int a)\n", "Model::Embed"));
 }
 
 TEST(StationsTest, FilesAndFunctionsExist) {
