@@ -122,14 +122,14 @@ absl::Status FlagSet::Parse(std::span<const std::string_view> args) {
   }
   if (positional_.size() > words_max_ && !help_wanted_) {
     return absl::InvalidArgumentError(absl::StrCat("'", positional_[words_max_],
-                                                   "' is a word too many; usage: tessera ", usage_,
+                                                   "' is a word too many; usage: ", usage_,
                                                    ", and flags as --help lists them"));
   }
   return absl::OkStatus();
 }
 
 std::string FlagSet::Help() const {
-  std::string text = absl::StrCat("usage: tessera ", usage_, "\n\n", summary_, "\n");
+  std::string text = absl::StrCat("usage: ", usage_, "\n\n", summary_, "\n");
   if (!flags_.empty()) absl::StrAppend(&text, "\n");
   for (const Flag& flag : flags_) {
     absl::StrAppend(&text, "  --", flag.name, "  ", flag.help);

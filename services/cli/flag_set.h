@@ -18,9 +18,9 @@ namespace tessera::cli {
 // their value as the default. Thread-compatible.
 class FlagSet {
  public:
-  // usage: what follows the program's name, e.g. "inspect DIR".
-  FlagSet(std::string usage, std::string summary)
-      : usage_(std::move(usage)), summary_(std::move(summary)) {}
+  // usage: what follows the name of the program, e.g. "inspect DIR".
+  FlagSet(std::string usage, std::string summary, std::string_view program = "tessera")
+      : usage_(std::string(program) + " " + usage), summary_(std::move(summary)) {}
 
   void Add(std::string name, std::string* value, std::string help);
   void Add(std::string name, size_t* value, std::string help);
@@ -55,7 +55,7 @@ class FlagSet {
   Flag* Find(std::string_view name);
   absl::Status ParseFlag(std::string_view flag, std::span<const std::string_view>& rest);
 
-  std::string usage_;
+  std::string usage_;  // with the program's name
   std::string summary_;
   std::vector<Flag> flags_;
   std::vector<std::string> positional_;

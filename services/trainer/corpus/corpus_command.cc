@@ -90,7 +90,7 @@ absl::Status Show(const CorpusOptions& options, const cli::Streams& streams) {
 int RunCorpus(std::span<const std::string_view> args, const cli::Streams& streams) {
   CorpusOptions options;
   cli::FlagSet flags("corpus [--skill=S] [--seed=N] [--count=N]",
-                     "Shows what a model is trained on.");
+                     "Shows what a model is trained on.", "tessera-train");
   flags.Add("skill", &options.skill, "faq, arithmetic, tools, recall, talk or text; empty: mixed");
   flags.Add("tokenizer", &options.tokenizer, "tokenizer.json: count tokens instead of printing");
   flags.Add("seed", &options.seed, "of the corpus");

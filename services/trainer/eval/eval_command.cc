@@ -172,7 +172,8 @@ absl::Status Evaluate(const EvalOptions& options, const cli::Streams& streams) {
 int RunEval(std::span<const std::string_view> args, const cli::Streams& streams) {
   EvalOptions options;
   cli::FlagSet flags("eval [--address=HOST:PORT] [--skill=S]",
-                     "Asks a served model held-out items, greedily, and counts right answers.");
+                     "Asks a served model held-out items, greedily, and counts right answers.",
+                     "tessera-train");
   flags.Add("address", &options.address, "of a gateway's HTTP API");
   flags.Add("skill", &options.skill, "only this one; empty: all");
   flags.Add("items", &options.items, "of each skill");

@@ -79,7 +79,8 @@ int RunBalance(std::span<const std::string_view> args, const cli::Streams& strea
   BalanceFlags options;
   cli::FlagSet flags("balance --model=DIR [--tokens=N] [--seed=N]",
                      "Prints how evenly a model's experts are loaded, layer by layer, by mixed "
-                     "documents that it was not trained on.");
+                     "documents that it was not trained on.",
+                     "tessera-train");
   flags.Add("model", &options.model, "folder of a model that `train` wrote");
   flags.Add("config", &options.config,
             "description of a run: documents as in its last phase; empty: as runs begin");

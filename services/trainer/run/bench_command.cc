@@ -152,7 +152,8 @@ absl::Status Bench(const BenchFlags& flags, const cli::Streams& streams) {
 int RunBench(std::span<const std::string_view> args, const cli::Streams& streams) {
   BenchFlags options;
   cli::FlagSet flags("bench --config=FILE [--steps=N] [--threads=N]",
-                     "Prints how fast the run that FILE describes trains on this machine.");
+                     "Prints how fast the run that FILE describes trains on this machine.",
+                     "tessera-train");
   flags.Add("config", &options.config, "the run's description, JSON");
   flags.Add("steps", &options.steps, "to measure");
   flags.Add("threads", &options.threads, "threads that compute; 0: as many as there are CPUs");

@@ -170,7 +170,8 @@ int RunTrain(std::span<const std::string_view> args, const cli::Streams& streams
   TrainFlags options;
   cli::FlagSet flags("train --config=FILE --out=DIR",
                      "Trains the model that FILE describes and writes it to DIR, with steps.csv "
-                     "and what a later run goes on from.");
+                     "and what a later run goes on from.",
+                     "tessera-train");
   flags.Add("config", &options.config, "the run's description, JSON");
   flags.Add("out", &options.out, "folder to write to");
   flags.Add("resume", &options.resume, "go on from the last checkpoint in DIR, if there is one");

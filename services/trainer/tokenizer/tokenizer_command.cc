@@ -70,7 +70,8 @@ absl::Status LearnTokenizer(TokenizerOptions options, const cli::Streams& stream
 
 int RunTokenizer(std::span<const std::string_view> args, const cli::Streams& streams) {
   TokenizerOptions options;
-  cli::FlagSet flags("tokenizer --config=FILE --out=DIR", "Learns the tokenizer of a run.");
+  cli::FlagSet flags("tokenizer --config=FILE --out=DIR", "Learns the tokenizer of a run.",
+                     "tessera-train");
   flags.Add("config", &options.config, "the run's config file");
   flags.Add("out", &options.out, "folder that gets tokenizer.json");
   flags.Add("conversations", &options.conversations, "of the corpus that are read");

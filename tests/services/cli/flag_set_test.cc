@@ -8,6 +8,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 struct Options {
   std::string model = "none";
@@ -70,7 +71,16 @@ TEST(FlagSetTest, HelpNamesFlagsAndDefaults) {
   const std::vector<std::string_view> args = {"--help"};
   ASSERT_TRUE(flags.Parse(args).ok());
   EXPECT_TRUE(flags.help_wanted());
+  EXPECT_THAT(flags.Help(), StartsWith("usage: tessera bench --model=DIR\n"));
   EXPECT_THAT(flags.Help(), HasSubstr("--threads  compute threads (default 2)"));
+}
+
+TEST(FlagSetTest, AnotherProgramHasItsName) {
+  FlagSet flags("train --out=DIR", "Trains.", "tessera-train");
+  EXPECT_THAT(flags.Help(), StartsWith("usage: tessera-train train --out=DIR\n"));
+  const std::vector<std::string_view> args = {"word"};
+  EXPECT_THAT(std::string(flags.Parse(args).message()),
+              HasSubstr("usage: tessera-train train --out=DIR,"));
 }
 
 }  // namespace
