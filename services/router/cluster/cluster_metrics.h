@@ -12,6 +12,9 @@ struct ClusterMetrics {
         ready(Shards(registry, "ready")),
         draining(Shards(registry, "draining")),
         missing(Shards(registry, "lost")),
+        leads(registry.AddGauge("tessera_router_leads",
+                                "1: keeps the registry of shards; 0: follows the router that "
+                                "does.")),
         linked(registry.AddGauge("tessera_router_shards_linked",
                                  "Expert shards this router has a data connection to.")),
         epoch(registry.AddGauge("tessera_router_placement_epoch",
@@ -55,6 +58,7 @@ struct ClusterMetrics {
   Gauge ready;
   Gauge draining;
   Gauge missing;  // lost and not back
+  Gauge leads;
   Gauge linked;
   Gauge epoch;
   Gauge copies_min;

@@ -191,6 +191,7 @@ void ClusterBrain::SetMetrics(absl::Duration now) {
   metrics_.epoch.Set(static_cast<double>(static_cast<uint64_t>(view->placement.epoch())));
   metrics_.copies_min.Set(static_cast<double>(repair_.copies_min()));
   metrics_.copies_wanted.Set(config_.copies_wanted);
+  metrics_.leads.Set(leads() ? 1 : 0);
   metrics_.units_missing.Set(static_cast<double>(repair_.without_copy()));
   metrics_.units_unplaceable.Set(static_cast<double>(repair_.unplaceable()));
   if (!leads()) return;

@@ -221,6 +221,11 @@ TEST_F(ClusterTest, AFollowerReachesTheSameShardsAndNeedsNoLeaderToRepair) {
   auto second = JoinHalf(*leader, 1);
   ExpectCovered(*follower);
   EXPECT_EQ(follower->View()->placement.epoch(), leader->View()->placement.epoch());
+  const auto tells = [](auto& router, const char* line) {
+    return router->Await([&] { return absl::StrContains(router->metrics.Text(), line); });
+  };
+  EXPECT_TRUE(tells(leader, "tessera_router_leads 1\n"));
+  EXPECT_TRUE(tells(follower, "tessera_router_leads 0\n"));
   ClusterClient client(follower->server->address(), TestSecret());
   v1::HeartbeatRequest heartbeat;
   client.Seal(heartbeat);
