@@ -20,6 +20,8 @@ void AddProcessMetrics(Registry& registry, const std::string& service) {
   Counter cpu = registry.AddCounter("process_cpu_seconds_total", "CPU time of all threads.");
   Gauge resident = registry.AddGauge("process_resident_memory_bytes", "Resident set.");
   Gauge threads = registry.AddGauge("process_threads", "Threads that live.");
+  registry.AddGauge("process_start_time_seconds", "Start of the process, Unix time.")
+      .Set(ReadProcessUsage().start_seconds);
   registry.BeforeText([cpu, resident, threads]() mutable {
     const ProcessUsage usage = ReadProcessUsage();
     cpu.Increment(std::max(0.0, usage.cpu_seconds - cpu.value()));

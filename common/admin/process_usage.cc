@@ -9,6 +9,21 @@
 
 namespace tessera {
 
+namespace {
+
+// Unix time; 0: unknown.
+double BootSeconds() {
+  std::ifstream file("/proc/stat");
+  std::string word;
+  double seconds = 0;
+  while (file >> word) {
+    if (word == "btime") return file >> seconds ? seconds : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
 ProcessUsage ReadProcessUsage() {
   std::ifstream file("/proc/self/stat");
   std::string line;
@@ -22,8 +37,10 @@ ProcessUsage ReadProcessUsage() {
   if (fields.size() < 22) return {};
   const auto number = [&fields](size_t field) { return std::stoull(fields[field - 3]); };
   ProcessUsage usage;
-  usage.cpu_seconds =
-      static_cast<double>(number(14) + number(15)) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+  usage.cpu_seconds = static_cast<double>(number(14) + number(15)) / ticks;
+  const double boot = BootSeconds();
+  if (boot > 0) usage.start_seconds = boot + static_cast<double>(number(22)) / ticks;
   usage.thread_count = number(20);
   usage.resident_bytes = number(24) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
   return usage;
