@@ -60,6 +60,14 @@ void ToProto(const ExpertLoad& load, v1::ExpertLoadReply& message) {
     told.set_busy_ratio(shard.busy_ratio);
     told.mutable_layer_rows()->Assign(shard.layer_rows.begin(), shard.layer_rows.end());
   }
+  if (load.routers.empty()) return;
+  const RouterActivity& router = load.routers.front();
+  v1::RouterActivity& told = *message.mutable_router();
+  told.set_process_id(router.process_id);
+  told.set_generation_tokens(router.generation_tokens);
+  told.set_prompt_tokens(router.prompt_tokens);
+  told.set_sequences_running(router.sequences_running);
+  told.set_sequences_waiting(router.sequences_waiting);
 }
 
 absl::StatusOr<ExpertLoad> ToExpertLoad(const v1::ExpertLoadReply& message) {
@@ -83,6 +91,14 @@ absl::StatusOr<ExpertLoad> ToExpertLoad(const v1::ExpertLoadReply& message) {
                                                      ToIndex(load.shards.back().shard)));
     }
     load.shards.push_back(std::move(shard));
+  }
+  if (message.has_router()) {
+    const v1::RouterActivity& told = message.router();
+    load.routers.push_back({.process_id = told.process_id(),
+                            .generation_tokens = told.generation_tokens(),
+                            .prompt_tokens = told.prompt_tokens(),
+                            .sequences_running = told.sequences_running(),
+                            .sequences_waiting = told.sequences_waiting()});
   }
   return load;
 }

@@ -43,15 +43,29 @@ struct ShardActivity {
   friend bool operator==(const ShardActivity&, const ShardActivity&) = default;
 };
 
+// Since the router started, but for the sequences.
+struct RouterActivity {
+  uint64_t process_id = 0;  // of one run of one router
+  uint64_t generation_tokens = 0;
+  uint64_t prompt_tokens = 0;
+  uint32_t sequences_running = 0;
+  uint32_t sequences_waiting = 0;
+
+  friend bool operator==(const RouterActivity&, const RouterActivity&) = default;
+};
+
 // The comments of the fields stand in the proto.
 struct ExpertLoad {
   absl::Duration window;
   std::vector<LayerLoad> layers;      // ascending layer, all of one length
   std::vector<ShardActivity> shards;  // ascending shard
+  // Ascending process_id. From a router: itself, or nobody if it is too old to tell.
+  std::vector<RouterActivity> routers;
 
   friend bool operator==(const ExpertLoad&, const ExpertLoad&) = default;
 };
 
+// Of routers the message has room for one, the first.
 void ToProto(const ExpertLoad& load, v1::ExpertLoadReply& message);
 // kInvalidArgument: layers or shards that do not ascend, lists of differing lengths, an unknown
 // condition.

@@ -53,10 +53,12 @@ class RouterServer::House {
   absl::Status Listen();
   void WatchReadiness(const std::stop_token& stop);
   void RefreshMetrics();
+  wire::RouterActivity Activity() const;
   ExpertTally& tally() { return cluster_->meter().tally; }
 
   const RouterConfig config_;
   const Clock& clock_;
+  const uint64_t process_id_ = FreshNumber();
   Registry registry_;
   std::atomic<bool> built_ = false;
   std::atomic<bool> stopping_ = false;
@@ -205,14 +207,26 @@ absl::Status RouterServer::House::Listen() {
   generation_ = std::make_unique<GenerationService>(*loop_, board_, clock_);
   std::vector<NamedService> services = cluster_->services();
   services.push_back(generation_->named());
-  observation_ = std::make_unique<ObservationService>(
-      [this] { return LoadOf(tally(), cluster_->ShardActivities(), clock_.Elapsed()); });
+  observation_ = std::make_unique<ObservationService>([this] {
+    wire::ExpertLoad load = LoadOf(tally(), cluster_->ShardActivities(), clock_.Elapsed());
+    load.routers = {Activity()};
+    return load;
+  });
   services.push_back(observation_->named());
   TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start({.listen = config_.grpc_listen,
                                                    .stop_timeout = absl::Seconds(1),
                                                    .tls = config_.tls},
                                                   std::move(services)));
   return absl::OkStatus();
+}
+
+wire::RouterActivity RouterServer::House::Activity() const {
+  const RouterLoad load = board_.Read();
+  return {.process_id = process_id_,
+          .generation_tokens = static_cast<uint64_t>(rooms_->metrics().tokens.value()),
+          .prompt_tokens = load.prompt_tokens_total,
+          .sequences_running = load.sequences_running,
+          .sequences_waiting = load.sequences_waiting};
 }
 
 void RouterServer::House::WatchReadiness(const std::stop_token& stop) {

@@ -45,6 +45,22 @@ absl::StatusOr<ExpertLoad::Shard> ShardOf(const JsonValue& value) {
   return shard;
 }
 
+absl::StatusOr<ExpertLoad::Router> RouterOf(const JsonValue& value) {
+  ExpertLoad::Router router;
+  TESSERA_ASSIGN_OR_RETURN(const JsonValue id, value.Member("id"));
+  TESSERA_ASSIGN_OR_RETURN(router.id, id.AsString());
+  const auto read = [&value](const char* name, int64_t& count) -> absl::Status {
+    TESSERA_ASSIGN_OR_RETURN(const JsonValue number, value.Member(name));
+    TESSERA_ASSIGN_OR_RETURN(count, number.AsInteger(/*min=*/0));
+    return absl::OkStatus();
+  };
+  TESSERA_RETURN_IF_ERROR(read("generation_tokens", router.generation_tokens));
+  TESSERA_RETURN_IF_ERROR(read("prompt_tokens", router.prompt_tokens));
+  TESSERA_RETURN_IF_ERROR(read("sequences_running", router.sequences_running));
+  TESSERA_RETURN_IF_ERROR(read("sequences_waiting", router.sequences_waiting));
+  return router;
+}
+
 }  // namespace
 
 absl::StatusOr<ExpertLoad> ParseExpertLoad(std::string_view json) {
@@ -63,7 +79,37 @@ absl::StatusOr<ExpertLoad> ParseExpertLoad(std::string_view json) {
   for (const JsonValue shard : shard_list) {
     TESSERA_ASSIGN_OR_RETURN(load.shards.emplace_back(), ShardOf(shard));
   }
+  if (const auto routers = root.Find("routers")) {
+    TESSERA_ASSIGN_OR_RETURN(const JsonElements router_list, routers->AsArray());
+    for (const JsonValue router : router_list) {
+      TESSERA_ASSIGN_OR_RETURN(load.routers.emplace_back(), RouterOf(router));
+    }
+  }
   return load;
+}
+
+std::optional<int64_t> GrowthOf(int64_t ExpertLoad::Router::*count, const ExpertLoad& now,
+                                const ExpertLoad& before) {
+  std::optional<int64_t> growth;
+  for (const ExpertLoad::Router& router : now.routers) {
+    const auto earlier = std::ranges::find(before.routers, router.id, &ExpertLoad::Router::id);
+    if (earlier == before.routers.end()) continue;
+    // Two gateways may tell what is a little old in the wrong order.
+    growth = growth.value_or(0) + std::max<int64_t>(0, router.*count - (*earlier).*count);
+  }
+  return growth;
+}
+
+bool IsAtWork(std::string_view state) { return state != "lost" && state != "unreachable"; }
+
+std::vector<int64_t> ShardRowsOf(const ExpertLoad& load, size_t place) {
+  std::vector<int64_t> rows;
+  for (const ExpertLoad::Shard& shard : load.shards) {
+    if (!IsAtWork(shard.state)) continue;
+    if (place >= shard.layer_rows.size()) return {};
+    rows.push_back(shard.layer_rows[place]);
+  }
+  return rows;
 }
 
 std::vector<size_t> HeatOf(const std::vector<int64_t>& rows, size_t width_max, size_t levels) {

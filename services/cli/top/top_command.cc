@@ -80,9 +80,9 @@ absl::StatusOr<ClusterSight> LookAt(const HttpClient& client, const Clock& clock
   if (model.empty()) model = ModelOf(client);
   sight.model = model;
   TESSERA_ASSIGN_OR_RETURN(const HttpAnswer metrics, client.Fetch("/metrics"));
-  sight.looked_at = clock.Elapsed();
   if (metrics.status == 200) sight.metrics.emplace(metrics.body);
   TESSERA_ASSIGN_OR_RETURN(const HttpAnswer reply, client.Fetch("/v1/experts/load"));
+  sight.looked_at = clock.Elapsed();
   if (reply.status != 200) {
     sight.load_error = std::string(ErrorOf(reply.status, reply.body).message());
     return sight;

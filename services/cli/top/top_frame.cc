@@ -76,18 +76,33 @@ class Frame {
 
 std::string_view ColorOf(std::string_view state) {
   if (state == "live") return kGreen;
-  return state == "lost" || state == "unreachable" ? kRed : kYellow;
+  return IsAtWork(state) ? kYellow : kRed;
 }
 
 std::optional<double> RateOf(const ClusterSight& now, const ClusterSight* before,
-                             const std::string& counter) {
-  if (before == nullptr || !now.metrics || !before->metrics) return std::nullopt;
-  const auto count = now.metrics->Sum(counter);
-  const auto earlier = before->metrics->Sum(counter);
+                             int64_t ExpertLoad::Router::*count) {
+  if (before == nullptr || !now.load || !before->load) return std::nullopt;
   const double seconds = absl::ToDoubleSeconds(now.looked_at - before->looked_at);
-  // Less than before: the gateway was started anew.
-  if (!count || !earlier || seconds <= 0 || *count < *earlier) return std::nullopt;
-  return (*count - *earlier) / seconds;
+  const auto growth = GrowthOf(count, *now.load, *before->load);
+  if (!growth || seconds <= 0) return std::nullopt;
+  return static_cast<double>(*growth) / seconds;
+}
+
+// Now, of all routers.
+std::optional<double> SumOf(const ClusterSight& now, int64_t ExpertLoad::Router::*count) {
+  if (!now.load || now.load->routers.empty()) return std::nullopt;
+  double sum = 0;
+  for (const ExpertLoad::Router& router : now.load->routers) {
+    sum += static_cast<double>(router.*count);
+  }
+  return sum;
+}
+
+// What `before` told of the process that told `now`; null: it was another one.
+const MetricsText* SinceOf(const ClusterSight& now, const ClusterSight* before) {
+  if (before == nullptr || !now.metrics || !before->metrics) return nullptr;
+  constexpr char kStart[] = "process_start_time_seconds";
+  return now.metrics->Sum(kStart) == before->metrics->Sum(kStart) ? &*before->metrics : nullptr;
 }
 
 std::string Shown(const std::optional<double>& value, const char* unit, double factor = 1) {
@@ -104,25 +119,29 @@ void DrawHead(const ClusterSight& now, Frame& frame) {
 }
 
 void DrawTraffic(const ClusterSight& now, const ClusterSight* before, Frame& frame) {
+  using Router = ExpertLoad::Router;
+  const auto kv = now.metrics ? now.metrics->Sum("tessera_kv_cache_usage_perc") : std::nullopt;
+  frame.Line(absl::StrCat("tokens/s ", Shown(RateOf(now, before, &Router::generation_tokens), ""),
+                          "  prompt/s ", Shown(RateOf(now, before, &Router::prompt_tokens), ""),
+                          "  running ", Shown(SumOf(now, &Router::sequences_running), ""),
+                          "  waiting ", Shown(SumOf(now, &Router::sequences_waiting), ""), "  kv ",
+                          Shown(kv, " %", 100)));
   if (!now.metrics) {
     frame.Line("metrics: not to be had (an admin key?)", kYellow);
     return;
   }
   const MetricsText& metrics = *now.metrics;
-  const MetricsText* since = before != nullptr && before->metrics ? &*before->metrics : nullptr;
+  const MetricsText* since = SinceOf(now, before);
   const auto quantile = [&](const char* histogram, double share) {
     return Shown(metrics.Quantile(histogram, share, since), " ms", 1000);
   };
-  frame.Line(
-      absl::StrCat("tokens/s ", Shown(RateOf(now, before, "tessera_generation_tokens_total"), ""),
-                   "  prompt/s ", Shown(RateOf(now, before, "tessera_prompt_tokens_total"), ""),
-                   "  requests ", Shown(metrics.Sum("tessera_num_requests_running"), ""),
-                   "  queued ", Shown(metrics.Sum("tessera_num_requests_waiting"), ""), "  kv ",
-                   Shown(metrics.Sum("tessera_kv_cache_usage_perc"), " %", 100)));
-  frame.Line(absl::StrCat("first token p50 ", quantile("tessera_time_to_first_token_seconds", 0.5),
-                          " p95 ", quantile("tessera_time_to_first_token_seconds", 0.95),
-                          "  gap p50 ", quantile("tessera_inter_token_latency_seconds", 0.5),
-                          " p95 ", quantile("tessera_inter_token_latency_seconds", 0.95)));
+  // One gateway's, the one that answered.
+  frame.Line(absl::StrCat("queued ", Shown(metrics.Sum("tessera_num_requests_waiting"), ""),
+                          "  first token p50 ",
+                          quantile("tessera_time_to_first_token_seconds", 0.5), " p95 ",
+                          quantile("tessera_time_to_first_token_seconds", 0.95), "  gap p50 ",
+                          quantile("tessera_inter_token_latency_seconds", 0.5), " p95 ",
+                          quantile("tessera_inter_token_latency_seconds", 0.95)));
 }
 
 // Half of what is left at most: the layers want their part. Shards in trouble come first then.
@@ -164,15 +183,6 @@ std::string HeatCells(const std::vector<int64_t>& rows, size_t columns, bool use
     }
   }
   return cells + kPlain;
-}
-
-std::vector<int64_t> ShardRowsOf(const ExpertLoad& load, size_t place) {
-  std::vector<int64_t> rows;
-  for (const ExpertLoad::Shard& shard : load.shards) {
-    const bool works = shard.state != "lost" && place < shard.layer_rows.size();
-    if (works) rows.push_back(shard.layer_rows[place]);
-  }
-  return rows;
 }
 
 std::string HeatLine(const ExpertLoad& load, size_t place, const FrameStyle& style) {
@@ -242,17 +252,18 @@ void DrawHeat(const ExpertLoad& load, Frame& frame) {
 
 BalanceSight BalanceOf(const ExpertLoad& load) {
   BalanceSight sight;
-  size_t layers = 0;
+  size_t of_experts = 0;  // layers with rows
+  size_t of_shards = 0;
   for (size_t place = 0; place < load.layers.size(); ++place) {
-    const double balance = MeanToMax(load.layers[place].rows);
-    if (balance == 0) continue;
-    ++layers;
-    sight.of_experts += balance;
-    sight.of_shards += MeanToMax(ShardRowsOf(load, place));
+    const double experts = MeanToMax(load.layers[place].rows);
+    const double shards = MeanToMax(ShardRowsOf(load, place));
+    sight.of_experts += experts;
+    sight.of_shards += shards;
+    of_experts += experts > 0;
+    of_shards += shards > 0;
   }
-  if (layers == 0) return sight;
-  sight.of_experts /= static_cast<double>(layers);
-  sight.of_shards /= static_cast<double>(layers);
+  if (of_experts > 0) sight.of_experts /= static_cast<double>(of_experts);
+  if (of_shards > 0) sight.of_shards /= static_cast<double>(of_shards);
   return sight;
 }
 

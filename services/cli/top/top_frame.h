@@ -28,7 +28,7 @@ struct ClusterSight {
 // computed.
 struct BalanceSight {
   double of_experts = 0;
-  double of_shards = 0;  // those that are not lost
+  double of_shards = 0;  // those at work, see ShardRowsOf
 };
 BalanceSight BalanceOf(const ExpertLoad& load);
 
@@ -39,8 +39,9 @@ struct FrameStyle {
 };
 
 // The frame, lines ended by '\n', without moving the cursor. Rates need `before`, an earlier sight
-// of the same gateway; null: they are left out. `trail`: the balance of earlier sights, the oldest
-// first, drawn before that of `now`.
+// of the same cluster; null: they are left out. Times to tokens are those of the gateway that
+// answered, since `before` if that is the one which answered then, else since its start. `trail`:
+// the balance of earlier sights, the oldest first, drawn before that of `now`.
 std::string DrawFrame(const ClusterSight& now, const ClusterSight* before, const FrameStyle& style,
                       std::span<const BalanceSight> trail = {});
 

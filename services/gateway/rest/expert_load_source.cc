@@ -20,6 +20,19 @@ void WriteRows(const std::vector<uint64_t>& rows, JsonWriter& json) {
   json.Close(']');
 }
 
+// The id is a string: a double of JavaScript does not hold it.
+void WriteRouter(const wire::RouterActivity& router, JsonWriter& json) {
+  const auto count = [&json](const char* name, uint64_t value) {
+    json.Key(name).Integer(static_cast<int64_t>(value));
+  };
+  json.Open('{').Key("id").String(absl::StrCat(absl::Hex(router.process_id, absl::kZeroPad16)));
+  count("generation_tokens", router.generation_tokens);
+  count("prompt_tokens", router.prompt_tokens);
+  count("sequences_running", router.sequences_running);
+  count("sequences_waiting", router.sequences_waiting);
+  json.Close('}');
+}
+
 }  // namespace
 
 std::string WriteExpertLoad(const wire::ExpertLoad& load) {
@@ -45,6 +58,8 @@ std::string WriteExpertLoad(const wire::ExpertLoad& load) {
     WriteRows(shard.layer_rows, json);
     json.Close('}');
   }
+  json.Close(']').Key("routers").Open('[');
+  for (const wire::RouterActivity& router : load.routers) WriteRouter(router, json);
   json.Close(']').Close('}');
   return text;
 }

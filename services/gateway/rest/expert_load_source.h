@@ -4,12 +4,16 @@
 //
 //   {"window_seconds":10,
 //    "layers":[{"layer":2,"rows":[17,0,4]}],
-//    "shards":[{"id":"expert-0","state":"live","rows":21,"busy_ratio":0.12,"layer_rows":[21]}]}
+//    "shards":[{"id":"expert-0","state":"live","rows":21,"busy_ratio":0.12,"layer_rows":[21]}],
+//    "routers":[{"id":"6f0c01a2b3c4d5e6","generation_tokens":900,"prompt_tokens":512,
+//                "sequences_running":3,"sequences_waiting":0}]}
 //
 // Layers are those with experts; the sum of a layer's rows is the rows the routers computed there
 // times top_k. A shard's rows are those its experts were applied to, so that the sum over shards is
 // the same; layer_rows are they by layer, in the order of "layers". States: "live", "loading",
-// "draining", "unreachable" (a router has no connection to it) and "lost".
+// "draining", "unreachable" (a router has no connection to it) and "lost". A router's id is that of
+// its process: tokens count since it started, and a rate compares the routers that two answers,
+// perhaps of two gateways, have in common.
 
 #include <cstdint>
 #include <functional>

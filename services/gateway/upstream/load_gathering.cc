@@ -33,6 +33,13 @@ bool AddExpertLoad(const wire::ExpertLoad& other, wire::ExpertLoad& sum) {
     place->busy_ratio = std::max(place->busy_ratio, shard.busy_ratio);
     AddRows(shard.layer_rows, place->layer_rows);
   }
+  for (const wire::RouterActivity& router : other.routers) {
+    const auto place = std::ranges::lower_bound(sum.routers, router.process_id, {},
+                                                &wire::RouterActivity::process_id);
+    // Twice under two addresses: one router.
+    if (place != sum.routers.end() && place->process_id == router.process_id) continue;
+    sum.routers.insert(place, router);
+  }
   return true;
 }
 

@@ -14,8 +14,9 @@
 
 namespace tessera::gateway {
 
-// Adds the rows of `other`; of a shard the worst condition and the largest busy ratio count. False:
-// `other` is about another model (its layers or experts differ), and `sum` is unchanged.
+// Adds the rows of `other`; of a shard the worst condition and the largest busy ratio count.
+// Routers stay apart. False: `other` is about another model (its layers or experts differ), and
+// `sum` is unchanged.
 bool AddExpertLoad(const wire::ExpertLoad& other, wire::ExpertLoad& sum);
 
 using ExpertLoadDone = std::function<void(absl::StatusOr<wire::ExpertLoad>)>;

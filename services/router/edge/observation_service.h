@@ -13,7 +13,7 @@
 namespace tessera::router {
 
 // The window of `tally` at `now`, with the shards in `activities` (ascending, without rows). A
-// shard that answered and is not among them any more is left out.
+// shard that answered and is not among them any more is left out. Of routers it has none.
 wire::ExpertLoad LoadOf(const ExpertTally& tally, std::vector<wire::ShardActivity> activities,
                         absl::Duration now);
 

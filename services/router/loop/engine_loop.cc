@@ -240,6 +240,7 @@ void EngineLoop::ShowLoad() {
                : static_cast<float>(group.used_count) / static_cast<float>(group.block_count);
   };
   load.preemptions_total = stats.preemptions;
+  load.prompt_tokens_total = stats.kv.prefix_query_tokens;
   load.kv_used_ratio = std::max(ratio(stats.kv.full), ratio(stats.kv.sliding));
   if (rooms_.directory != nullptr) {
     load.epoch = static_cast<uint64_t>(rooms_.directory->View()->placement.epoch());

@@ -20,6 +20,7 @@ struct RouterLoad {
   bool draining = false;
   uint64_t epoch = 0;
   uint64_t preemptions_total = 0;
+  uint64_t prompt_tokens_total = 0;  // of prompts whose computing began; not told to gateways
 };
 
 // Thread-safe.

@@ -14,7 +14,12 @@ ExpertLoad Sample() {
   return {.window = absl::Seconds(10),
           .layers = {{LayerIndex{2}, {1, 2, 3}}, {LayerIndex{3}, {4, 5, 1ull << 40}}},
           .shards = {{ShardId{0}, ShardCondition::kLive, 0.5f, {6, 7}},
-                     {ShardId{9}, ShardCondition::kLost, 0, {0, 0}}}};
+                     {ShardId{9}, ShardCondition::kLost, 0, {0, 0}}},
+          .routers = {{.process_id = ~uint64_t{0} - 6,
+                       .generation_tokens = 1ull << 41,
+                       .prompt_tokens = 5,
+                       .sequences_running = 3,
+                       .sequences_waiting = 2}}};
 }
 
 v1::ExpertLoadReply Message() {

@@ -42,6 +42,49 @@ TEST(ExpertLoadTest, SaysWhatIsWrong) {
   EXPECT_THAT(error(R"({"window_seconds":1,"layers":7,"shards":[]})"), HasSubstr("layers"));
   EXPECT_THAT(error(R"({"window_seconds":1,"layers":[{"layer":1,"rows":[-1]}],"shards":[]})"),
               HasSubstr("-1"));
+  EXPECT_THAT(error(R"({"window_seconds":1,"layers":[],"shards":[],"routers":[{"id":"a"}]})"),
+              HasSubstr("generation_tokens"));
+}
+
+ExpertLoad LoadWith(const std::string& routers) {
+  const auto load = ParseExpertLoad(R"({"window_seconds":1,"layers":[],"shards":[],"routers":[)" +
+                                    routers + "]}");
+  EXPECT_TRUE(load.ok()) << load.status();
+  return load.value_or(ExpertLoad());
+}
+
+std::string Router(const std::string& id, int generation, int prompt) {
+  return R"({"id":")" + id + R"(","generation_tokens":)" + std::to_string(generation) +
+         R"(,"prompt_tokens":)" + std::to_string(prompt) +
+         R"(,"sequences_running":3,"sequences_waiting":2})";
+}
+
+TEST(ExpertLoadTest, CountsOfRoutersGrow) {
+  constexpr auto kTokens = &ExpertLoad::Router::generation_tokens;
+  const ExpertLoad before = LoadWith(Router("a", 100, 10) + "," + Router("b", 1000, 20));
+  ASSERT_EQ(before.routers.size(), 2u);
+  EXPECT_EQ(before.routers[1].sequences_running, 3);
+  EXPECT_EQ(before.routers[1].sequences_waiting, 2);
+  const ExpertLoad both = LoadWith(Router("a", 107, 15) + "," + Router("b", 1030, 20));
+  EXPECT_EQ(GrowthOf(kTokens, both, before), 37);
+  EXPECT_EQ(GrowthOf(&ExpertLoad::Router::prompt_tokens, both, before), 5);
+  // b was started anew, and c came: neither is what was computed in between.
+  const ExpertLoad restarted = LoadWith(Router("a", 107, 15) + "," + Router("c", 5000, 20));
+  EXPECT_EQ(GrowthOf(kTokens, restarted, before), 7);
+  EXPECT_EQ(GrowthOf(kTokens, LoadWith(Router("a", 90, 15)), before), 0);
+  EXPECT_EQ(GrowthOf(kTokens, LoadWith(Router("c", 9, 1)), before), std::nullopt);
+  EXPECT_EQ(GrowthOf(kTokens, *ParseExpertLoad(kJson), before), std::nullopt);
+}
+
+TEST(ExpertLoadTest, OnlyShardsAtWorkAreBalanced) {
+  ExpertLoad load = {.layers = {{2, {1, 1}}},
+                     .shards = {{"expert-0", "live", 4, 0, {4}},
+                                {"expert-1", "draining", 2, 0, {2}},
+                                {"expert-2", "unreachable", 9, 0, {9}},
+                                {"expert-3", "lost", 9, 0, {9}}}};
+  EXPECT_THAT(ShardRowsOf(load, 0), ElementsAre(4, 2));
+  load.shards[0].layer_rows.clear();
+  EXPECT_THAT(ShardRowsOf(load, 0), IsEmpty());
 }
 
 TEST(ExpertLoadTest, DrawsLayersAndShards) {

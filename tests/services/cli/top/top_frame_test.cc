@@ -19,9 +19,10 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
 
-std::string Page(int tokens, int quick) {
-  return absl::StrCat("tessera_generation_tokens_total{model_name=\"m\"} ", tokens,
-                      "\ntessera_prompt_tokens_total 100\ntessera_num_requests_running 3\n"
+// `process`: of the gateway that answers.
+std::string Page(int quick, int process) {
+  return absl::StrCat("process_start_time_seconds ", process,
+                      "\ntessera_generation_tokens_total{model_name=\"m\"} 9\n"
                       "tessera_num_requests_waiting 2\ntessera_kv_cache_usage_perc 0.5\n"
                       "tessera_time_to_first_token_seconds_bucket{le=\"0.1\"} ",
                       quick, "\ntessera_time_to_first_token_seconds_bucket{le=\"+Inf\"} ", quick,
@@ -33,11 +34,12 @@ ClusterSight Sight(double seconds, int tokens) {
   sight.address = "127.0.0.1:8000";
   sight.model = "tiny";
   sight.looked_at = absl::Seconds(seconds);
-  sight.metrics.emplace(Page(tokens, tokens));
+  sight.metrics.emplace(Page(tokens, 17));
   sight.load = ExpertLoad{
       .window_seconds = 10,
       .layers = {{2, {0, 5, 10, 10}}, {3, {1, 1, 1, 1}}},
-      .shards = {{"expert-0", "live", 20, 0.5, {15, 4}}, {"expert-1", "lost", 10, 0, {10, 0}}}};
+      .shards = {{"expert-0", "live", 20, 0.5, {15, 4}}, {"expert-1", "lost", 10, 0, {10, 0}}},
+      .routers = {{"a", tokens, 100, 2, 1}, {"b", 1000 + tokens, 100, 1, 4}}};
   return sight;
 }
 
@@ -47,8 +49,8 @@ TEST(TopFrameTest, ShowsSpeedShardsHeatAndBalance) {
   EXPECT_EQ(
       frame,
       "tessera 127.0.0.1:8000  tiny  ready\n"
-      "tokens/s 100  prompt/s 0  requests 3  queued 2  kv 50 %\n"
-      "first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
+      "tokens/s 200  prompt/s 0  running 3  waiting 5  kv 50 %\n"
+      "queued 2  first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
       "balance of experts 0.81 %\n"
       "balance of shards  1.00 @\n"
       "\n"
@@ -91,9 +93,34 @@ TEST(TopFrameTest, BalanceOverTime) {
 
 TEST(TopFrameTest, WithoutAnEarlierSightThereAreNoRates) {
   EXPECT_THAT(DrawFrame(Sight(12, 300), nullptr, {}), HasSubstr("tokens/s -  prompt/s -"));
-  const ClusterSight restarted = Sight(13, 5);
+  ClusterSight restarted = Sight(13, 5);
   const ClusterSight before = Sight(12, 300);
+  restarted.load->routers = {{"c", 5, 100, 0, 0}};
   EXPECT_THAT(DrawFrame(restarted, &before, {}), HasSubstr("tokens/s -"));
+  restarted.load->routers.clear();
+  EXPECT_THAT(DrawFrame(restarted, &before, {}), HasSubstr("running -  waiting -"));
+}
+
+// Behind one address: the routers' counts do not depend on which one answers.
+TEST(TopFrameTest, GatewaysMayTakeTurns) {
+  const ClusterSight before = Sight(10, 100);
+  ClusterSight now = Sight(12, 300);
+  now.metrics.emplace(Page(/*quick=*/7, /*process=*/18));
+  const std::string frame = DrawFrame(now, &before, {.width = 100});
+  EXPECT_THAT(frame, HasSubstr("tokens/s 200  prompt/s 0"));
+  // 7 requests of one are not what came after the 100 of the other.
+  EXPECT_THAT(frame, HasSubstr("first token p50 50 ms p95 95 ms"));
+}
+
+TEST(TopFrameTest, BalanceIsOfShardsAtWork) {
+  ClusterSight sight = Sight(1, 1);
+  sight.load->layers = {{2, {1}}, {3, {1}}, {4, {1}}};
+  sight.load->shards = {{"expert-0", "live", 1, 1, {4, 8, 0}},
+                        {"expert-1", "draining", 1, 1, {4, 0, 0}},
+                        {"expert-2", "unreachable", 1, 1, {100, 0, 7}}};
+  // Of the layers of which shards have rows: (1 + 0.5) / 2.
+  EXPECT_DOUBLE_EQ(BalanceOf(*sight.load).of_shards, 0.75);
+  EXPECT_DOUBLE_EQ(BalanceOf(*sight.load).of_experts, 1);
 }
 
 TEST(TopFrameTest, FitsTheTerminal) {

@@ -16,13 +16,18 @@ using wire::ShardCondition;
 constexpr char kJson[] =
     R"({"window_seconds":10,"layers":[{"layer":2,"rows":[17,0,4]}],"shards":[)"
     R"({"id":"expert-0","state":"live","rows":21,"busy_ratio":0.125,"layer_rows":[21]},)"
-    R"({"id":"expert-5","state":"lost","rows":0,"busy_ratio":0,"layer_rows":[0]}]})";
+    R"({"id":"expert-5","state":"lost","rows":0,"busy_ratio":0,"layer_rows":[0]}],"routers":[)"
+    R"({"id":"00ff000000000001","generation_tokens":900,"prompt_tokens":512,)"
+    R"("sequences_running":3,"sequences_waiting":1},)"
+    R"({"id":"ffffffffffffffff","generation_tokens":0,"prompt_tokens":0,)"
+    R"("sequences_running":0,"sequences_waiting":0}]})";
 
 wire::ExpertLoad Load() {
   return {.window = absl::Seconds(10),
           .layers = {{LayerIndex{2}, {17, 0, 4}}},
           .shards = {{ShardId{0}, ShardCondition::kLive, 0.125f, {21}},
-                     {ShardId{5}, ShardCondition::kLost, 0, {0}}}};
+                     {ShardId{5}, ShardCondition::kLost, 0, {0}}},
+          .routers = {{0x00ff000000000001, 900, 512, 3, 1}, {~uint64_t{0}}}};
 }
 
 class ExpertLoadSourceTest : public ::testing::Test {
@@ -41,7 +46,7 @@ class ExpertLoadSourceTest : public ::testing::Test {
 
 TEST_F(ExpertLoadSourceTest, WritesJson) {
   EXPECT_EQ(WriteExpertLoad(Load()), kJson);
-  EXPECT_EQ(WriteExpertLoad({}), R"({"window_seconds":0,"layers":[],"shards":[]})");
+  EXPECT_EQ(WriteExpertLoad({}), R"({"window_seconds":0,"layers":[],"shards":[],"routers":[]})");
 }
 
 TEST_F(ExpertLoadSourceTest, RoutersAreAskedOnceForAllWhoAskMeanwhile) {

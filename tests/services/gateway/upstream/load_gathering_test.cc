@@ -15,14 +15,16 @@ ExpertLoad First() {
   return {.window = absl::Seconds(10),
           .layers = {{LayerIndex{1}, {1, 2}}, {LayerIndex{2}, {3, 0}}},
           .shards = {{ShardId{0}, ShardCondition::kLive, 0.5f, {2, 1}},
-                     {ShardId{2}, ShardCondition::kLive, 0.1f, {1, 2}}}};
+                     {ShardId{2}, ShardCondition::kLive, 0.1f, {1, 2}}},
+          .routers = {{.process_id = 9, .generation_tokens = 100}}};
 }
 
 ExpertLoad Second() {
   return {.window = absl::Seconds(10),
           .layers = {{LayerIndex{1}, {10, 20}}, {LayerIndex{2}, {30, 40}}},
           .shards = {{ShardId{1}, ShardCondition::kDraining, 0.9f, {30, 0}},
-                     {ShardId{2}, ShardCondition::kLost, 0, {0, 70}}}};
+                     {ShardId{2}, ShardCondition::kLost, 0, {0, 70}}},
+          .routers = {{.process_id = 4, .generation_tokens = 7, .sequences_running = 2}}};
 }
 
 ExpertLoad Sum() {
@@ -30,7 +32,9 @@ ExpertLoad Sum() {
           .layers = {{LayerIndex{1}, {11, 22}}, {LayerIndex{2}, {33, 40}}},
           .shards = {{ShardId{0}, ShardCondition::kLive, 0.5f, {2, 1}},
                      {ShardId{1}, ShardCondition::kDraining, 0.9f, {30, 0}},
-                     {ShardId{2}, ShardCondition::kLost, 0.1f, {1, 72}}}};
+                     {ShardId{2}, ShardCondition::kLost, 0.1f, {1, 72}}},
+          .routers = {{.process_id = 4, .generation_tokens = 7, .sequences_running = 2},
+                      {.process_id = 9, .generation_tokens = 100}}};
 }
 
 TEST(LoadGatheringTest, AddsRoutersUp) {
@@ -40,6 +44,14 @@ TEST(LoadGatheringTest, AddsRoutersUp) {
   sum = Second();
   EXPECT_TRUE(AddExpertLoad(First(), sum));
   EXPECT_EQ(sum, Sum());
+}
+
+TEST(LoadGatheringTest, ARouterOfTwoAddressesIsOne) {
+  ExpertLoad sum = First();
+  ExpertLoad other = Second();
+  other.routers = sum.routers;
+  EXPECT_TRUE(AddExpertLoad(other, sum));
+  EXPECT_EQ(sum.routers, First().routers);
 }
 
 TEST(LoadGatheringTest, AnotherModelDoesNotCount) {
