@@ -76,15 +76,20 @@ export class FakeGateway {
     switch (request.url) {
       case "/v1/models": return reply(200, { object: "list", data: [{ id: "trinity-large", max_model_len: 4096 }] });
       case "/readyz": return reply(200, "ok\n", "text/plain");
-      case "/metrics":
-        this.tokens += this.tokensPerAsk;
-        return reply(200, `tessera_generation_tokens_total ${this.tokens}\ntessera_num_requests_running 3\n`, "text/plain");
       case "/v1/experts/load":
         ++this.loadsAsked;
-        return this.loadStatus === 200 ? reply(200, this.load) : reply(this.loadStatus, error("no load"));
+        this.tokens += this.tokensPerAsk;
+        return this.loadStatus === 200 ? reply(200, { ...this.load, routers: this.#routers() }) : reply(this.loadStatus, error("no load"));
       case "/v1/chat/completions": return this.#chat(request, response);
       default: return this.#file(request.url === "/" ? "index.html" : request.url.slice("/web/".length), reply);
     }
+  }
+
+  // One that works and one that rests.
+  #routers() {
+    const rest = { prompt_tokens: 0, sequences_running: 0, sequences_waiting: 0 };
+    return [{ ...rest, id: "00000000000000f0", generation_tokens: this.tokens, sequences_running: 3 },
+      { ...rest, id: "00000000000000f1", generation_tokens: 1e6 }];
   }
 
   #file(name, reply) {

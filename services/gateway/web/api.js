@@ -59,9 +59,6 @@ export class Api {
   async load() {
     return (await this.#get("v1/experts/load")).json();
   }
-  async metrics() {
-    return (await this.#get("metrics")).text();
-  }
   // Why no work is taken; "" if it is.
   async unready() {
     const response = await this.#fetch("readyz", { signal: AbortSignal.timeout(patienceMs) });

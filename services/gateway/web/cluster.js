@@ -1,16 +1,17 @@
 // The live picture: asks for the load twice a second and shows it.
 //
-//   /v1/experts/load --readLoad--> heat maps, shards, balance        /metrics --> tokens/s, requests
+//   /v1/experts/load --readLoad--> heat maps, shards, balance, tokens/s, requests
+//
+// All of it is what the routers tell, summed by whichever gateway answers: several gateways behind one address show one picture.
 
 import { LineChart } from "./chart.js";
 import { byId, element, grouped, repeat, say } from "./dom.js";
 import { HeatMap, drawLegend } from "./heatmap.js";
-import { History, ShardBook, balances, kindOf, layerSummaries, readLoad, sum, timesMean } from "./load.js";
-import { Rate, sumOf } from "./metrics_text.js";
+import { History, ShardBook, TokenRate, balances, kindOf, layerSummaries, readLoad, sum, timesMean } from "./load.js";
 import { ShardsView } from "./shards_view.js";
 
 const loadPauseMs = 500; // a lost shard is to be seen within two seconds
-const metricsPauseMs = 1000, rateSpanMs = 3000, spanMs = 120_000;
+const rateSpanMs = 3000, spanMs = 120_000;
 
 const refusals = {
   401: "The picture of the cluster needs a key.",
@@ -26,7 +27,7 @@ export class ClusterView {
   #book = new ShardBook();
   #balance = new History(spanMs);
   #tokens = new History(spanMs);
-  #rate = new Rate(rateSpanMs);
+  #rate = new TokenRate(rateSpanMs);
   #load = null;
 
   constructor(api) {
@@ -41,13 +42,11 @@ export class ClusterView {
     this.tokensChart = new LineChart(byId("tokens-chart"), { lines: [{ key: "rate", color: "accent" }], spanMs });
     byId("layers").addEventListener("toggle", () => this.#showTable());
     this.loadNow = repeat(() => this.#askLoad(), loadPauseMs);
-    this.metricsNow = repeat(() => this.#askMetrics(), metricsPauseMs);
   }
 
   // There is another key, say.
   askNow() {
     this.loadNow();
-    this.metricsNow();
   }
 
   async #askLoad() {
@@ -65,6 +64,7 @@ export class ClusterView {
     this.#balance.push(nowMs, balances(this.#load));
     this.shards.show(shards, nowMs);
     this.#showFigures(shards);
+    this.#showTokens(nowMs);
     this.#showExperts();
     this.#showLayerShards();
     this.balanceChart.show(this.#balance.points, nowMs);
@@ -79,14 +79,12 @@ export class ClusterView {
     notice.hidden = false;
   }
 
-  async #askMetrics() {
-    const text = await this.api.metrics().catch(() => "");
-    const nowMs = performance.now();
-    const rate = this.#rate.push(nowMs, sumOf(text, "tessera_generation_tokens_total"));
+  #showTokens(nowMs) {
+    const { routers } = this.#load;
+    const rate = this.#rate.push(nowMs, routers);
     this.#tokens.push(nowMs, { rate });
     say(byId("figure-tokens"), rate === null ? "–" : rate.toFixed(rate < 10 ? 1 : 0));
-    const running = sumOf(text, "tessera_num_requests_running");
-    say(byId("figure-requests"), running === null ? "–" : String(running));
+    say(byId("figure-requests"), routers === null ? "–" : grouped(sum(routers.map(({ running }) => running))));
     this.tokensChart.show(this.#tokens.points, nowMs);
     byId("tokens-chart").setAttribute("aria-label",
       `Tokens per second over the last two minutes${rate === null ? "" : `, now ${rate.toFixed(1)}`}`);

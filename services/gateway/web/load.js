@@ -1,14 +1,17 @@
 // The answer of /v1/experts/load and what can be said about it. No DOM.
 
-const forgetMs = 300_000; // a lost shard is shown so long
-
 function isCounts(list) {
   return Array.isArray(list) && list.every((count) => Number.isFinite(count) && count >= 0);
 }
 
+function isRouter({ id, generation_tokens: tokens, sequences_running: running }) {
+  return typeof id === "string" && isCounts([tokens, running]);
+}
+
 // Checks the shape once; the rest of the page trusts it. `layers` have `shardRows` (one per shard), or null if not all shards tell.
+// `routers` are null if the gateway does not tell of them.
 export function readLoad(answer) {
-  const { window_seconds: windowSeconds = 0, layers, shards } = answer ?? {};
+  const { window_seconds: windowSeconds = 0, layers, shards, routers = [] } = answer ?? {};
   if (!Array.isArray(layers) || !Array.isArray(shards)) throw new Error("no layers and shards");
   const width = layers[0]?.rows?.length ?? 0;
   const allTell = shards.every(({ layer_rows: told }) => isCounts(told) && told.length === layers.length);
@@ -19,6 +22,8 @@ export function readLoad(answer) {
       return { layer, rows, shardRows: allTell ? shards.map(({ layer_rows: told }) => told[at]) : null };
     }),
     shards: shards.map(({ id, state = "live", rows = 0, busy_ratio: busy = null }) => ({ id: String(id), state, rows, busy })),
+    routers: Array.isArray(routers) && routers.length > 0 && routers.every(isRouter)
+      ? routers.map(({ id, generation_tokens: tokens, sequences_running: running }) => ({ id, tokens, running })) : null,
   };
 }
 
@@ -54,12 +59,12 @@ export function layerSummaries(load) {
   });
 }
 
-// Of experts: the mean over the layers that had rows. Of shards: of the rows of those that are not lost.
+// The mean over the layers that had rows: of experts, and of those shards that are not lost. As `tessera top` reckons it.
 export function balances(load) {
-  const working = load.shards.filter(({ state }) => kindOf(state) !== "lost");
+  const atWork = load.shards.map(({ state }) => kindOf(state) !== "lost");
   return {
     experts: meanOf(load.layers.map(({ rows }) => balanceOf(rows))),
-    shards: working.length > 1 ? balanceOf(working.map(({ rows }) => rows)) : null,
+    shards: meanOf(load.layers.map(({ shardRows }) => shardRows && balanceOf(shardRows.filter((_, at) => atWork[at])))),
   };
 }
 
@@ -73,24 +78,18 @@ export function kindOf(state) {
   return kinds[String(state).toLowerCase()] ?? "lost";
 }
 
-// Remembers the shards seen, so that one which vanished is shown as lost instead of not at all.
+// Remembers since when a shard is lost. One that is not told of any more left as it should, after draining: routers tell of those
+// that went without.
 export class ShardBook {
   #seen = new Map();
 
-  // All shards to be shown, in the order of their ids: with `kind`, and `lostMs` since when.
+  // The shards in the order of their ids: with `kind`, and `lostMs` since when.
   update(shards, nowMs) {
-    for (const shard of shards) {
-      const before = this.#seen.get(shard.id);
+    const before = this.#seen;
+    this.#seen = new Map(shards.map((shard) => {
       const kind = kindOf(shard.state);
-      this.#seen.set(shard.id, { ...shard, kind, lostMs: kind === "lost" ? before?.lostMs ?? nowMs : null });
-    }
-    const told = new Set(shards.map(({ id }) => id));
-    for (const [id, shard] of this.#seen) {
-      if (told.has(id)) continue;
-      const lostMs = shard.lostMs ?? nowMs;
-      if (nowMs - lostMs > forgetMs) this.#seen.delete(id);
-      else this.#seen.set(id, { ...shard, kind: "lost", state: "lost", rows: 0, busy: null, lostMs });
-    }
+      return [shard.id, { ...shard, kind, lostMs: kind === "lost" ? before.get(shard.id)?.lostMs ?? nowMs : null }];
+    }));
     return [...this.#seen.values()].sort((a, b) => a.id.localeCompare(b.id, "en", { numeric: true }));
   }
 }
@@ -105,5 +104,31 @@ export class History {
   push(nowMs, values) {
     this.points.push({ nowMs, ...values });
     while (this.points[0].nowMs < nowMs - this.#spanMs) this.points.shift();
+  }
+}
+
+// What the routers generate per second, over the last `spanMs`, whichever gateway tells of them. Each of their runs counts for itself:
+// one that begins or ends in between is no jump.
+export class TokenRate {
+  #spanMs;
+  #points = [];
+  constructor(spanMs) {
+    this.#spanMs = spanMs;
+  }
+  // Null until there are two points with a router in common. `routers` as in a load.
+  push(nowMs, routers) {
+    if (routers === null) return null;
+    this.#points.push({ nowMs, tokens: new Map(routers.map(({ id, tokens }) => [id, tokens])) });
+    while (this.#points.length > 2 && this.#points[1].nowMs <= nowMs - this.#spanMs) this.#points.shift();
+    let grown = null;
+    for (let at = 1; at < this.#points.length; ++at) {
+      const [earlier, later] = [this.#points[at - 1].tokens, this.#points[at].tokens];
+      for (const [id, tokens] of later) {
+        // Two gateways may tell what is a little old in the wrong order; what follows makes up for it.
+        if (earlier.has(id)) grown = (grown ?? 0) + tokens - earlier.get(id);
+      }
+    }
+    const passedMs = nowMs - this.#points[0].nowMs;
+    return grown === null || passedMs <= 0 ? null : (Math.max(grown, 0) * 1000) / passedMs;
   }
 }
