@@ -17,8 +17,8 @@ namespace {
 
 const char kReadme[] = TESSERA_SOURCE_DIR "/services/README.md";
 
-// `name`, whole and with its class if it has one, followed by what a function or a class has there, in a
-// line that begins at the margin: a call is indented, for it stands in a body.
+// `name`, whole and with its class if it has one, followed by what a function or a class has there,
+// in a line that begins at the margin: a call is indented, for it stands in a body.
 bool Defines(const std::string& text, const std::string& name) {
   const std::regex definition(
       absl::StrCat("([^ /].*[^A-Za-z0-9_:])?", name, R"((\(| \{| final\b| :).*)"));
