@@ -1,5 +1,7 @@
 // GET /v1/experts/load of a whole cluster: what it counts, and what it says of shards.
 
+#include "services/cli/observe/expert_load.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -158,6 +160,28 @@ TEST_F(ExpertLoadTest, TheSumOfALayerIsRowsTimesTopK) {
     EXPECT_GE(shard.busy_ratio, 0) << id;
     EXPECT_LE(shard.busy_ratio, 1) << id;
   }
+}
+
+// What rates are reckoned from; see `tessera top`.
+TEST_F(ExpertLoadTest, RoutersTellWhatTheyGenerated) {
+  Start({.shard_count = 1});
+  const auto load = [this] {
+    const auto told = cli::ParseExpertLoad(Fetch(cluster_->http_port(), RawGet(kPath)).body);
+    EXPECT_TRUE(told.ok()) << told.status();
+    return told.value_or(cli::ExpertLoad());
+  };
+  const cli::ExpertLoad before = load();
+  ASSERT_THAT(before.routers, SizeIs(1));
+  ASSERT_EQ(cluster_->Complete({30, 31, 32, 33, 34}, 7), 200);
+  ASSERT_EQ(cluster_->Complete({40, 41}, 3), 200);
+  using Router = cli::ExpertLoad::Router;
+  // An answer may be a little old, and the board of the router is written behind a step.
+  EXPECT_TRUE(testing::WaitUntil([&] {
+    const cli::ExpertLoad now = load();
+    return cli::GrowthOf(&Router::generation_tokens, now, before) == 10 &&
+           cli::GrowthOf(&Router::prompt_tokens, now, before) == 7 &&
+           now.routers[0].sequences_running == 0;
+  }));
 }
 
 TEST_F(ExpertLoadTest, AKilledShardIsLostSoonAndComesBack) {
