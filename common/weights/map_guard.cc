@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -30,6 +31,14 @@ uintptr_t page_bytes = 4096;                  // likewise
 
 static_assert(std::atomic<uintptr_t>::is_always_lock_free);
 
+// The bare call, as this is a signal handler's. Also, the thread sanitizer's mmap stands for a
+// write of all these bytes, in a race with their readers; the kernel's does not: they read zeros or
+// fault again.
+bool LayZeros(uintptr_t page, size_t bytes) {
+  constexpr long kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  return syscall(SYS_mmap, page, bytes, long{PROT_READ}, kFlags, -1L, 0L) != -1;
+}
+
 // Lays zeros over the map that holds `address`, from its page on. False if no guarded map does.
 bool CoverFault(uintptr_t address) {
   const size_t used = slots_used.load(std::memory_order_acquire);
@@ -44,8 +53,7 @@ bool CoverFault(uintptr_t address) {
     while (page - begin < lowest &&
            !slots[i].damaged_from.compare_exchange_weak(lowest, page - begin)) {
     }
-    return mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+    return LayZeros(page, end - page);
   }
   return false;
 }
