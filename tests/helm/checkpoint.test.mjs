@@ -100,6 +100,13 @@ test("gateways with folders of their own want no weights", async () => {
   assert.equal(listOf(shared, "rel-tessera-gateway"), "SHA256SUMS"); // whoever comes first fills it for all
 });
 
+test("a folder of the node is not made by the kubelet, whose it would be", async () => {
+  const args = ["--values", path.join(chart, "values/fetched-checkpoint.yaml"), "--set", "model.storage.type=hostPath"];
+  for (const { name, spec } of workloads(await render({ name: "a folder of the node", args }))) {
+    assert.equal(spec.volumes.find(({ name: volume }) => volume === "models").hostPath.type, "Directory", name);
+  }
+});
+
 test("pods that share a volume fetch once", async (t) => {
   const place = setUp(t);
   const answers = await Promise.all(Array.from({ length: 4 }, () => start(place, ...copy)));
