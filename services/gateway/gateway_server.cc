@@ -1,6 +1,8 @@
 #include "services/gateway/gateway_server.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -66,6 +68,8 @@ class GatewayServer::House {
                                            "Connections cut because the client did not read.")),
         id_seed_(static_cast<uint64_t>(absl::ToUnixNanos(clock.Now()))) {
     AddProcessMetrics(registry_, "gateway");
+    // What a rate begins with: the first one is seen as well.
+    for (const int status : {200, 400, 401, 403, 404, 413, 429, 500, 503}) RepliesOf(status);
   }
   ~House() { Stop(absl::ZeroDuration()); }
 
@@ -86,6 +90,7 @@ class GatewayServer::House {
   void ShowReadiness();
   void SlowTick();
   void RefreshMetrics();
+  Counter& RepliesOf(int status);
 
   GatewayConfig config_;
   const Clock& clock_;
@@ -98,6 +103,7 @@ class GatewayServer::House {
   Gauge connections_gauge_;
   Counter slow_readers_;
   uint64_t slow_readers_seen_ = 0;  // RefreshMetrics'
+  std::map<int, Counter> replies_;  // by status; RefreshMetrics'
   const uint64_t id_seed_;
   std::atomic<uint64_t> id_counter_{0};
   std::unique_ptr<const TextModel> model_;
@@ -241,6 +247,20 @@ void GatewayServer::House::RefreshMetrics() {
   connections_gauge_.Set(static_cast<double>(stats.connections_open));
   slow_readers_.Increment(static_cast<double>(stats.slow_readers_total - slow_readers_seen_));
   slow_readers_seen_ = stats.slow_readers_total;
+  for (const auto& [status, total] : stats.replies_total) {
+    Counter& replies = RepliesOf(status);
+    replies.Increment(std::max(0.0, static_cast<double>(total) - replies.value()));
+  }
+}
+
+Counter& GatewayServer::House::RepliesOf(int status) {
+  const auto [place, is_new] = replies_.try_emplace(status);
+  if (is_new) {
+    place->second = registry_.AddCounter("tessera_gateway_http_replies_total",
+                                         "Replies of the HTTP port, probes too, by status.",
+                                         {{"code", absl::StrCat(status)}});
+  }
+  return place->second;
 }
 
 void GatewayServer::House::SlowTick() {

@@ -140,10 +140,9 @@ TEST_F(MetricsTableTest, SeriesAreBounded) {
   // A family has no more series than these labels can take together; in this cluster: 5 layers, 2
   // shards, 9 reasons. Of a histogram its buckets, sum and count count as one.
   const std::map<std::string, size_t> values = {
-      {"shard", 2},      {"layer", 5},   {"phase", 7},   {"over", 2},
-      {"reason", 9},     {"state", 4},   {"cause", 5},   {"finished_reason", 4},
-      {"model_name", 1}, {"service", 1}, {"version", 1}, {"expert", 8},
-      {"rank", 20}};
+      {"shard", 2},   {"layer", 5},  {"phase", 7},           {"over", 2},       {"reason", 9},
+      {"state", 4},   {"cause", 5},  {"finished_reason", 4}, {"model_name", 1}, {"service", 1},
+      {"version", 1}, {"expert", 8}, {"rank", 20},           {"code", 21}};
   for (const auto& [service, page] : Pages()) {
     Families families;
     ReadPage(page, service, families);

@@ -298,6 +298,8 @@ void Connection::Serve(Parser& parser) {
 }
 
 void Connection::AppendHead(const HttpResponse& response, std::optional<size_t> length) {
+  const auto status = static_cast<size_t>(response.status);
+  if (status < server_->replies_total.size()) ++server_->replies_total[status];
   std::string head = absl::StrCat("HTTP/1.1 ", response.status, " ",
                                   std::string(ReasonOf(response.status)), "\r\n");
   const auto add = [&head](std::string_view name, std::string_view value) {

@@ -6,6 +6,7 @@
 //
 // Three coroutines of one I/O thread; each waits for its signal when it has nothing to do.
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -47,6 +48,7 @@ struct ServerState {
   std::atomic<uint64_t> connections_refused_total{0};
   std::atomic<uint64_t> requests_total{0};
   std::atomic<uint64_t> slow_readers_total{0};
+  std::array<std::atomic<uint64_t>, 600> replies_total{};  // [status]
   std::atomic<uint64_t> body_bytes{0};
   std::atomic<bool> draining{false};
   std::atomic<bool> stopped{false};

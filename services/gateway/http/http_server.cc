@@ -278,11 +278,17 @@ std::string HttpServer::address() const {
 
 HttpServerStats HttpServer::stats() const {
   const ServerState& state = impl_->state();
-  return {.connections_open = state.connections_open,
-          .connections_total = state.connections_total,
-          .connections_refused_total = state.connections_refused_total,
-          .requests_total = state.requests_total,
-          .slow_readers_total = state.slow_readers_total};
+  HttpServerStats stats = {.connections_open = state.connections_open,
+                           .connections_total = state.connections_total,
+                           .connections_refused_total = state.connections_refused_total,
+                           .requests_total = state.requests_total,
+                           .slow_readers_total = state.slow_readers_total,
+                           .replies_total = {}};
+  for (size_t status = 0; status < state.replies_total.size(); ++status) {
+    const uint64_t replies = state.replies_total[status];
+    if (replies > 0) stats.replies_total.emplace_back(static_cast<int>(status), replies);
+  }
+  return stats;
 }
 
 absl::Status HttpServer::ReloadTls() { return impl_->ReloadTls(); }

@@ -14,6 +14,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -78,6 +80,8 @@ struct HttpServerStats {
   uint64_t connections_refused_total = 0;
   uint64_t requests_total = 0;
   uint64_t slow_readers_total = 0;  // cut off for output_bytes_max or write_timeout
+  // Replies begun, whoever made them, by status; those there were, ascending.
+  std::vector<std::pair<int, uint64_t>> replies_total;
 };
 
 // Thread-safe.

@@ -23,7 +23,9 @@ using ::tessera::testing::RawConnection;
 using ::tessera::testing::RawGet;
 using ::tessera::testing::RawPost;
 using ::tessera::testing::RawReply;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 struct Exchange {
   HttpRequest request;
@@ -207,6 +209,8 @@ TEST_F(HttpServerTest, LimitsOfSize) {
       absl::StrCat("POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n",
                    std::string(2000, 'x'), "\r\n0\r\n\r\n");
   EXPECT_EQ(Fetch(port(), chunked).status, 413);
+  EXPECT_THAT(server_->stats().replies_total,
+              ElementsAre(Pair(200, 1), Pair(413, 2), Pair(431, 1)));
 }
 
 TEST_F(HttpServerTest, BodiesOfAllConnectionsTogetherAreBounded) {
