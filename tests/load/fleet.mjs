@@ -1,14 +1,15 @@
 // A cluster of two gateways, two routers and some shards as an operator runs it: processes with config files, each of which can be
-// told to end, or killed, and be started again.
+// told to end, or killed, and be started again. What they say is kept in the folder that TESSERA_LOGS names, if it does.
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { metric, until } from "../clients/programs.mjs";
 
 const bin = process.env.TESSERA_BIN;
+const logs = process.env.TESSERA_LOGS;
 
 // Ports of the loopback interface that nobody has now: gateways and routers keep theirs over a restart.
 async function freePorts(count) {
@@ -33,7 +34,10 @@ class Member {
   async start() {
     this.log = "";
     this.child = spawn(path.join(bin, `tessera-${this.role}`), [`--config=${this.configFile}`], { stdio: ["ignore", "ignore", "pipe"] });
-    this.child.stderr.on("data", (data) => (this.log += data));
+    this.child.stderr.on("data", (data) => {
+      this.log += data;
+      this.fleet.keep(this.name, data);
+    });
     this.exited = new Promise((resolve) => this.child.once("exit", (code, signal) => resolve({ code, signal })));
     Object.assign(this, await until(() => {
       if (!this.alive()) throw new Error(`${this.name} ended:\n${this.log}`);
@@ -102,6 +106,14 @@ export class Fleet {
       throw error;
     }
     return fleet;
+  }
+
+  // Appends to what is kept of `name`, a member or the test itself.
+  keep(name, said) {
+    if (logs === undefined) return;
+    const folder = path.join(logs, path.basename(this.folder));
+    mkdirSync(folder, { recursive: true });
+    appendFileSync(path.join(folder, `${name}.log`), said);
   }
 
   add(role, config) {
