@@ -19,8 +19,9 @@ struct ClusterMetrics {
                                  "Expert shards this router has a data connection to.")),
         epoch(registry.AddGauge("tessera_router_placement_epoch",
                                 "Epoch of the newest placement map.")),
-        copies_min(registry.AddGauge("tessera_router_expert_copies_min",
-                                     "Fewest live copies any expert has; 0: steps wait.")),
+        copies_min(registry.AddGauge(
+            "tessera_router_expert_copies_min",
+            "Fewest live copies any expert has, burst shards left out; 0: steps wait.")),
         copies_wanted(registry.AddGauge("tessera_router_expert_copies_wanted",
                                         "Live copies every expert is to have, by the config.")),
         units_missing(registry.AddGauge("tessera_router_experts_missing",

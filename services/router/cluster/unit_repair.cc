@@ -120,7 +120,7 @@ UnitRepair::Candidates UnitRepair::Survey(const World& world, absl::Duration now
   copies_min_ = units_.empty() ? 0 : SIZE_MAX;
   for (auto& [unit, state] : units_) {
     const auto [copies, base] = LiveCopies(world, unit, {});
-    copies_min_ = std::min(copies_min_, copies);
+    copies_min_ = std::min(copies_min_, std::max<size_t>(base, copies > 0));
     without_copy_ += copies == 0;
     without_base_ += base == 0;
     auto wish = wanted_.find(unit);

@@ -115,7 +115,8 @@ class UnitRepair {
 
   // As the last Next found it.
   size_t without_copy() const { return without_copy_; }  // units, ever held or not
-  size_t copies_min() const { return copies_min_; }      // live ones, over all units
+  // Live ones on base shards, over all units; at least 1 for a unit that any shard holds.
+  size_t copies_min() const { return copies_min_; }
   size_t without_base() const { return without_base_; }  // of those on burst shards only, too
   size_t unplaceable() const { return unplaceable_; }    // no shard has a slot for them
   // Units of this shard that no other usable shard holds; burst shards do not count.

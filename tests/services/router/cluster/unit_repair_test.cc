@@ -216,6 +216,24 @@ TEST_F(RepairTest, NoTwoCopiesOnOneShard) {
   EXPECT_EQ(repair.copies_min(), 2u);
 }
 
+TEST_F(RepairTest, ACopyOnABurstShardDoesNotHideThatAnExpertIsThin) {
+  UnitRepairConfig config = Config();
+  config.copies_wanted = 2;
+  UnitRepair repair(config);
+  Add(0, {0, 1, 2, 3}, 4);
+  Add(1, {0, 1, 2}, 3);
+  Add(2, {0, 1, 2, 3}, 4);
+  shards_[ShardId{2}].burst = true;
+  Next(repair);
+  EXPECT_EQ(repair.copies_min(), 1u) << "two of the last live, one of them may go at any time";
+  down_ = {ShardId{0}};
+  Next(repair);
+  EXPECT_EQ(repair.copies_min(), 1u) << "no step waits";
+  down_ = {ShardId{0}, ShardId{2}};
+  Next(repair);
+  EXPECT_EQ(repair.copies_min(), 0u);
+}
+
 TEST_F(RepairTest, WhatIsThinForAWhileIsCopiedOnAShardThatStaysAndNotMissedWhereNoneHasRoom) {
   UnitRepairConfig config = Config();
   config.copies_wanted = 2;
