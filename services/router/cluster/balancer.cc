@@ -151,7 +151,7 @@ BalanceVerdict Balancer::Judge(bool forced, bool dry) const {
   if (look_.plan.moves.empty() || (look_.plan.gain() < config_.gain_min && !wanted)) {
     return BalanceVerdict::kNoGain;
   }
-  if ((frozen_ || !(config_.moves || sharing())) && !forced) return BalanceVerdict::kFrozen;
+  if (frozen() && !forced) return BalanceVerdict::kFrozen;
   return dry ? BalanceVerdict::kDryRun : BalanceVerdict::kMoving;
 }
 

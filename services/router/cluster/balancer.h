@@ -26,9 +26,8 @@
 namespace tessera::router {
 
 struct BalancerConfig {
-  // False: it looks and tells, and moves nothing unless triggered or a shard came that holds
-  // nothing.
-  bool moves = false;
+  // False: it looks and tells, and moves nothing unless triggered.
+  bool moves = true;
   absl::Duration interval = absl::Seconds(30);  // between two looks; > 0
   double threshold = 0.9;                       // a round begins when the balance is below; 0..1
   double target = 0.98;          // and rounds go on until it is here, or nothing helps; 0..1

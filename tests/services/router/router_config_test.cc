@@ -30,9 +30,9 @@ TEST(RouterConfigTest, OnlyTheModelMustBeGiven) {
   EXPECT_EQ(config->experts_wait_max, absl::Seconds(60));
 }
 
-TEST(RouterConfigTest, ExpertsMoveOnlyWhereItIsSaid) {
-  EXPECT_FALSE(ConfigWith({"model=m"})->balance.moves);
-  EXPECT_TRUE(ConfigWith({"model=m", "balance.enabled=true"})->balance.moves);
+TEST(RouterConfigTest, ExpertsMoveUnlessItIsSaidThatTheyDoNot) {
+  EXPECT_TRUE(ConfigWith({"model=m"})->balance.moves);
+  EXPECT_FALSE(ConfigWith({"model=m", "balance.enabled=false"})->balance.moves);
 }
 
 TEST(RouterConfigTest, WhatIsSaidArrives) {

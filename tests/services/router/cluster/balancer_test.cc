@@ -135,8 +135,7 @@ TEST_F(BalancerTest, AShardThatHoldsNothingIsWorthALookAtOnce) {
   EXPECT_EQ(Look(balancer, absl::Seconds(33)), BalanceVerdict::kMoving);
 }
 
-// Balancing by itself is off, and a shard that joins gets its share all the same: once.
-TEST_F(BalancerTest, SwitchedOffItGivesAShardThatCameItsShareAndNoMore) {
+TEST_F(BalancerTest, SwitchedOffItGivesAShardThatCameItsShareWhenTriggered) {
   BalancerConfig config = Config();
   config.moves = false;
   Balancer balancer(config, kShape, {kLayer});
@@ -145,18 +144,37 @@ TEST_F(BalancerTest, SwitchedOffItGivesAShardThatCameItsShareAndNoMore) {
   EXPECT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kFrozen);
   AddShard(2, 0, 0);
   Look(balancer, absl::Seconds(31));
+  EXPECT_EQ(Look(balancer, absl::Seconds(33)), BalanceVerdict::kFrozen);
+  balancer.Trigger(/*moves=*/true);
+  EXPECT_EQ(Look(balancer, absl::Seconds(34)), BalanceVerdict::kMoving);
+  Obey(balancer, absl::Seconds(35));
+  EXPECT_GE(shards_.at(2).held.size(), 1u);
+  Load(balancer, {100, 100, 100, 100, 900, 900, 50, 50}, 100'000);
+  EXPECT_EQ(Look(balancer, absl::Seconds(60)), BalanceVerdict::kFrozen);
+  EXPECT_EQ(balancer.rounds(), 1u);
+}
+
+// However even they are: once, and the threshold holds again.
+TEST_F(BalancerTest, AShardThatCameIsGivenItsShareAndNoMore) {
+  BalancerConfig config = Config();
+  config.threshold = config.target = 0.1;
+  Balancer balancer(config, kShape, {kLayer});
+  Load(balancer, skewed_);
+  Look(balancer, absl::Seconds(0));
+  EXPECT_EQ(Look(balancer, absl::Seconds(30)), BalanceVerdict::kGood);
+  AddShard(2, 0, 0);
+  Look(balancer, absl::Seconds(31));
   EXPECT_EQ(Look(balancer, absl::Seconds(33)), BalanceVerdict::kMoving);
-  EXPECT_TRUE(balancer.frozen());
   Obey(balancer, absl::Seconds(34));
   EXPECT_GE(shards_.at(2).held.size(), 1u);
   Load(balancer, {100, 100, 100, 100, 900, 900, 50, 50}, 100'000);
-  EXPECT_EQ(Look(balancer, absl::Seconds(60)), BalanceVerdict::kFrozen) << "nobody is new";
+  EXPECT_EQ(Look(balancer, absl::Seconds(60)), BalanceVerdict::kGood) << "nobody is new";
   EXPECT_EQ(balancer.rounds(), 1u);
 }
 
 TEST_F(BalancerTest, AShareThatWasCutShortIsCompleted) {
   BalancerConfig config = Config();
-  config.moves = false;
+  config.threshold = config.target = 0.1;
   config.loads_max = 1;
   Balancer balancer(config, kShape, {kLayer});
   Look(balancer, absl::Seconds(0));
@@ -173,9 +191,7 @@ TEST_F(BalancerTest, AShareThatWasCutShortIsCompleted) {
 }
 
 TEST_F(BalancerTest, FrozenItGivesAShardThatCameNothingUntilItThaws) {
-  BalancerConfig config = Config();
-  config.moves = false;
-  Balancer balancer(config, kShape, {kLayer});
+  Balancer balancer(Config(), kShape, {kLayer});
   balancer.Freeze();
   Look(balancer, absl::Seconds(0));
   AddShard(2, 0, 0);
