@@ -181,14 +181,10 @@ absl::Status RouterServer::House::BuildEngine() {
             config_.record_routing, {model_->spec().layer_count, model_->spec().expert_count},
             static_cast<uint32_t>(model_->spec().top_k), config_.record_routing_bytes_max));
   }
-  dispatcher_ = std::make_unique<Dispatcher>(config_.dispatch, DispatchRooms{*exchange_,
-                                                                             directory,
-                                                                             clock_,
-                                                                             registry_,
-                                                                             {},
-                                                                             &model_->pool(),
-                                                                             &tally(),
-                                                                             &cluster_->meter()});
+  dispatcher_ = std::make_unique<Dispatcher>(
+      config_.dispatch,
+      DispatchRooms{
+          *exchange_, directory, clock_, registry_, {}, &model_->pool(), &cluster_->meter()});
   book_ = std::make_unique<RequestBook>(BookConfig{.tracer = tracer_.get()}, clock_);
   TESSERA_ASSIGN_OR_RETURN(
       rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,

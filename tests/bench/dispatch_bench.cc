@@ -3,8 +3,8 @@
 // What a layer's Send and Receive cost the engine thread over loopback: two shards of 128 experts,
 // top-4, rows of 2048 numbers, echoed by shards that run in this thread, so that no wake-up and no
 // expert product is in the figures. One JSON line a case: "send" plans, writes and posts; "all" has
-// exchange, shards and the adding up in it too. Needs one idle core; the smallest value shows what
-// a busy box hides.
+// exchange, shards and the adding up in it too, "step_end" is what follows 46 layers. Needs one
+// idle core; the smallest value shows what a busy box hides.
 
 #include <algorithm>
 #include <cstdio>
@@ -28,6 +28,7 @@ constexpr uint32_t kShards = 2;
 constexpr uint32_t kExperts = 128;
 constexpr size_t kTopK = 4;
 constexpr size_t kWidth = 2048;
+constexpr size_t kStepLayers = 46;
 
 wire::FrameGeometry Geometry() {
   return {.d_model = kWidth,
@@ -125,9 +126,11 @@ double Micros(std::vector<absl::Duration>& times, double share) {
 void Measure(size_t rows, size_t layers) {
   EchoCluster cluster;
   Registry registry;
+  ExpertMeter meter({LayerIndex{0}}, kExperts);
   Dispatcher dispatcher(
       {}, {cluster.exchange(), cluster, cluster.clock(), registry,
-           [&](absl::Duration, std::vector<ExchangeEvent>& events) { cluster.Wait(events); }});
+           [&](absl::Duration, std::vector<ExchangeEvent>& events) { cluster.Wait(events); },
+           nullptr, &meter});
   Matrix hidden(rows, kWidth);
   Matrix sum(rows, kWidth);
   std::vector<uint32_t> experts;
@@ -139,18 +142,26 @@ void Measure(size_t rows, size_t layers) {
   const Routed routed{hidden.view(), {rows, kTopK, experts, weights}};
   std::vector<absl::Duration> send;
   std::vector<absl::Duration> all;
+  std::vector<absl::Duration> end;
   for (size_t i = 0; i < layers; ++i) {
     const absl::Duration start = cluster.clock().Elapsed();
     const auto flight = dispatcher.Send(LayerIndex{0}, routed);
     const absl::Duration sent = cluster.clock().Elapsed();
     TESSERA_CHECK(flight.ok() && dispatcher.Receive(*flight, sum.view()).ok());
     send.push_back(sent - start);
-    all.push_back(cluster.clock().Elapsed() - start);
+    const absl::Duration done = cluster.clock().Elapsed();
+    all.push_back(done - start);
+    if ((i + 1) % kStepLayers != 0) continue;
+    dispatcher.EndStep();
+    meter.tally.Commit(done);
+    end.push_back(cluster.clock().Elapsed() - done);
   }
   std::printf(
       "{\"case\":\"dispatch\",\"rows\":%zu,\"shards\":%u,\"layers\":%zu,\"send_min_us\":%.1f,"
-      "\"send_p50_us\":%.1f,\"all_min_us\":%.1f,\"all_p50_us\":%.1f}\n",
-      rows, kShards, layers, Micros(send, 0), Micros(send, 0.5), Micros(all, 0), Micros(all, 0.5));
+      "\"send_p50_us\":%.1f,\"all_min_us\":%.1f,\"all_p50_us\":%.1f,\"step_end_min_us\":%.1f,"
+      "\"step_end_p50_us\":%.1f}\n",
+      rows, kShards, layers, Micros(send, 0), Micros(send, 0.5), Micros(all, 0), Micros(all, 0.5),
+      Micros(end, 0), Micros(end, 0.5));
 }
 
 // What a step of 46 layers over 8 shards costs in metrics alone: told one by one as they are made,

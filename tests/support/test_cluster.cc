@@ -95,9 +95,8 @@ absl::Status TestRouter::BuildEngine(const TestRouterOptions& options) {
   router::ShardDirectory& directory = cluster_->directory();
   router::ExpertTally& tally = cluster_->meter().tally;
   dispatcher_ = std::make_unique<router::Dispatcher>(
-      dispatch_,
-      router::DispatchRooms{
-          *exchange_, directory, clock_, registry_, {}, nullptr, &tally, &cluster_->meter()});
+      dispatch_, router::DispatchRooms{
+                     *exchange_, directory, clock_, registry_, {}, nullptr, &cluster_->meter()});
   router::TokenSink& sink = options.sink != nullptr ? *options.sink : book_;
   TESSERA_ASSIGN_OR_RETURN(rooms_, router::RouterRooms::Create(*model_, kCapacity, kv_,
                                                                {*dispatcher_, sink, clock_,

@@ -124,7 +124,6 @@ class Run {
     Count(layer, routing);
     planner_.Plan(layer, routing, shards_.Map(),
                   router.shares.Choice(layer, shards_.Weights(), events_.order()), plan_);
-    router.shares.Note(layer, plan_);
     router.waits = 0;
     router.written.clear();
     for (const ShardPlan& part : plan_.shards) {
@@ -132,6 +131,10 @@ class Run {
       for (const PlanSegment& segment : part.segments) {
         call.experts.emplace_back(segment.expert, segment.pair_count);
       }
+      router.shares.Note({.layer = layer,
+                          .shard = part.shard,
+                          .pairs = static_cast<uint32_t>(part.pair_rows.size()),
+                          .experts = static_cast<uint32_t>(part.segments.size())});
       ++router.waits;
       router.written.emplace_back(std::move(call), static_cast<uint32_t>(ToIndex(part.shard)));
     }

@@ -12,6 +12,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "services/router/tally/answered_call.h"
 
 namespace tessera::router {
 
@@ -31,7 +32,10 @@ class CostFit {
 
   // Owned by the engine thread; Observe does not lock.
 
-  // One answer of a call that had the shard's batch to itself.
+  // One answer of a call that had the shard's batch to itself; of others nothing is learnt.
+  void Observe(const AnsweredCall& call) {
+    if (call.alone) Observe(call.experts, call.pairs, call.compute_us);
+  }
   void Observe(double experts, double pairs, double compute_us);
   // Fit knows what was observed so far. Once a step.
   void Fold();

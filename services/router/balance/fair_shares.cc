@@ -14,14 +14,21 @@ constexpr double kExpertRowsMax = 64;
 
 }  // namespace
 
-ReplicaChoice FairShares::Choice(LayerIndex layer, std::span<const uint32_t> outstanding_rows,
-                                 uint64_t seed) {
+std::vector<float>& FairShares::GivenOf(LayerIndex layer, size_t shards) {
   if (ToIndex(layer) >= given_.size()) given_.resize(ToIndex(layer) + 1);
   std::vector<float>& given = given_[ToIndex(layer)];
+  if (shards > given.size()) given.resize(shards);
+  return given;
+}
+
+ReplicaChoice FairShares::Choice(LayerIndex layer, std::span<const uint32_t> outstanding_rows,
+                                 uint64_t seed) {
+  std::vector<float>& given = GivenOf(layer, outstanding_rows.size());
   given.resize(outstanding_rows.size());
   ahead_.assign(given.size(), 0);
   float least = -1;
   for (size_t s = 0; s < given.size(); ++s) {
+    given[s] *= kKept;
     if (outstanding_rows[s] == kShardUnusable) continue;
     if (least < 0 || given[s] < least) least = given[s];
   }
@@ -37,13 +44,11 @@ ReplicaChoice FairShares::Choice(LayerIndex layer, std::span<const uint32_t> out
           .expert_rows = expert_rows_};
 }
 
-void FairShares::Note(LayerIndex layer, const DispatchPlan& plan) {
-  std::vector<float>& given = given_[ToIndex(layer)];
-  for (float& rows : given) rows *= kKept;
-  for (const ShardPlan& part : plan.shards) {
-    given[ToIndex(part.shard)] += static_cast<float>(part.segments.size() * expert_rows_) +
-                                  static_cast<float>(part.pair_rows.size());
-  }
+void FairShares::Note(const AnsweredCall& call) {
+  // Perhaps of a shard, or all of them, that came while the step was at work.
+  const size_t shard = ToIndex(call.shard);
+  GivenOf(call.layer, shard + 1)[shard] +=
+      static_cast<float>(call.experts * expert_rows_ + call.pairs);
 }
 
 void FairShares::Learn(const CostFit& fit) {

@@ -16,16 +16,18 @@
 #include "common/base/ids.h"
 #include "common/moe/dispatch_plan.h"
 #include "services/router/balance/cost_model.h"
+#include "services/router/tally/answered_call.h"
 
 namespace tessera::router {
 
 // Thread-compatible.
 class FairShares {
  public:
-  // For the next step of a layer. Valid until the next call; borrows `outstanding_rows`.
+  // For the next step of a layer; what was noted before fades. Valid until the next call; borrows
+  // `outstanding_rows`.
   ReplicaChoice Choice(LayerIndex layer, std::span<const uint32_t> outstanding_rows, uint64_t seed);
   // What came of it.
-  void Note(LayerIndex layer, const DispatchPlan& plan);
+  void Note(const AnsweredCall& call);
 
   // What an expert costs a shard beside a row, as answers tell. To be called once a step; asks
   // `fit` now and then.
@@ -33,6 +35,9 @@ class FairShares {
   void SetCosts(const CostModel& costs);
 
  private:
+  // A layer's of so many shards or more.
+  std::vector<float>& GivenOf(LayerIndex layer, size_t shards);
+
   std::vector<std::vector<float>> given_;  // [layer index][shard id]: rows, fading
   std::vector<uint32_t> ahead_;            // [shard id] scratch of Choice
   uint32_t expert_rows_ = ReplicaChoice().expert_rows;

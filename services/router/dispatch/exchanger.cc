@@ -72,7 +72,6 @@ void Exchanger::PlanAll(Flight& flight) {
       placement.shape().expert_count) {
     planner_.Plan(flight.layer, routing, placement,
                   shares_.Choice(flight.layer, weights_, flight.ticket), plan_);
-    shares_.Note(flight.layer, plan_);
   } else {  // no placement yet: nobody holds anything
     plan_.shards.clear();
     for (const uint32_t expert : routing.experts) plan_.homeless.push_back(ExpertId{expert});
@@ -83,7 +82,7 @@ void Exchanger::PlanAll(Flight& flight) {
   if (rooms_.meter != nullptr && rooms_.meter->recorder != nullptr) {
     rooms_.meter->recorder->Record(flight.layer, routing);
   }
-  if (rooms_.tally != nullptr) rooms_.tally->SetShardCount(CountUsable());
+  if (rooms_.meter != nullptr) rooms_.meter->tally.SetShardCount(CountUsable());
   for (ShardPlan& plan : plan_.shards) {
     FlightCall& call = flight.AddCall();
     std::swap(call.plan, plan);
@@ -479,9 +478,12 @@ void Exchanger::EndStep() {
   for (const std::unique_ptr<Shard>& shard : shards_) {
     if (shard != nullptr) shard->metrics.Commit();
   }
-  if (rooms_.meter == nullptr) return;
-  rooms_.meter->costs.Fold();
-  shares_.Learn(rooms_.meter->costs);
+  for (const AnsweredCall& answer : answers_) shares_.Note(answer);
+  if (rooms_.meter != nullptr) {
+    rooms_.meter->Count(answers_);
+    shares_.Learn(rooms_.meter->costs);
+  }
+  answers_.clear();
 }
 
 void Exchanger::End(Flight& flight) {

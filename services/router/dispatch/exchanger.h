@@ -44,7 +44,7 @@
 #include "services/router/dispatch/flight.h"
 #include "services/router/dispatch/packer.h"
 #include "services/router/dispatch/shard_health.h"
-#include "services/router/tally/expert_tally.h"
+#include "services/router/tally/answered_call.h"
 
 namespace tessera::router {
 
@@ -62,8 +62,7 @@ struct DispatchRooms {
   // The engine's, or null: its idle workers sleep while answers are awaited, as shards of the same
   // box want the cores.
   ThreadPool* pool = nullptr;
-  ExpertTally* tally = nullptr;  // null: nobody counts
-  // Where what the gate chose and what it cost is counted, or null.
+  // Where what the gate chose, who answered and what it cost is counted, or null.
   ExpertMeter* meter = nullptr;
 };
 
@@ -198,6 +197,7 @@ class Exchanger {
   RetryBudget retries_;
   RetryBudget hedges_;
   FairShares shares_;
+  std::vector<AnsweredCall> answers_;  // of the step
 
   // Scratch, of the method at work.
   Packer packer_;

@@ -98,15 +98,13 @@ absl::Status Exchanger::OnReply(Flight& flight, FlightCall& call, Attempt attemp
   shard.metrics.queue_seconds.Observe(trailer.queue_us * 1e-6);
   shard.metrics.compute_seconds.Observe(trailer.compute_us * 1e-6);
   flight.compute_us = std::max(flight.compute_us, trailer.compute_us);
-  const size_t experts = call.plan.segments.size();
-  if (rooms_.tally != nullptr) {
-    rooms_.tally->CountShard(flight.layer, attempt.shard, call.plan.pair_rows.size(), experts);
-  }
-  if (rooms_.meter != nullptr && trailer.experts_touched == experts) {  // a batch of its own
-    rooms_.meter->costs.Observe(static_cast<double>(experts),
-                                static_cast<double>(call.plan.pair_rows.size()),
-                                trailer.compute_us);
-  }
+  const auto experts = static_cast<uint32_t>(call.plan.segments.size());
+  answers_.push_back({.layer = flight.layer,
+                      .shard = attempt.shard,
+                      .pairs = static_cast<uint32_t>(call.plan.pair_rows.size()),
+                      .experts = experts,
+                      .compute_us = trailer.compute_us,
+                      .alone = trailer.experts_touched == experts});
   call.answer = std::move(event);
   call.rows = call.answer.reply.rows;
   call.state = FlightCall::State::kAnswered;

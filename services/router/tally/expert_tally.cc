@@ -68,12 +68,13 @@ ExpertTally::ShardRow& ExpertTally::RowOf(ShardId shard) {
   return *rows_by_shard_[index];
 }
 
-void ExpertTally::CountShard(LayerIndex layer, ShardId shard, size_t pairs, size_t experts) {
+void ExpertTally::CountAnswer(const AnsweredCall& call) {
   has_pending_ = true;
-  ShardRow& row = RowOf(shard);
+  ShardRow& row = RowOf(call.shard);
   row.has_pending = true;
-  row.pending[place_of_layer_[ToIndex(layer)]] += static_cast<uint32_t>(pairs);
-  row.pending_experts[place_of_layer_[ToIndex(layer)]] += static_cast<uint32_t>(experts);
+  const size_t place = place_of_layer_[ToIndex(call.layer)];
+  row.pending[place] += call.pairs;
+  row.pending_experts[place] += call.experts;
 }
 
 void ExpertTally::CommitRouting(int64_t second) {

@@ -2,7 +2,7 @@
 
 // Which experts, and which shards, the rows of this router's steps went to.
 //
-//   engine: per layer CountRouting, dispatch: per answer CountShard ─► Commit | Abort
+//   engine: per layer CountRouting, dispatch: per answer CountAnswer ─► Commit | Abort
 //   anybody: Window, Totals, balance of a layer
 //
 // A step counts when it is committed, so that rows of a step that was run again count once, and the
@@ -20,6 +20,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/ids.h"
+#include "services/router/tally/answered_call.h"
 #include "services/router/tally/rolling_counts.h"
 
 namespace tessera::router {
@@ -62,8 +63,7 @@ class ExpertTally {
   // The gate's choice for the rows of a layer, [rows, top_k]. A layer counts once in a step: the
   // last call of it.
   void CountRouting(LayerIndex layer, std::span<const uint32_t> experts);
-  // `shard` answered so many (row, expert) pairs of a layer, of so many different experts.
-  void CountShard(LayerIndex layer, ShardId shard, size_t pairs, size_t experts);
+  void CountAnswer(const AnsweredCall& call);
   // Over so many shards a step could spread, from here on; 0, the beginning: those that answer.
   void SetShardCount(size_t count) { shard_count_ = count; }
   void Commit(absl::Duration now);  // Clock::Elapsed()

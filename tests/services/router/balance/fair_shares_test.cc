@@ -44,9 +44,12 @@ Outcome Dispatched(bool fair, size_t rows) {
     ReplicaChoice choice = shares.Choice(kLayer, idle, static_cast<uint64_t>(step));
     if (!fair) choice.ahead_rows = {};
     planner.Plan(kLayer, routing.Next(kLayer, rows), placement, choice, plan);
-    shares.Note(kLayer, plan);
     double sum = 0, most = 0;
     for (const ShardPlan& part : plan.shards) {
+      shares.Note({.layer = kLayer,
+                   .shard = part.shard,
+                   .pairs = static_cast<uint32_t>(part.pair_rows.size()),
+                   .experts = static_cast<uint32_t>(part.segments.size())});
       const auto work =
           static_cast<double>(part.segments.size() * choice.expert_rows + part.pair_rows.size());
       sums[ToIndex(part.shard)] += work;
@@ -74,11 +77,9 @@ TEST(FairSharesTest, CopiesEvenOutTheLongRunAndAStepWaitsNoLonger) {
 
 TEST(FairSharesTest, AheadCountsLittleAndFadesAndAShardThatTakesNothingIsLeftOut) {
   FairShares shares;
-  DispatchPlan plan;
-  plan.shards.push_back({.shard = ShardId{1}, .pair_rows = std::vector<uint32_t>(4096)});
   std::vector<uint32_t> outstanding = {0, 0, kShardUnusable};
   EXPECT_EQ(shares.Choice(kLayer, outstanding, 1).ahead_rows[1], 0u);
-  shares.Note(kLayer, plan);
+  shares.Note({.layer = kLayer, .shard = ShardId{1}, .pairs = 4096});
   const ReplicaChoice choice = shares.Choice(kLayer, outstanding, 1);
   EXPECT_EQ(choice.ahead_rows[0], 0u);
   EXPECT_EQ(choice.ahead_rows[1], 4u) << "whatever it is ahead";
@@ -87,9 +88,20 @@ TEST(FairSharesTest, AheadCountsLittleAndFadesAndAShardThatTakesNothingIsLeftOut
   EXPECT_EQ(shares.Choice(kLayer, outstanding, 1).ahead_rows[1], 0u)
       << "of those that can be asked";
   outstanding[0] = 0;
-  plan.shards.clear();
-  for (int step = 0; step < 5000; ++step) shares.Note(kLayer, plan);
+  for (int step = 0; step < 5000; ++step) shares.Choice(kLayer, outstanding, 1);
   EXPECT_EQ(shares.Choice(kLayer, outstanding, 1).ahead_rows[1], 0u);
+}
+
+// Experts that nobody held when a step chose, and a shard that came meanwhile.
+TEST(FairSharesTest, AnswersNobodyCountedOnAreNotedToo) {
+  FairShares shares;
+  const std::vector<uint32_t> idle(4, 0);
+  shares.Note({.layer = LayerIndex{2}, .shard = ShardId{3}, .pairs = 4096});
+  EXPECT_EQ(shares.Choice(LayerIndex{2}, idle, 1).ahead_rows[3], 4u);
+  const std::vector<uint32_t> fewer(1, 0);
+  EXPECT_EQ(shares.Choice(LayerIndex{2}, fewer, 1).ahead_rows.size(), 1u);
+  shares.Note({.layer = LayerIndex{2}, .shard = ShardId{3}, .pairs = 4096});
+  EXPECT_EQ(shares.Choice(LayerIndex{2}, idle, 1).ahead_rows[3], 4u);
 }
 
 TEST(FairSharesTest, WhatAnExpertCostsIsLearntFromAnswers) {

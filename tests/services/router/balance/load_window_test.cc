@@ -38,10 +38,10 @@ TEST(BalanceGaugeTest, MeasuresEveryThousandStepsAnew) {
   ExpertTally tally({LayerIndex{0}, LayerIndex{1}}, kShape.expert_count);
   tally.SetShardCount(2);
   BalanceGauge gauge(10);
-  const auto step = [&](size_t first, size_t second) {
+  const auto step = [&](uint32_t first, uint32_t second) {
     tally.CountRouting(LayerIndex{0}, std::vector<uint32_t>(first + second));
-    tally.CountShard(LayerIndex{0}, ShardId{0}, first, 1);
-    tally.CountShard(LayerIndex{0}, ShardId{3}, second, 1);
+    tally.CountAnswer({LayerIndex{0}, ShardId{0}, first, 1});
+    tally.CountAnswer({LayerIndex{0}, ShardId{3}, second, 1});
     tally.Commit(absl::Seconds(1));
   };
   for (int i = 0; i < 9; ++i) step(3, 1);

@@ -21,10 +21,10 @@ const std::vector<uint32_t> kThreeRows = {0, 1, 1, 3, 0, 1};
 TEST(ExpertTallyTest, ACommittedStepCounts) {
   ExpertTally tally = Tally();
   tally.CountRouting(LayerIndex{1}, kThreeRows);
-  tally.CountShard(LayerIndex{1}, ShardId{7}, 4, 1);
-  tally.CountShard(LayerIndex{1}, ShardId{2}, 2, 1);
+  tally.CountAnswer({LayerIndex{1}, ShardId{7}, 4, 1});
+  tally.CountAnswer({LayerIndex{1}, ShardId{2}, 2, 1});
   tally.CountRouting(LayerIndex{3}, std::vector<uint32_t>{2, 3});
-  tally.CountShard(LayerIndex{3}, ShardId{2}, 2, 1);
+  tally.CountAnswer({LayerIndex{3}, ShardId{2}, 2, 1});
   EXPECT_THAT(tally.Totals().rows, ElementsAre(0, 0, 0, 0, 0, 0, 0, 0));
   tally.Commit(kNow);
 
@@ -44,10 +44,10 @@ TEST(ExpertTallyTest, ACommittedStepCounts) {
 TEST(ExpertTallyTest, AnAbortedStepDoesNot) {
   ExpertTally tally = Tally();
   tally.CountRouting(LayerIndex{1}, kThreeRows);
-  tally.CountShard(LayerIndex{1}, ShardId{0}, 6, 1);
+  tally.CountAnswer({LayerIndex{1}, ShardId{0}, 6, 1});
   tally.Abort();
   tally.CountRouting(LayerIndex{1}, std::vector<uint32_t>{0, 1});
-  tally.CountShard(LayerIndex{1}, ShardId{1}, 2, 1);
+  tally.CountAnswer({LayerIndex{1}, ShardId{1}, 2, 1});
   tally.Commit(kNow);
   tally.Commit(kNow);  // nothing is left to count
   const ExpertTally::Counts counts = tally.Totals();
@@ -69,12 +69,12 @@ TEST(ExpertTallyTest, StepsTouchesAndHowTheySpread) {
   ExpertTally tally = Tally();
   tally.SetShardCount(4);
   tally.CountRouting(LayerIndex{1}, std::vector<uint32_t>{0, 2, 0, 1, 0, 2});
-  tally.CountShard(LayerIndex{1}, ShardId{7}, 4, 1);
-  tally.CountShard(LayerIndex{1}, ShardId{2}, 2, 1);
+  tally.CountAnswer({LayerIndex{1}, ShardId{7}, 4, 1});
+  tally.CountAnswer({LayerIndex{1}, ShardId{2}, 2, 1});
   tally.Commit(kNow);
   tally.CountRouting(LayerIndex{1}, std::vector<uint32_t>{0, 1});
   tally.CountRouting(LayerIndex{3}, std::vector<uint32_t>{});  // no row came so far
-  tally.CountShard(LayerIndex{1}, ShardId{2}, 2, 1);
+  tally.CountAnswer({LayerIndex{1}, ShardId{2}, 2, 1});
   tally.Commit(kNow);
   tally.CountRouting(LayerIndex{1}, std::vector<uint32_t>{3});
   tally.Abort();

@@ -29,8 +29,8 @@ TEST_F(TallyMetricsTest, BalanceOfTheLastTenSeconds) {
   EXPECT_THAT(Text(),
               HasSubstr("tessera_router_layer_balance_ratio{layer=\"2\",over=\"shard\"} 1\n"));
   tally_.CountRouting(LayerIndex{2}, std::vector<uint32_t>{0, 1, 0, 1, 0, 1, 0, 2});
-  tally_.CountShard(LayerIndex{2}, ShardId{0}, 6, 2);
-  tally_.CountShard(LayerIndex{2}, ShardId{5}, 2, 1);
+  tally_.CountAnswer({LayerIndex{2}, ShardId{0}, 6, 2});
+  tally_.CountAnswer({LayerIndex{2}, ShardId{5}, 2, 1});
   tally_.Commit(kNow);
   const std::string text = Text();
   EXPECT_THAT(text,
@@ -69,7 +69,7 @@ TEST_F(TallyMetricsTest, TheHottestUnitsByRank) {
 
 TEST_F(TallyMetricsTest, LateShardsShareTheirSeries) {
   for (uint32_t shard = 0; shard < 2 * TallyMetrics::kShardsMax; ++shard) {
-    tally_.CountShard(LayerIndex{3}, ShardId{shard}, 1, 1);
+    tally_.CountAnswer({LayerIndex{3}, ShardId{shard}, 1, 1});
     tally_.Commit(kNow);
     metrics_.Refresh(kNow);
   }
