@@ -52,7 +52,8 @@ absl::StatusOr<SamplingOptions> ToSampling(const v1::Sampling& from) {
   TESSERA_RETURN_IF_ERROR(InRange("temperature", to.temperature, 0, 2));
   TESSERA_RETURN_IF_ERROR(InRange("top_p", to.top_p, 0, 1));
   TESSERA_RETURN_IF_ERROR(InRange("min_p", to.min_p, 0, 1));
-  TESSERA_RETURN_IF_ERROR(InRange("repetition_penalty", to.repetition_penalty, 1e-3, 1e3));
+  TESSERA_RETURN_IF_ERROR(InRange("repetition_penalty", to.repetition_penalty,
+                                  kRepetitionPenaltyMin, kRepetitionPenaltyMax));
   TESSERA_RETURN_IF_ERROR(InRange("presence_penalty", to.presence_penalty, -2, 2));
   TESSERA_RETURN_IF_ERROR(InRange("frequency_penalty", to.frequency_penalty, -2, 2));
   if (from.has_seed()) to.seed = from.seed();

@@ -28,7 +28,7 @@ struct SamplingOptions {
   uint32_t top_k = 0;        // 0: all
   float top_p = 1.0f;
   float min_p = 0.0f;
-  float repetition_penalty = 1.0f;
+  float repetition_penalty = 1.0f;  // [kRepetitionPenaltyMin, kRepetitionPenaltyMax]
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   std::optional<uint64_t> seed;
@@ -61,6 +61,8 @@ struct GenerationParams {
 };
 inline constexpr size_t kBiasMax = 1024;
 inline constexpr size_t kStopTokensMax = 64;
+inline constexpr double kRepetitionPenaltyMin = 1e-3;
+inline constexpr double kRepetitionPenaltyMax = 1e3;
 inline constexpr size_t kRequestIdBytesMax = 256;
 
 struct TokenScore {

@@ -34,7 +34,12 @@ std::optional<float> FieldReader::Number(std::string_view key, NumberRange range
   const absl::StatusOr<double> number = value->AsNumber();
   const bool inside = number.ok() && *number <= range.max &&
                       (range.above_min ? *number > range.min : *number >= range.min);
-  if (inside) return static_cast<float>(*number);
+  if (inside) {
+    const auto narrow = static_cast<float>(*number);
+    // What is too small for a float must not become the bound that is not in the range.
+    if (!range.above_min || narrow > range.min) return narrow;
+    return static_cast<float>(range.min) + std::numeric_limits<float>::min();
+  }
   Refuse(*value, Words(range));
   return std::nullopt;
 }

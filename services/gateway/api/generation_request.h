@@ -29,13 +29,14 @@ enum class ApiDialect : uint8_t {
 // Values are checked against their ranges, ids of logit_bias against the vocabulary only by
 // Resolve.
 struct SamplingOverrides {
-  std::optional<float> temperature;         // [0, 2]; 0: greedy
-  std::optional<uint32_t> top_k;            // 0: all
-  std::optional<float> top_p;               // (0, 1]
-  std::optional<float> min_p;               // [0, 1]
-  std::optional<float> repetition_penalty;  // (0, 10]
-  std::optional<float> presence_penalty;    // [-2, 2]
-  std::optional<float> frequency_penalty;   // [-2, 2]
+  std::optional<float> temperature;  // [0, 2]; 0: greedy
+  std::optional<uint32_t> top_k;     // 0: all
+  std::optional<float> top_p;        // (0, 1]
+  std::optional<float> min_p;        // [0, 1]
+  std::optional<float>
+      repetition_penalty;  // [wire::kRepetitionPenaltyMin, wire::kRepetitionPenaltyMax]
+  std::optional<float> presence_penalty;   // [-2, 2]
+  std::optional<float> frequency_penalty;  // [-2, 2]
   std::optional<int64_t> seed;
   std::vector<std::pair<TokenId, float>> logit_bias;  // [-100, 100]; at most wire::kBiasMax
   std::vector<TokenId> allowed_token_ids;

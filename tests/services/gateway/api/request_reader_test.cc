@@ -84,6 +84,18 @@ TEST(RequestReaderTest, TheModelMayBeLeftOut) {
   }
 }
 
+TEST(RequestReaderTest, NumbersAtTheEndsOfTheirRanges) {
+  const auto sampling = [](const std::string& members) {
+    return Read(ApiDialect::kCompletion, R"({"prompt":"x",)" + members + "}").sampling;
+  };
+  EXPECT_FLOAT_EQ(*sampling(R"("repetition_penalty":0.001)").repetition_penalty, 0.001f);
+  EXPECT_FLOAT_EQ(*sampling(R"("repetition_penalty":1000)").repetition_penalty, 1000.0f);
+  // 0 would mean that it is off.
+  EXPECT_GT(*sampling(R"("top_p":1e-60)").top_p, 0.0f);
+  EXPECT_LT(*sampling(R"("top_p":1e-60)").top_p, 1e-30f);
+  EXPECT_EQ(*sampling(R"("top_p":1)").top_p, 1.0f);
+}
+
 TEST(RequestReaderTest, EverythingOfChat) {
   const GenerationRequest r = Read(ApiDialect::kChat, R"({
     "model": "m", "messages": [{"role": "developer", "content": [{"type": "text", "text": "a"},
