@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/wire/generation_wire.h"
 #include "services/gateway/api/api_error.h"
+#include "services/gateway/template/chat_template.h"
 
 namespace tessera::gateway {
 namespace {
@@ -88,7 +89,8 @@ void ReadSampling(FieldReader& fields, float temperature_max, SamplingOverrides&
   sampling.temperature = fields.Number("temperature", {0, temperature_max});
   sampling.top_p = fields.Number("top_p", {0, 1, /*above_min=*/true});
   sampling.min_p = fields.Number("min_p", {0, 1});
-  sampling.repetition_penalty = fields.Number("repetition_penalty", {0, 1000, /*above_min=*/true});
+  sampling.repetition_penalty = fields.Number(
+      "repetition_penalty", {wire::kRepetitionPenaltyMin, wire::kRepetitionPenaltyMax});
   sampling.presence_penalty = fields.Number("presence_penalty", {-2, 2});
   sampling.frequency_penalty = fields.Number("frequency_penalty", {-2, 2});
   if (const std::optional<int64_t> top_k = fields.Integer("top_k", -1, kTokensMax))
@@ -329,13 +331,7 @@ TemplateValue ReadArguments(const JsonValue& text, FieldReader& fields) {
     fields.Refuse(text, "a string of JSON");
     return {};
   }
-  if (json->empty()) return TemplateValue::Dict({});
-  const absl::StatusOr<JsonDocument> document = JsonDocument::Parse(*json);
-  if (!document.ok() || !document->root().is_object()) {
-    fields.Refuse(text, "a string that is a JSON object");
-    return {};
-  }
-  return TemplateValue::FromJson(document->root());
+  return ArgumentsValue(*json);
 }
 
 }  // namespace tessera::gateway

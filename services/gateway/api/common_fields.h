@@ -66,7 +66,7 @@ TemplateValue TurnMessage(std::string_view role, std::string_view content,
                           std::string_view reasoning, ValueList calls);
 // {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 TemplateValue MakeToolCall(std::string_view id, std::string_view name, TemplateValue arguments);
-// Arguments as a string of JSON, which must be an object; empty reads as {}.
+// Arguments as a string of JSON; see ArgumentsValue.
 TemplateValue ReadArguments(const JsonValue& text, FieldReader& fields);
 
 }  // namespace tessera::gateway

@@ -38,14 +38,8 @@ absl::StatusOr<TemplateValue> ToolCall(const JsonValue& call) {
   const std::optional<JsonValue> arguments = function->Find("arguments");
   if (!arguments.has_value() || !arguments->is_string()) return TemplateValue::Dict(std::move(out));
   TESSERA_ASSIGN_OR_RETURN(const std::string_view text, arguments->AsString());
-  TemplateValue parsed = TemplateValue::Dict({});
-  if (!text.empty()) {
-    const absl::StatusOr<JsonDocument> document = JsonDocument::Parse(text);
-    if (!document.ok()) return Annotate(document.status(), arguments->Path());
-    parsed = TemplateValue::FromJson(document->root());
-  }
   ValueMap changed = out.Find("function")->AsDict();
-  changed.Set("arguments", std::move(parsed));
+  changed.Set("arguments", ArgumentsValue(text));
   out.Set("function", TemplateValue::Dict(std::move(changed)));
   return TemplateValue::Dict(std::move(out));
 }
@@ -97,6 +91,15 @@ absl::StatusOr<std::string> ChatTemplate::Render(ValueMap variables, absl::Time 
   absl::StatusOr<std::string> text = interpreter.Run(block_);
   if (!text.ok()) return Annotate(text.status(), kContext);
   return text;
+}
+
+TemplateValue ArgumentsValue(std::string_view json) {
+  if (json.empty()) return TemplateValue::Dict({});
+  const absl::StatusOr<JsonDocument> document = JsonDocument::Parse(json);
+  if (!document.ok() || !document->root().is_object()) {
+    return TemplateValue::String(std::string(json));
+  }
+  return TemplateValue::FromJson(document->root());
 }
 
 absl::StatusOr<TemplateValue> TemplateMessages(const JsonValue& messages) {

@@ -46,9 +46,12 @@ class ChatTemplate {
 //   content    an array of text parts becomes one string, null becomes ""
 //   role       developer becomes system
 //   reasoning  reasoning and reasoning_content both are there if one of them is
-//   tool_calls arguments that are a string of JSON become the object
-// Errors: kInvalidArgument with the path: no array of objects, a part that is no text, arguments
-// that are no JSON.
+//   tool_calls arguments that are a string become what ArgumentsValue makes of it
+// Errors: kInvalidArgument with the path: no array of objects, a part that is no text.
 absl::StatusOr<TemplateValue> TemplateMessages(const JsonValue& messages);
+
+// The arguments of a call in a conversation: the object that `json` is, {} if it is empty. What is
+// no object stays the string: models write broken calls, and clients send them back with the rest.
+TemplateValue ArgumentsValue(std::string_view json);
 
 }  // namespace tessera::gateway

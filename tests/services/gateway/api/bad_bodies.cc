@@ -81,11 +81,11 @@ constexpr BadBody kChat[] = {
      "messages[0].tool_calls[0].function.arguments", kNone},
     {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\","
      "\"function\":"
-     "{\"name\":\"f\",\"arguments\":\"{\"}}]}]}",
+     "{\"name\":\"f\",\"arguments\":3}}]}]}",
      "messages[0].tool_calls[0].function.arguments", kNone},
     {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\","
      "\"function\":"
-     "{\"name\":\"f\",\"arguments\":\"[1]\"}}]}]}",
+     "{\"name\":\"f\",\"arguments\":[1]}}]}]}",
      "messages[0].tool_calls[0].function.arguments", kNone},
     {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\","
      "\"type\":\"x\","
@@ -109,6 +109,8 @@ constexpr BadBody kChat[] = {
     {",\"min_p\":-0.1", "min_p", kNone},
     {",\"min_p\":1.1", "min_p", kNone},
     {",\"repetition_penalty\":0", "repetition_penalty", kNone},
+    {",\"repetition_penalty\":0.0009", "repetition_penalty", kNone},
+    {",\"repetition_penalty\":1000.1", "repetition_penalty", kNone},
     {",\"repetition_penalty\":-1", "repetition_penalty", kNone},
     {",\"repetition_penalty\":\"2\"", "repetition_penalty", kNone},
     {",\"presence_penalty\":2.1", "presence_penalty", kNone},

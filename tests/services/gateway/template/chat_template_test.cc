@@ -177,6 +177,17 @@ TEST(TemplateMessagesTest, AsTemplatesWantThem) {
       R"({"role": "user", "content": "x", "reasoning_content": "r", "reasoning": "r"}])");
 }
 
+TEST(TemplateMessagesTest, ArgumentsThatAreNoObjectStayAString) {
+  const auto shown = [](std::string_view json) {
+    return *ToJson(ArgumentsValue(json), {}, /*bytes_max=*/1000);
+  };
+  EXPECT_EQ(shown(R"({"a":1})"), R"({"a": 1})");
+  EXPECT_EQ(shown(""), "{}");
+  EXPECT_EQ(shown(R"({"a)"), R"("{\"a")");
+  EXPECT_EQ(shown("[1]"), R"("[1]")");
+  EXPECT_EQ(shown("null"), R"("null")");
+}
+
 TEST(TemplateMessagesTest, ErrorsNameThePath) {
   const auto error = [](std::string_view json) {
     const auto document = JsonDocument::Parse(json);
@@ -185,8 +196,7 @@ TEST(TemplateMessagesTest, ErrorsNameThePath) {
   EXPECT_THAT(error("{}"), HasSubstr("array"));
   EXPECT_THAT(error("[3]"), HasSubstr("[0]"));
   EXPECT_THAT(error(R"([{"content":[{"type":"image_url"}]}])"), HasSubstr("[0].content[0].type"));
-  EXPECT_THAT(error(R"([{"tool_calls":[{"function":{"arguments":"{"}}]}])"),
-              HasSubstr("[0].tool_calls[0].function.arguments"));
+  EXPECT_THAT(error(R"([{"tool_calls":[3]}])"), HasSubstr("[0].tool_calls[0]"));
 }
 
 }  // namespace
