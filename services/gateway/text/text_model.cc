@@ -37,24 +37,28 @@ std::string TemplateOf(const JsonValue& root) {
   return "";
 }
 
-// What continue_final_message leaves of a rendered conversation: nothing behind the last message.
-absl::StatusOr<std::string> CutBehindLastMessage(std::string text, const ChatPrompt& prompt) {
-  const ValueList& messages = prompt.messages.AsList();
-  const TemplateValue* content = messages.empty() || !messages.back().is_dict()
-                                     ? nullptr
-                                     : messages.back().AsDict().Find("content");
-  std::string last = content != nullptr && content->is_string() ? content->AsString() : "";
-  const size_t end = last.find_last_not_of(" \t\r\n");
-  last.resize(end == std::string::npos ? 0 : end + 1);
-  const size_t begin = last.find_first_not_of(" \t\r\n");
-  if (begin != std::string::npos) last.erase(0, begin);
-  const size_t at = last.empty() ? std::string::npos : text.rfind(last);
-  if (at == std::string::npos) {
-    return absl::InvalidArgumentError(
-        "continue_final_message: the chat template does not show the last message as it stands");
-  }
-  text.resize(at + last.size());
-  return text;
+// Stands behind the last message's text while it is rendered, for continue_final_message: what a
+// template puts behind the message may begin with, or contain, whatever the message ends with.
+constexpr std::string_view kEndMark = "TesseraEndOfLastMessage7f3d09c1b54ea862";
+
+absl::Status NotShown() {
+  return absl::InvalidArgumentError(
+      "continue_final_message: the chat template does not show the last message as it stands");
+}
+
+// The messages, the mark behind the last one's text. White space at its end is left out: tokens of
+// text begin with theirs.
+absl::StatusOr<TemplateValue> MarkLastMessage(const TemplateValue& messages) {
+  ValueList list = messages.AsList();
+  if (list.empty() || !list.back().is_dict()) return NotShown();
+  ValueMap last = list.back().AsDict();
+  const TemplateValue* content = last.Find("content");
+  if (content == nullptr || !content->is_string()) return NotShown();
+  std::string text = content->AsString();
+  text.resize(text.find_last_not_of(" \t\r\n") + 1);  // npos + 1 is 0
+  last.Set("content", TemplateValue::String(text.append(kEndMark)));
+  list.back() = TemplateValue::Dict(std::move(last));
+  return TemplateValue::List(std::move(list));
 }
 
 }  // namespace
@@ -119,7 +123,7 @@ void TextModel::LoadSpecials(const JsonValue& tokenizer_config) {
 absl::Status TextModel::LoadDefaults(const std::string& path) {
   TESSERA_ASSIGN_OR_RETURN(const auto document, ReadIfThere(path));
   if (!document.has_value()) return absl::OkStatus();
-  const auto read = [&](const char* name, float low, float high, float& value) -> absl::Status {
+  const auto read = [&](const char* name, double low, double high, float& value) -> absl::Status {
     const std::optional<JsonValue> member = document->root().Find(name);
     if (!member.has_value() || member->is_null()) return absl::OkStatus();
     TESSERA_ASSIGN_OR_RETURN(const double number, member->AsNumber());
@@ -132,11 +136,12 @@ absl::Status TextModel::LoadDefaults(const std::string& path) {
   };
   wire::SamplingOptions& to = sampling_defaults_;
   TESSERA_RETURN_IF_ERROR(read("temperature", 0, 2, to.temperature));
-  TESSERA_RETURN_IF_ERROR(read("top_p", 1e-6f, 1, to.top_p));
+  TESSERA_RETURN_IF_ERROR(read("top_p", 1e-6, 1, to.top_p));
   TESSERA_RETURN_IF_ERROR(read("min_p", 0, 1, to.min_p));
-  TESSERA_RETURN_IF_ERROR(read("repetition_penalty", 1e-6f, 10, to.repetition_penalty));
+  TESSERA_RETURN_IF_ERROR(read("repetition_penalty", wire::kRepetitionPenaltyMin,
+                               wire::kRepetitionPenaltyMax, to.repetition_penalty));
   float top_k = 0;
-  TESSERA_RETURN_IF_ERROR(read("top_k", 0, 1e6f, top_k));
+  TESSERA_RETURN_IF_ERROR(read("top_k", 0, 1e6, top_k));
   to.top_k = static_cast<uint32_t>(top_k);
   return absl::OkStatus();
 }
@@ -148,12 +153,19 @@ absl::StatusOr<std::string> TextModel::Render(const ChatPrompt& prompt, absl::Ti
   }
   ValueMap variables = special_tokens_;
   variables.Set("messages", prompt.messages);
+  if (prompt.continue_final_message) {
+    TESSERA_ASSIGN_OR_RETURN(TemplateValue marked, MarkLastMessage(prompt.messages));
+    variables.Set("messages", std::move(marked));
+  }
   variables.Set("tools", prompt.tools);
   variables.Set("add_generation_prompt", TemplateValue::Bool(prompt.add_generation_prompt &&
                                                              !prompt.continue_final_message));
   for (const auto& [name, value] : prompt.template_variables.members) variables.Set(name, value);
   TESSERA_ASSIGN_OR_RETURN(std::string text, template_->Render(std::move(variables), now));
-  if (prompt.continue_final_message) return CutBehindLastMessage(std::move(text), prompt);
+  if (!prompt.continue_final_message) return text;
+  const size_t mark = text.rfind(kEndMark);
+  if (mark == std::string::npos) return NotShown();
+  text.resize(mark);
   return text;
 }
 

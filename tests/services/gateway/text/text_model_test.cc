@@ -67,6 +67,35 @@ TEST_F(TextModelTest, Renders) {
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nWell,");
 }
 
+TEST_F(TextModelTest, WhatIsGoneOnWithMayStandInTheTurnsEndToo) {
+  const auto model = Load();
+  const std::string start = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+  for (const std::string text :
+       {"<", "m", "|>", "im_end", "<|im_end|>", "assistant", "Hi", "a\n<", "\n x"}) {
+    ValueMap user;
+    user.Set("role", TemplateValue::String("user"));
+    user.Set("content", TemplateValue::String("Hi"));
+    ValueMap assistant;
+    assistant.Set("role", TemplateValue::String("assistant"));
+    assistant.Set("content", TemplateValue::String(text));
+    ChatPrompt prompt;
+    prompt.continue_final_message = true;
+    prompt.messages = TemplateValue::List(
+        {TemplateValue::Dict(std::move(user)), TemplateValue::Dict(std::move(assistant))});
+    EXPECT_EQ(*model->Render(prompt, absl::UnixEpoch()), start + text);
+  }
+}
+
+TEST_F(TextModelTest, AMessageThatTheTemplateHidesCannotBeGoneOnWith) {
+  testing::WriteFile(folder_.File("chat_template.jinja"),
+                     "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}");
+  ChatPrompt prompt =
+      Conversation(R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"Hi"}])");
+  prompt.continue_final_message = true;
+  const auto text = Load()->Render(prompt, absl::UnixEpoch());
+  EXPECT_THAT(text.status().message(), HasSubstr("does not show the last message"));
+}
+
 TEST_F(TextModelTest, BytesOfPartsOfCharacters) {
   const auto model = Load();
   EXPECT_EQ(model->BytesOf(TinyId('a')), "a");
