@@ -9,6 +9,7 @@
 #include "common/base/entropy.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
+#include "common/concurrency/bounded_queue.h"
 #include "common/concurrency/thread.h"
 #include "common/http/http_server.h"
 #include "common/kernels/compute_level.h"
@@ -27,6 +28,13 @@
 #include "services/router/tally/tally_metrics.h"
 
 namespace tessera::router {
+namespace {
+
+// How soon gateways hear that experts are gone, or there again.
+constexpr absl::Duration kReadinessInterval = absl::Milliseconds(200);
+
+}  // namespace
+
 // Members stand in the order of their start.
 class RouterServer::House {
  public:
@@ -78,6 +86,7 @@ class RouterServer::House {
   std::unique_ptr<GenerationService> generation_;
   std::unique_ptr<ObservationService> observation_;
   std::unique_ptr<RpcServer> rpc_;
+  BoundedQueue<int> looks_{1};  // never filled; closed to end the thread
   Thread readiness_;
 };
 
@@ -200,6 +209,7 @@ absl::Status RouterServer::House::BuildEngine() {
 }
 
 absl::Status RouterServer::House::Listen() {
+  board_.SetNotReady(NotReadyReasons());
   generation_ = std::make_unique<GenerationService>(*loop_, board_, clock_);
   std::vector<NamedService> services = cluster_->services();
   services.push_back(generation_->named());
@@ -226,15 +236,20 @@ wire::RouterActivity RouterServer::House::Activity() const {
 }
 
 void RouterServer::House::WatchReadiness(const std::stop_token& stop) {
-  // Until every expert is covered once. Later losses are the failure ladder's: requests wait, and a
-  // router that said NOT_SERVING would only send them elsewhere to wait.
+  // Serving from the time on that every expert is covered. Later losses are the failure ladder's:
+  // requests wait, and a router that said NOT_SERVING would only send them elsewhere to wait.
+  // Gateways hear of them, and ask routers that are ready first.
+  bool serving = false;
   while (!stop.stop_requested()) {
-    if (!cluster_->WaitUntilCovered(absl::Milliseconds(200)).ok()) continue;
-    if (stop.stop_requested()) return;
-    rpc_->SetServing(true);
-    TESSERA_LOG(INFO) << "every expert is held by a shard; requests are taken at "
-                      << grpc_address();
-    return;
+    board_.SetNotReady(NotReadyReasons());
+    if (serving) {
+      looks_.PopFor(kReadinessInterval);
+    } else if (cluster_->WaitUntilCovered(kReadinessInterval).ok() && !stop.stop_requested()) {
+      serving = true;
+      rpc_->SetServing(true);
+      TESSERA_LOG(INFO) << "every expert is held by a shard; requests are taken at "
+                        << grpc_address();
+    }
   }
 }
 
@@ -257,6 +272,7 @@ std::vector<std::string> RouterServer::House::NotReadyReasons() const {
 void RouterServer::House::Stop() {
   if (stopping_.exchange(true)) return;
   if (readiness_.joinable()) readiness_.RequestStop();
+  looks_.Close();
   if (rpc_ != nullptr) rpc_->Drain();
   if (loop_ != nullptr) {
     loop_->Drain();

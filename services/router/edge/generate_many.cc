@@ -19,6 +19,8 @@ void LoadToProto(const RouterLoad& load, v1::RouterLoad& message) {
   message.set_draining(load.draining);
   message.set_epoch(load.epoch);
   message.set_preemptions_total(load.preemptions_total);
+  message.clear_not_ready();  // the message is used again and again
+  for (const std::string& reason : load.not_ready) message.add_not_ready(reason);
 }
 
 }  // namespace

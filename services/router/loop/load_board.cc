@@ -32,6 +32,7 @@ void LoadBoard::Write(RouterLoad load) {
   {
     absl::MutexLock lock(&mutex_);
     load.draining |= load_.draining;
+    load.not_ready = load_.not_ready;
     load_ = load;
     if (!IsNews(told_, load)) return;
     told_ = load;
@@ -43,6 +44,16 @@ void LoadBoard::SetDraining() {
   {
     absl::MutexLock lock(&mutex_);
     load_.draining = true;
+    told_ = load_;
+  }
+  Tell();
+}
+
+void LoadBoard::SetNotReady(std::vector<std::string> reasons) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (load_.not_ready == reasons) return;
+    load_.not_ready = std::move(reasons);
     told_ = load_;
   }
   Tell();

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -21,16 +22,18 @@ struct RouterLoad {
   uint64_t epoch = 0;
   uint64_t preemptions_total = 0;
   uint64_t prompt_tokens_total = 0;  // of prompts whose computing began; not told to gateways
+  std::vector<std::string> not_ready;
 };
 
 // Thread-safe.
 class LoadBoard {
  public:
   RouterLoad Read() const;
-  // Once draining, always draining. Listeners hear of changes a gateway would act on: not of a
-  // free token more or less.
+  // Once draining, always draining; reasons not to be ready are SetNotReady's alone. Listeners hear
+  // of changes a gateway would act on: not of a free token more or less.
   void Write(RouterLoad load);
   void SetDraining();
+  void SetNotReady(std::vector<std::string> reasons);
 
   // Called after changes, by whoever made them, without a lock; must not block. Returns false when
   // it wants no more calls.

@@ -22,15 +22,24 @@ TEST(LoadBoardTest, TellsOfChangesThatMatter) {
   EXPECT_EQ(calls, 2);
   board.Write({.tokens_free = 900, .sequences_running = 1});
   EXPECT_EQ(calls, 3);
-  board.SetDraining();
+  board.SetNotReady({"no experts"});
   EXPECT_EQ(calls, 4);
+  board.SetNotReady({"no experts"});
+  board.Write({.tokens_free = 900, .sequences_running = 1});
+  EXPECT_EQ(calls, 4) << "no news";
+  EXPECT_EQ(board.Read().not_ready, std::vector<std::string>{"no experts"});
+  board.SetNotReady({});
+  EXPECT_EQ(calls, 5);
+  EXPECT_TRUE(board.Read().not_ready.empty());
+  board.SetDraining();
+  EXPECT_EQ(calls, 6);
   board.Write({.tokens_free = 900, .sequences_running = 1});
   EXPECT_TRUE(board.Read().draining) << "for good";
-  EXPECT_EQ(calls, 4);
+  EXPECT_EQ(calls, 6);
   alive = false;
   board.Write({});
   board.Write({.tokens_free = 5});
-  EXPECT_EQ(calls, 5) << "a listener that wants no more calls gets none";
+  EXPECT_EQ(calls, 7) << "a listener that wants no more calls gets none";
 }
 
 }  // namespace
