@@ -98,13 +98,14 @@ describe("a gateway before a router that answers at once", () => {
     agent.destroy();
     console.log(summary(ends));
     assert.ok(ends.every((end) => end.error === undefined));
-    const p50 = percentile(ends.map((end) => end.first), 0.5);
-    const metrics = await server.metrics();
-    const mean = (1000 * metric(metrics, "tessera_time_to_first_token_seconds_sum")) /
-      metric(metrics, "tessera_time_to_first_token_seconds_count");
-    console.log(`time to first token: median ${p50.toFixed(2)} ms at the client, mean ${mean.toFixed(2)} ms by the gateway's own clock`);
+    const atClient = percentile(ends.map((end) => end.first), 0.5);
+    const own = ends.map((end) => end.timings.ttft_ms);
+    const p50 = percentile(own, 0.5);
+    const mean = own.reduce((a, b) => a + b, 0) / own.length;
+    console.log(`time to first token: p50 ${atClient.toFixed(2)} ms at the client; by the gateway's own clock ` +
+      `p50 ${p50.toFixed(2)} ms, mean ${mean.toFixed(2)} ms`);
     // The client's own share is not the gateway's. A figure for a machine that does nothing else.
-    if (full) assert.ok(mean <= 2, `${mean} ms`);
+    if (full) assert.ok(p50 <= 2, `${p50} ms`);
   });
 
   test("slow readers slow nobody else, and are cut off", async () => {
