@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <ostream>
 #include <span>
 #include <string>
@@ -33,6 +34,7 @@ struct KeyOptions {
   size_t tokens_per_minute = 0;
   size_t parallel_max = 0;
   double weight = 1;
+  double priority_min = 0;
   bool admin = false;
 };
 
@@ -58,6 +60,7 @@ std::string EntryJson(const ApiKey& key) {
   if (key.tokens_per_minute > 0) json.Key("tokens_per_minute").Integer(key.tokens_per_minute);
   if (key.parallel_max > 0) json.Key("parallel_max").Integer(key.parallel_max);
   if (key.weight != 1) json.Key("weight").Number(static_cast<float>(key.weight));
+  if (key.priority_min != 0) json.Key("priority_min").Integer(key.priority_min);
   if (key.admin) json.Key("admin").Bool(true);
   json.Close('}');
   return text;
@@ -100,6 +103,11 @@ absl::StatusOr<ApiKey> KeyOf(const KeyOptions& options, const std::string& secre
     *limit = static_cast<uint32_t>(value);
   }
   key.weight = options.weight;
+  if (options.priority_min != std::floor(options.priority_min) ||
+      std::abs(options.priority_min) > INT32_MAX) {
+    return absl::InvalidArgumentError("--priority_min is a whole number, 0 or below mostly");
+  }
+  key.priority_min = static_cast<int32_t>(options.priority_min);
   key.admin = options.admin;
   return key;
 }
@@ -142,6 +150,8 @@ int RunKey(std::span<const std::string_view> args, const Streams& streams) {
   flags.Add("tokens_per_minute", &options.tokens_per_minute, "prompt and produced; 0: no limit");
   flags.Add("parallel_max", &options.parallel_max, "requests at a time; 0: no limit");
   flags.Add("weight", &options.weight, "share of the queue beside other keys, above 0 to 1000");
+  flags.Add("priority_min", &options.priority_min,
+            "its requests get no further to the front than that; smaller goes first");
   flags.Add("admin", &options.admin, "may read /metrics and the like on the public port");
   return RunWithFlags(flags, args, streams, [&] { return MakeKey(options, streams); });
 }

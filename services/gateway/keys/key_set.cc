@@ -75,6 +75,11 @@ absl::Status ReadMember(std::string_view name, const JsonValue& value, ApiKey& k
     if (key.weight > 0 && key.weight <= kWeightMax) return absl::OkStatus();
     return value.Unexpected("a number above 0, at most 1000");
   }
+  if (name == "priority_min") {
+    TESSERA_ASSIGN_OR_RETURN(const int64_t priority, value.AsInteger(INT32_MIN, INT32_MAX));
+    key.priority_min = static_cast<int32_t>(priority);
+    return absl::OkStatus();
+  }
   if (name == "admin") {
     TESSERA_ASSIGN_OR_RETURN(key.admin, value.AsBool());
     return absl::OkStatus();

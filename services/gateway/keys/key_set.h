@@ -4,7 +4,7 @@
 //
 //   {"keys": [{"name": "team-a", "sha256": "<64 hexadecimal digits>", "models": ["trinity"],
 //              "requests_per_minute": 600, "tokens_per_minute": 200000, "parallel_max": 32,
-//              "weight": 2, "admin": false}]}
+//              "weight": 2, "priority_min": -5, "admin": false}]}
 //
 // The hash is SHA-256 and not a slow one: keys are made with 256 random bits, so
 // there is nothing to guess, and a slow hash would let strangers spend our processor with wrong
@@ -28,6 +28,7 @@ struct ApiKey {
   uint32_t tokens_per_minute = 0;    // prompt and produced; 0: no limit
   uint32_t parallel_max = 0;         // requests at a time; 0: no limit
   double weight = 1;                 // share of the queue beside other keys; (0, 1000]
+  int32_t priority_min = 0;          // its requests go no further to the front than that
   bool admin = false;                // may read /metrics and /v1/experts/load on the public port
 
   bool may_use(std::string_view model) const;

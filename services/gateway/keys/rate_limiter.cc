@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status.h"
 #include "services/gateway/api/api_error.h"
 
 namespace tessera::gateway {
@@ -76,22 +77,33 @@ RateLimiter::Use& RateLimiter::UseOf(const ApiKey& key, absl::Duration now) {
   return at->second;
 }
 
-absl::Status RateLimiter::Admit(const ApiKey& key, uint64_t tokens) {
-  const absl::Duration now = clock_.Elapsed();
-  const absl::MutexLock lock(&mutex_);
-  Use& use = UseOf(key, now);
+absl::Status RateLimiter::Refusal(const ApiKey& key, Use& use, double tokens, absl::Duration now) {
   if (key.parallel_max > 0 && use.running >= key.parallel_max)
     return OverLimit(key, absl::StrCat(key.parallel_max, " requests at a time"), kParallelRetry);
   if (key.requests_per_minute > 0) {
     if (const absl::Duration wait = use.requests.Until(1, now); wait > absl::ZeroDuration())
       return OverLimit(key, absl::StrCat(key.requests_per_minute, " requests a minute"), wait);
   }
-  const auto amount = static_cast<double>(tokens);
   if (key.tokens_per_minute > 0) {
-    if (const absl::Duration wait = use.tokens.Until(amount, now); wait > absl::ZeroDuration())
+    if (const absl::Duration wait = use.tokens.Until(tokens, now); wait > absl::ZeroDuration())
       return OverLimit(key, absl::StrCat(key.tokens_per_minute, " tokens a minute"), wait);
-    use.tokens.Take(amount, now);
   }
+  return absl::OkStatus();
+}
+
+absl::Status RateLimiter::Check(const ApiKey& key) {
+  const absl::Duration now = clock_.Elapsed();
+  const absl::MutexLock lock(&mutex_);
+  return Refusal(key, UseOf(key, now), /*tokens=*/1, now);
+}
+
+absl::Status RateLimiter::Admit(const ApiKey& key, uint64_t tokens) {
+  const absl::Duration now = clock_.Elapsed();
+  const absl::MutexLock lock(&mutex_);
+  Use& use = UseOf(key, now);
+  const auto amount = static_cast<double>(tokens);
+  TESSERA_RETURN_IF_ERROR(Refusal(key, use, amount, now));
+  if (key.tokens_per_minute > 0) use.tokens.Take(amount, now);
   if (key.requests_per_minute > 0) use.requests.Take(1, now);
   ++use.running;
   return absl::OkStatus();

@@ -49,6 +49,8 @@ class RateLimiter {
   // `clock` is borrowed.
   explicit RateLimiter(const Clock& clock) : clock_(clock) {}
 
+  // What Admit would say to the smallest request: for refusing early, before a prompt is read.
+  absl::Status Check(const ApiKey& key);
   // Admits a request of `key` that will use about `tokens` (prompt and tokens_max; more than a
   // minute's worth counts as a minute's). Errors: kResourceExhausted, code "rate_limit_exceeded",
   // with the time to come back. On success Release must follow, once.
@@ -67,6 +69,7 @@ class RateLimiter {
     TokenBucket tokens;
     uint32_t running = 0;
   };
+  static absl::Status Refusal(const ApiKey& key, Use& use, double tokens, absl::Duration now);
   Use& UseOf(const ApiKey& key, absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Clock& clock_;

@@ -21,6 +21,14 @@ Tracer::Scope ScopeOf(const SessionRooms& rooms, const PreparedRequest& prepared
   return {.context = prepared.trace.value_or(TraceContext{})};
 }
 
+// Nobody gets further to the front than the key's tier allows.
+PreparedRequest Bounded(PreparedRequest prepared, const ApiKey* key) {
+  if (key != nullptr) {
+    prepared.request.priority = std::max(prepared.request.priority, key->priority_min);
+  }
+  return prepared;
+}
+
 AbortCause CauseOf(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kDeadlineExceeded:
@@ -37,11 +45,18 @@ AbortCause CauseOf(const absl::Status& status) {
 
 }  // namespace
 
+absl::Status CheckLimits(const SessionRooms& rooms, const ApiKey* key) {
+  if (key == nullptr) return absl::OkStatus();
+  absl::Status refused = rooms.limiter.Check(*key);
+  if (!refused.ok()) rooms.metrics.CountAbort(AbortCause::kRefused);
+  return refused;
+}
+
 GenerationSession::GenerationSession(const SessionRooms& rooms, PreparedRequest prepared,
                                      std::shared_ptr<const ApiKey> key, std::string request_id,
                                      absl::Duration received, PostTask post, SessionSink& sink)
     : rooms_(rooms),
-      prepared_(std::move(prepared)),
+      prepared_(Bounded(std::move(prepared), key.get())),
       key_(std::move(key)),
       request_id_(std::move(request_id)),
       received_(received),
@@ -69,8 +84,7 @@ GenerationSession::GenerationSession(const SessionRooms& rooms, PreparedRequest 
 
 absl::Status GenerationSession::Start() {
   if (key_ != nullptr) {
-    if (absl::Status admitted = rooms_.limiter.Admit(*key_, prepared_.token_count_max());
-        !admitted.ok()) {
+    if (absl::Status admitted = rooms_.limiter.Admit(*key_, tokens_expected()); !admitted.ok()) {
       is_over_ = true;
       rooms_.metrics.CountAbort(AbortCause::kRefused);
       return admitted;
@@ -89,13 +103,10 @@ absl::Status GenerationSession::Start() {
 }
 
 absl::Status GenerationSession::Enqueue(uint32_t choice) {
-  const PreparedPrompt& prompt = prepared_.prompt_of(choice);
-  const uint32_t expected =
-      prepared_.request.tokens_max.value_or(rooms_.config.reply_tokens_expected);
   AdmissionRequest request;
   request.key = key_ == nullptr ? "" : key_->name;
   request.weight = key_ == nullptr ? 1 : key_->weight;
-  request.tokens = static_cast<uint32_t>(prompt.ids.size()) + std::min(prompt.tokens_max, expected);
+  request.tokens = prepared_.choice_tokens_expected(choice, rooms_.config.reply_tokens_expected);
   request.priority = prepared_.request.priority;
   request.deadline = deadline_;
   // Weak: the queue does not keep a session whose client is gone.
@@ -115,12 +126,9 @@ absl::Status GenerationSession::Enqueue(uint32_t choice) {
 }
 
 absl::Status GenerationSession::Launch(uint32_t choice) {
-  const PreparedPrompt& prompt = prepared_.prompt_of(choice);
   PoolRequest request;
   request.cost_tokens =
-      static_cast<uint32_t>(prompt.ids.size()) +
-      std::min(prompt.tokens_max,
-               prepared_.request.tokens_max.value_or(rooms_.config.reply_tokens_expected));
+      prepared_.choice_tokens_expected(choice, rooms_.config.reply_tokens_expected);
   absl::MutexLock lock(&mutex_);
   if (cancelled_) return absl::CancelledError("the request is over");
   // Before the prompt is copied.
@@ -281,8 +289,7 @@ void GenerationSession::Close(std::string_view error_type) {
   }
   Report(error_type, used);
   if (key_ != nullptr) {
-    rooms_.limiter.Release(*key_, prepared_.token_count_max(),
-                           used.prompt_tokens + used.completion_tokens);
+    rooms_.limiter.Release(*key_, tokens_expected(), used.prompt_tokens + used.completion_tokens);
   }
 }
 

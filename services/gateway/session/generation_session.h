@@ -72,6 +72,10 @@ struct SessionRooms {
   Tracer* tracer = nullptr;                   // null: the client's trace is carried on, no more
 };
 
+// Whether the key is over a limit that any request would meet; counted as a refusal if so. For
+// before a prompt is read. Errors are those of RateLimiter::Check; `key` null: never.
+absl::Status CheckLimits(const SessionRooms& rooms, const ApiKey* key);
+
 class GenerationSession : public std::enable_shared_from_this<GenerationSession> {
  public:
   // `key`: whose request it is; null without keys. `request_id`: unique among running requests is
@@ -99,6 +103,10 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
     bool is_running = false;  // at a router, and counted so
   };
 
+  // Of the key's budget, until what was used is known.
+  uint64_t tokens_expected() const {
+    return prepared_.tokens_expected(rooms_.config.reply_tokens_expected);
+  }
   absl::Status Enqueue(uint32_t choice);
   absl::Status Launch(uint32_t choice);  // from any thread
   void OnEvent(uint32_t choice, const wire::TokenEvent& event);

@@ -113,10 +113,18 @@ uint32_t PreparedRequest::prompt_tokens() const {
   return static_cast<uint32_t>(count);
 }
 
-uint64_t PreparedRequest::token_count_max() const {
+uint32_t PreparedRequest::choice_tokens_expected(uint32_t choice,
+                                                 uint32_t reply_tokens_expected) const {
+  const PreparedPrompt& prompt = prompt_of(choice);
+  return static_cast<uint32_t>(prompt.ids.size()) +
+         std::min(prompt.tokens_max, request.tokens_max.value_or(reply_tokens_expected));
+}
+
+uint64_t PreparedRequest::tokens_expected(uint32_t reply_tokens_expected) const {
   uint64_t count = 0;
-  for (const PreparedPrompt& prompt : prompts) {
-    count += prompt.ids.size() + uint64_t{request.n} * prompt.tokens_max;
+  for (uint32_t i = 0; i < choice_count(); ++i) {
+    count += choice_tokens_expected(i, reply_tokens_expected);
+    if (i % request.n > 0) count -= prompt_of(i).ids.size();
   }
   return count;
 }

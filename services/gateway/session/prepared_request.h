@@ -38,8 +38,11 @@ struct PreparedRequest {
   uint32_t choice_count() const { return static_cast<uint32_t>(prompts.size()) * request.n; }
   const PreparedPrompt& prompt_of(uint32_t choice) const { return prompts[choice / request.n]; }
   uint32_t prompt_tokens() const;
-  // What the request may use in all, by prompt and tokens_max.
-  uint64_t token_count_max() const;
+  // Tokens a choice is taken to need, its prompt with it: as many as the request asks for, or
+  // `reply_tokens_expected` of what the context has left if it does not say.
+  uint32_t choice_tokens_expected(uint32_t choice, uint32_t reply_tokens_expected) const;
+  // The same of all choices; a prompt counts once.
+  uint64_t tokens_expected(uint32_t reply_tokens_expected) const;
 };
 
 struct PrepareOptions {

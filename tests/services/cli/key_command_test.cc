@@ -55,8 +55,8 @@ TEST(KeyCommandTest, PrintsTheEntryOfAKey) {
 TEST(KeyCommandTest, AddsToTheFileAndKeepsTheOthers) {
   const testing::TempFolder folder;
   const std::string file = folder.File("keys.json");
-  const Ran first =
-      MakeKey({"--name=a", "--keys_file=" + file, "--tokens_per_minute=500", "--weight=2.5"});
+  const Ran first = MakeKey({"--name=a", "--keys_file=" + file, "--tokens_per_minute=500",
+                             "--weight=2.5", "--priority_min=-7"});
   ASSERT_EQ(first.code, 0) << first.err;
   struct stat found {};
   ASSERT_EQ(stat(file.c_str(), &found), 0);
@@ -71,6 +71,7 @@ TEST(KeyCommandTest, AddsToTheFileAndKeepsTheOthers) {
   ASSERT_TRUE(after.ok()) << after.status();
   ASSERT_EQ(after->keys().size(), 2u);
   EXPECT_EQ(after->keys()[0], before->keys()[0]);
+  EXPECT_EQ(after->keys()[0].priority_min, -7);
   EXPECT_EQ(after->Find(FirstLine(first.out))->tokens_per_minute, 500u);
   EXPECT_EQ(after->Find(FirstLine(second.out))->name, "b");
   EXPECT_THAT(testing::ReadFile(file), Not(HasSubstr(FirstLine(second.out))));
@@ -83,6 +84,7 @@ TEST(KeyCommandTest, WhatTheGatewayWouldRefuseIsNotWritten) {
   EXPECT_EQ(MakeKey({"--name=a b"}).code, 2);
   EXPECT_EQ(MakeKey({"--name=a", "--weight=0"}).code, 2);
   EXPECT_EQ(MakeKey({"--name=a", "--parallel_max=5000000000"}).code, 2);
+  EXPECT_EQ(MakeKey({"--name=a", "--priority_min=0.5"}).code, 2);
   ASSERT_EQ(MakeKey({"--name=a", "--keys_file=" + file}).code, 0);
   const std::string text = testing::ReadFile(file);
   const Ran twice = MakeKey({"--name=a", "--keys_file=" + file});

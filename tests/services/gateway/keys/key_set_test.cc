@@ -25,7 +25,7 @@ TEST(KeySetTest, ReadsAndFinds) {
       "{\"keys\":[" + Entry("a", "secret-a") + "," +
       Entry("b", "secret-b",
             R"(,"models":["m"],"requests_per_minute":6,"tokens_per_minute":7,"parallel_max":8,)"
-            R"("weight":2.5,"admin":true)") +
+            R"("weight":2.5,"priority_min":-4,"admin":true)") +
       "]}");
   ASSERT_TRUE(keys.ok()) << keys.status();
   const ApiKey* b = keys->Find("secret-b");
@@ -37,9 +37,11 @@ TEST(KeySetTest, ReadsAndFinds) {
                            .tokens_per_minute = 7,
                            .parallel_max = 8,
                            .weight = 2.5,
+                           .priority_min = -4,
                            .admin = true};
   EXPECT_EQ(*b, expected);
   EXPECT_EQ(keys->Find("secret-a")->name, "a");
+  EXPECT_EQ(keys->Find("secret-a")->priority_min, 0);
   EXPECT_EQ(keys->Find("secret-c"), nullptr);
   EXPECT_EQ(keys->Find(""), nullptr);
   EXPECT_EQ(keys->Find(Hash("secret-a")), nullptr);
@@ -68,6 +70,8 @@ TEST(KeySetTest, Refuses) {
       "{\"keys\":[" + Entry("a", "x", ",\"weight\":0") + "]}",
       "{\"keys\":[" + Entry("a", "x", ",\"weight\":1e9") + "]}",
       "{\"keys\":[" + Entry("a", "x", ",\"admin\":1") + "]}",
+      "{\"keys\":[" + Entry("a", "x", ",\"priority_min\":0.5") + "]}",
+      "{\"keys\":[" + Entry("a", "x", ",\"priority_min\":-3000000000") + "]}",
       "{\"keys\":[" + Entry("a", "x", ",\"models\":[]") + "]}",
       "{\"keys\":[" + Entry("a", "x", ",\"parallel_max\":-1") + "]}",
       "{\"keys\":[" + Entry("a", "x", ",\"requests_per_min\":1") + "]}",

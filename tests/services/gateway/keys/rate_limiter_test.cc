@@ -59,10 +59,12 @@ TEST(RateLimiterTest, TokensPerMinuteGiveBackWhatWasNotUsed) {
   key.tokens_per_minute = 100;
   EXPECT_TRUE(limiter.Admit(key, 80).ok());
   EXPECT_EQ(ToApiError(limiter.Admit(key, 80)).retry_after, absl::Seconds(36));
+  EXPECT_TRUE(limiter.Check(key).ok());  // a small one would find room
   limiter.Release(key, 80, 10);
   EXPECT_TRUE(limiter.Admit(key, 80).ok());
   limiter.Release(key, 80, 200);  // more than was said
   EXPECT_FALSE(limiter.Admit(key, 1).ok());
+  EXPECT_FALSE(limiter.Check(key).ok());
   clock.Advance(absl::Minutes(5));
   EXPECT_TRUE(limiter.Admit(key, 5000).ok());  // more than a minute's worth, from a full bucket
 }
