@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/admin/admin_routes.h"
+#include "common/base/entropy.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/base/status.h"
@@ -43,7 +44,10 @@ int64_t StampOf(const std::string& certificate_file, const std::string& key_file
 
 // The admin listener has one thread, which probes wait for: routers that do not answer at once are
 // asked for again by the next request.
-tessera::HttpReply AdminExpertLoad(ExpertLoadSource& source) {
+tessera::HttpReply AdminExpertLoad(ExpertLoadSource& source, std::string_view query) {
+  if (const absl::Status window = CheckLoadWindow(query); !window.ok()) {
+    return {.status = 400, .body = absl::StrCat(window.message(), "\n")};
+  }
   const absl::StatusOr<std::string> json = source.Await(absl::Milliseconds(300));
   if (json.ok()) return tessera::HttpReply::Json(200, *json);
   return {.status = 503, .body = absl::StrCat(json.status().message(), "\n")};
@@ -66,7 +70,7 @@ class GatewayServer::House {
             registry_.AddGauge("tessera_gateway_connections_open", "Connections of clients.")),
         slow_readers_(registry_.AddCounter("tessera_gateway_slow_readers_total",
                                            "Connections cut because the client did not read.")),
-        id_seed_(static_cast<uint64_t>(absl::ToUnixNanos(clock.Now()))) {
+        id_seed_(FreshNumber()) {
     AddProcessMetrics(registry_, "gateway");
     // What a rate begins with: the first one is seen as well.
     for (const int status : {200, 400, 401, 403, 404, 413, 429, 500, 503}) RepliesOf(status);
@@ -200,8 +204,8 @@ absl::Status GatewayServer::House::BuildListeners() {
     admin.listen = config_.admin_listen;
     std::vector<HttpRoute> routes = AdminRoutes(
         registry_, [this] { return rest_->ReadinessReasons(); }, config_.rest.metric_aliases);
-    routes.push_back({"GET", "/v1/experts/load", [this](const tessera::HttpRequest&) {
-                        return AdminExpertLoad(*expert_load_);
+    routes.push_back({"GET", "/v1/experts/load", [this](const tessera::HttpRequest& request) {
+                        return AdminExpertLoad(*expert_load_, request.query);
                       }});
     TESSERA_ASSIGN_OR_RETURN(admin_, tessera::HttpServer::Start(admin, std::move(routes)));
   }
@@ -212,7 +216,7 @@ absl::Status GatewayServer::House::BuildListeners() {
                                [this](HttpRequest request, std::shared_ptr<HttpReply> reply) {
                                  rest_->Serve(std::move(request), std::move(reply));
                                },
-                               &RestApi::ErrorText, clock_));
+                               &RestApi::ErrorReply, clock_));
   registry_.BeforeText([this] { RefreshMetrics(); });
   ticker_ = Thread("ticker", [this](std::stop_token) { RunTicks(); });
   return absl::OkStatus();

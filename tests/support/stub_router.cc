@@ -136,6 +136,12 @@ class StubRouter::Impl final : public v1::Generation::CallbackService {
     for (GatewayStream* stream : streams_) stream->Send(Report());
   }
 
+  void SayNotReady(std::vector<std::string> reasons) {
+    absl::MutexLock lock(&mutex_);
+    not_ready_ = std::move(reasons);
+    for (GatewayStream* stream : streams_) stream->Send(Report());
+  }
+
   const std::string& address() const { return address_; }
   std::vector<wire::GenerationParams> requests() const {
     absl::MutexLock lock(&mutex_);
@@ -172,6 +178,7 @@ class StubRouter::Impl final : public v1::Generation::CallbackService {
     load.set_tokens_free(tokens_free_);
     load.set_sequences_running(static_cast<uint32_t>(running_.size()));
     load.set_draining(draining_);
+    for (const std::string& reason : not_ready_) load.add_not_ready(reason);
     return message;
   }
 
@@ -286,6 +293,7 @@ class StubRouter::Impl final : public v1::Generation::CallbackService {
   uint32_t hold_at_ ABSL_GUARDED_BY(mutex_) = UINT32_MAX;
   uint32_t tokens_free_ ABSL_GUARDED_BY(mutex_) = 0;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::string> not_ready_ ABSL_GUARDED_BY(mutex_);
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   absl::Duration retry_after_ ABSL_GUARDED_BY(mutex_);
 };
@@ -301,6 +309,9 @@ void StubRouter::RefuseWith(absl::Status status, absl::Duration retry_after) {
 }
 void StubRouter::Drain() { impl_->Drain(); }
 void StubRouter::Announce(uint32_t tokens_free) { impl_->Announce(tokens_free); }
+void StubRouter::SayNotReady(std::vector<std::string> reasons) {
+  impl_->SayNotReady(std::move(reasons));
+}
 void StubRouter::Die() { impl_->Die(); }
 void StubRouter::Revive() { impl_->Revive(); }
 std::vector<wire::GenerationParams> StubRouter::requests() const { return impl_->requests(); }

@@ -43,6 +43,8 @@ class StubRouter {
   void Drain();
   // Says how many tokens it would take now.
   void Announce(uint32_t tokens_free);
+  // Says why requests would wait here; takes them all the same. Empty: they would not.
+  void SayNotReady(std::vector<std::string> reasons);
   // Cuts everything, as a process that is killed.
   void Die();
   void Revive();

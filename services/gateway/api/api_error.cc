@@ -16,6 +16,8 @@ constexpr std::string_view kParamPayload = "tessera.gateway.param";
 constexpr std::string_view kCodePayload = "tessera.gateway.code";
 constexpr std::string_view kRetryPayload = "tessera.gateway.retry_after_ms";
 
+constexpr absl::Duration kRetryUsually = absl::Seconds(1);
+
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 absl::Status WithPayload(absl::Status status, std::string_view url, std::string_view value) {
@@ -35,7 +37,7 @@ struct Row {
   const char* code;            // null: none
   const char* anthropic_type;  // the same in the other dialect
 };
-constexpr std::array<Row, 12> kTable = {{
+constexpr std::array<Row, 13> kTable = {{
     {400, "invalid_request_error", nullptr, "invalid_request_error"},
     {401, "authentication_error", "invalid_api_key", "authentication_error"},
     {403, "permission_error", "model_not_allowed", "permission_error"},
@@ -46,6 +48,7 @@ constexpr std::array<Row, 12> kTable = {{
     {413, "invalid_request_error", nullptr, "request_too_large"},
     {415, "invalid_request_error", nullptr, "invalid_request_error"},
     {429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error"},
+    {431, "invalid_request_error", nullptr, "invalid_request_error"},
     {503, "server_error", "engine_unavailable", "overloaded_error"},
     {504, "timeout_error", "deadline_exceeded", "timeout_error"},
 }};
@@ -114,6 +117,11 @@ absl::Status ModelNotFound(std::string_view model) {
   return WithParam(WithCode(absl::NotFoundError(message), "model_not_found"), "model");
 }
 
+absl::Status Draining() {
+  return WithRetryAfter(WithCode(absl::UnavailableError("the server is shutting down"), "draining"),
+                        absl::Seconds(5));
+}
+
 ApiError ToApiError(const absl::Status& status) {
   const int http_status = HttpStatusOf(status.code());
   ApiError error = ErrorOf(http_status, std::string(status.message()));
@@ -125,7 +133,7 @@ ApiError ToApiError(const absl::Status& status) {
       retry.has_value() && absl::SimpleAtoi(*retry, &retry_ms)) {
     error.retry_after = absl::Milliseconds(retry_ms);
   } else if (error.http_status == 429 || error.http_status == 503) {
-    error.retry_after = absl::Seconds(1);  // these two always say when to come back
+    error.retry_after = kRetryUsually;  // these two always say when to come back
   }
   if (error.http_status == 401) error.headers.emplace_back("WWW-Authenticate", "Bearer");
   return error;
@@ -144,16 +152,16 @@ ApiError MethodNotAllowed(std::string_view method, std::string_view allowed) {
   return error;
 }
 
-ApiError BodyTooLarge(size_t bytes_max) {
-  return ErrorOf(413, absl::StrCat("The body is too large: at most ", bytes_max, " bytes"));
-}
-
 ApiError NotJson(std::string_view content_type) {
   return ErrorOf(415, absl::StrCat("The content type '", View(content_type.substr(0, 100)),
                                    "' is not read here; send application/json"));
 }
 
-ApiError RequestTimeout() { return ErrorOf(408, "The request did not arrive in time"); }
+ApiError HttpLayerError(int http_status, std::string_view message) {
+  ApiError error = ErrorOf(http_status, std::string(message));
+  if (error.http_status == 503) error.retry_after = kRetryUsually;
+  return error;
+}
 
 std::string ErrorBody(const ApiError& error, ErrorDialect dialect, std::string_view request_id) {
   std::string out;

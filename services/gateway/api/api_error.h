@@ -6,18 +6,31 @@
 //   headers, body
 //
 //   status code                       HTTP  type                    code unless the status says
-//   another kInvalidArgument, kOutOfRange,
-//     kFailedPrecondition             400   invalid_request_error   null
+//                                                                   another
+//
+//   kInvalidArgument, kOutOfRange,
+//   kFailedPrecondition               400   invalid_request_error   null
+//
 //   kUnauthenticated                  401   authentication_error    invalid_api_key
-//   WWW-Authenticate kPermissionDenied                 403   permission_error model_not_allowed
+//
+//   kPermissionDenied                 403   permission_error        model_not_allowed
+//
 //   kNotFound                         404   invalid_request_error   model_not_found
+//
 //   kAlreadyExists                    409   invalid_request_error   null
-//   kResourceExhausted                429   rate_limit_error        rate_limit_exceeded Retry-After
-//   kCancelled                        499   invalid_request_error   null (nobody is there to read
-//   it) kUnavailable                      503   server_error            engine_unavailable
-//   Retry-After kDeadlineExceeded                 504   timeout_error           deadline_exceeded
+//
+//   kResourceExhausted                429   rate_limit_error        rate_limit_exceeded
+//
+//   kCancelled                        499   invalid_request_error   null
+//
+//   kUnavailable                      503   server_error            engine_unavailable
+//
+//   kDeadlineExceeded                 504   timeout_error           deadline_exceeded
+//
 //   the rest                          500   server_error            internal_error
-// A 500 carries no message of ours: it is logged where it happened.
+//
+// 401 comes with WWW-Authenticate, 429 and 503 with Retry-After; nobody is there to read a 499. A
+// 500 carries no message of ours: it is logged where it happened.
 
 #include <optional>
 #include <string>
@@ -53,6 +66,8 @@ absl::Status Unsupported(std::string_view param, std::string_view message);
 absl::Status ContextLengthExceeded(std::string_view param, std::string_view message);
 //   kNotFound, code "model_not_found", param "model".
 absl::Status ModelNotFound(std::string_view model);
+//   kUnavailable, code "draining", with the time to come back: the server ends.
+absl::Status Draining();
 // Gives an existing error its code ("queue_full", "draining") and time to come back.
 absl::Status WithCode(absl::Status status, std::string_view code);
 absl::Status WithParam(absl::Status status, std::string_view param);
@@ -64,9 +79,9 @@ ApiError ToApiError(const absl::Status& status);
 // What HTTP alone can go wrong with.
 ApiError UnknownPath(std::string_view path);                                   // 404 unknown_url
 ApiError MethodNotAllowed(std::string_view method, std::string_view allowed);  // 405, Allow
-ApiError BodyTooLarge(size_t bytes_max);                                       // 413
 ApiError NotJson(std::string_view content_type);                               // 415
-ApiError RequestTimeout();                                                     // 408
+// 400, 408, 413, 431, 500, 503: of the HTTP layer, before there is a status of ours.
+ApiError HttpLayerError(int http_status, std::string_view message);
 
 enum class ErrorDialect { kOpenAi, kAnthropic };
 

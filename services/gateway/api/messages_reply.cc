@@ -110,7 +110,7 @@ class MessagesStream final : public StreamWriter {
 
   void Fail(const ApiError& error, std::string& out) override {
     out += "event: error\ndata: ";
-    out += ErrorBody(error, ErrorDialect::kAnthropic, head_.id);
+    out += ErrorBody(error, ErrorDialect::kAnthropic, head_.request_id);
     out += "\n\n";
   }
 

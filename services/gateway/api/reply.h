@@ -28,7 +28,8 @@ enum class ReasoningField : uint8_t {
 
 // The same in every chunk of a reply.
 struct ReplyHead {
-  std::string id;  // see MakeReplyId
+  std::string id;          // see MakeReplyId
+  std::string request_id;  // as the headers say; errors of a stream repeat it
   int64_t created_unix_s = 0;
   std::string model;               // the served name
   std::string system_fingerprint;  // empty: left out
@@ -65,8 +66,8 @@ class StreamWriter {
   virtual void Ping(std::string& out) = 0;
 };
 
-// `request` and `head` are copied where needed. `choice_count` is n times the prompts; kMessages
-// and kResponses have one choice.
+// `request` and `head` are copied where needed. kMessages and kResponses have one choice, the
+// others n times the prompts.
 std::unique_ptr<StreamWriter> MakeStreamWriter(const GenerationRequest& request,
                                                const ReplyHead& head);
 

@@ -30,11 +30,7 @@ Admission::Admission(const AdmissionConfig& config, const Clock& clock, Registry
       rate_at_(clock.Elapsed()) {}
 
 absl::Status Admission::Refusal(const AdmissionRequest& request) {
-  if (draining_) {
-    return WithRetryAfter(
-        WithCode(absl::UnavailableError("the server is shutting down"), "draining"),
-        absl::Seconds(5));
-  }
+  if (draining_) return Draining();
   const Line& line = lines_[request.key];
   std::string what;
   if (queue_.size() >= config_.requests_max) {
@@ -49,7 +45,7 @@ absl::Status Admission::Refusal(const AdmissionRequest& request) {
   return WithRetryAfter(
       WithCode(absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", what)),
                "queue_full"),
-      EstimateLocked());
+      EstimatedWait());
 }
 
 absl::StatusOr<uint64_t> Admission::Enqueue(AdmissionRequest request) {
@@ -168,11 +164,6 @@ size_t Admission::waiting_count() const {
 }
 
 absl::Duration Admission::EstimatedWait() const {
-  absl::MutexLock lock(&mutex_);
-  return EstimateLocked();
-}
-
-absl::Duration Admission::EstimateLocked() const {
   const double rate =
       rate_ * std::exp(-absl::FDivDuration(clock_.Elapsed() - rate_at_, kRateWindow));
   const double seconds = rate > 0 ? static_cast<double>(tokens_waiting_) / rate : 5;

@@ -74,8 +74,6 @@ class Admission {
   void Drain();
 
   size_t waiting_count() const;
-  // How long a new request would wait, by what was started lately; between 1 s and a minute.
-  absl::Duration EstimatedWait() const;
 
  private:
   struct Entry {
@@ -91,7 +89,8 @@ class Admission {
   };
 
   absl::Status Refusal(const AdmissionRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Duration EstimateLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How long a new request would wait, by what was started lately; between 1 s and a minute.
+  absl::Duration EstimatedWait() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountStart(const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Entry Take(const Place& place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetIdleLines() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

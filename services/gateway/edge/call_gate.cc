@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/random.h"
 #include "common/base/status.h"
+#include "services/gateway/api/api_error.h"
 #include "services/gateway/http/http_types.h"
 
 namespace tessera::gateway {
@@ -35,7 +37,8 @@ absl::StatusOr<PreparedRequest> CallGate::Read(const grpc::CallbackServerContext
                                                ApiDialect dialect, const std::string& body,
                                                std::shared_ptr<const ApiKey>& key) const {
   TESSERA_RETURN_IF_ERROR(Identify(context, RouteClass::kModel, key));
-  if (draining_) return absl::UnavailableError("the server is shutting down");
+  if (draining_) return Draining();
+  TESSERA_RETURN_IF_ERROR(CheckLimits(rooms_.sessions, key.get()));
   TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
                            ReadGenerationRequest(dialect, body, rooms_.limits));
   TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(request.model, key.get()));
@@ -54,7 +57,7 @@ std::string CallGate::RequestIdOf(const grpc::CallbackServerContext& context,
   std::string id = MetadataOf(context, "x-request-id");
   if (IsRequestId(id)) return id;
   if (IsRequestId(wanted)) return wanted;
-  return absl::StrCat("grpc-", next_id_++);
+  return absl::StrCat("grpc-", absl::Hex(RandomBits(id_seed_, next_id_++), absl::kZeroPad16));
 }
 
 }  // namespace tessera::gateway

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/entropy.h"
 #include "services/gateway/api/request_reader.h"
 #include "services/gateway/keys/access.h"
 #include "services/gateway/keys/key_store.h"
@@ -53,14 +54,15 @@ class CallGate {
 
   // New requests are refused from now on.
   void Drain() { draining_ = true; }
-  bool is_open() const { return !draining_ && rooms_.sessions.pool.is_any_up(); }
+  bool is_open() const { return !draining_ && rooms_.sessions.pool.NotReadyReasons().empty(); }
 
   const InferenceRooms& rooms() const { return rooms_; }
 
  private:
   const InferenceRooms rooms_;
   std::atomic<bool> draining_{false};
-  std::atomic<uint64_t> next_id_{1};
+  const uint64_t id_seed_ = FreshNumber();  // names differ between processes, too
+  std::atomic<uint64_t> next_id_{0};
 };
 
 }  // namespace tessera::gateway

@@ -14,6 +14,7 @@
 #include "common/base/utf8.h"
 #include "common/json/json_writer.h"
 #include "inference/grpc_service.pb.h"
+#include "services/gateway/api/infer_names.h"
 
 namespace tessera::gateway {
 namespace {
@@ -23,9 +24,6 @@ using InputTensor = inference::ModelInferRequest::InferInputTensor;
 
 static_assert(std::endian::native == std::endian::little, "raw contents are little-endian");
 
-constexpr std::string_view kTextInput = "text_input";
-constexpr std::string_view kTextOutput = "text_output";
-constexpr std::string_view kReasonOutput = "finish_reason";
 constexpr int64_t kElementsMax = 1 << 20;
 
 constexpr std::array<std::string_view, 16> kOptions = {"max_tokens",
@@ -359,7 +357,7 @@ void WriteInferReply(const InferRequest& request, std::span<const InferChoice> c
 }
 
 void WriteInferMetadata(inference::ModelMetadataResponse& reply) {
-  reply.set_platform("tessera");
+  reply.set_platform(std::string(kInferPlatform));
   const auto describe = [](std::string_view name, auto& tensor) {
     tensor.set_name(std::string(name));
     tensor.set_datatype("BYTES");

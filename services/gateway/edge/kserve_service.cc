@@ -9,14 +9,13 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
 #include "inference/grpc_service.grpc.pb.h"
+#include "services/gateway/api/infer_names.h"
 #include "services/gateway/edge/call_status.h"
 #include "services/gateway/edge/infer_tensors.h"
 #include "services/gateway/edge/session_call.h"
 
 namespace tessera::gateway {
 namespace {
-
-constexpr const char* kVersion = "1";  // a served name has one version
 
 // One ModelInfer.
 class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
@@ -93,7 +92,7 @@ class KserveService final : public inference::GRPCInferenceService::CallbackServ
                          inference::ModelMetadataResponse* reply) override {
     const auto name = ResolveModel(*context, request->name(), request->version());
     if (name.ok()) reply->set_name(*name);
-    reply->add_versions(kVersion);
+    reply->add_versions(std::string(kInferVersion));
     WriteInferMetadata(*reply);
     return FinishedCall(*context, name.status());
   }
@@ -113,7 +112,7 @@ class KserveService final : public inference::GRPCInferenceService::CallbackServ
     std::shared_ptr<const ApiKey> key;
     TESSERA_RETURN_IF_ERROR(gate_.Identify(context, RouteClass::kModel, key));
     TESSERA_ASSIGN_OR_RETURN(std::string name, gate_.ResolveModel(wanted, key.get()));
-    if (version.empty() || version == kVersion) return name;
+    if (version.empty() || version == kInferVersion) return name;
     return absl::NotFoundError(
         absl::StrCat("the model ", name, " has the version 1, not '", version, "'"));
   }
@@ -129,7 +128,7 @@ class KserveService final : public inference::GRPCInferenceService::CallbackServ
                              gate_.Read(context, ApiDialect::kCompletion, asked.body, key));
     std::string().swap(asked.body);
     reply.set_model_name(name);
-    reply.set_model_version(kVersion);
+    reply.set_model_version(std::string(kInferVersion));
     reply.set_id(request.id());
     const std::string id = gate_.RequestIdOf(context, request.id());
     call->Expect(std::move(asked), prepared.choice_count());

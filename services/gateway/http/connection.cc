@@ -22,7 +22,10 @@ constexpr size_t kReadBytes = 8 << 10;
 constexpr size_t kPipelineBytesMax = 64 << 10;  // read ahead while a reply is under way
 
 // Headers that a page of another site may read.
-constexpr std::string_view kExposedHeaders = "x-request-id, retry-after";
+constexpr std::string_view kExposedHeaders =
+    "x-request-id, request-id, retry-after, retry-after-ms, server-timing, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
 
 template <typename Message>
 bool WantsContinue(const Message& message) {
@@ -60,8 +63,6 @@ Connection::Connection(std::unique_ptr<ByteStream> stream, std::shared_ptr<Serve
       write_signal_(context, net::steady_timer::time_point::max()) {
   ErrorCode ignored;
   stream_->socket().set_option(net::ip::tcp::no_delay(true), ignored);
-  const auto endpoint = stream_->socket().remote_endpoint(ignored);
-  if (!ignored) peer_ = endpoint.address().to_string();
 }
 
 Connection::~Connection() { CountBody(0); }
@@ -160,7 +161,7 @@ net::awaitable<bool> Connection::ReadRequest(Parser& parser) {
   bool continued = false;
   in_parsed_ = 0;
   while (!parser.is_done()) {
-    if (timed_out_) co_return Refuse(408, "the request took too long to arrive");
+    if (timed_out_) co_return Refuse(parser, 408, "the request took too long to arrive");
     if (closed_) co_return false;
     // Clients of old end a request with an empty line too many.
     while (phase_ == Phase::kIdle && !in_.empty() && (in_[0] == '\r' || in_[0] == '\n')) {
@@ -198,38 +199,47 @@ bool Connection::Feed(Parser& parser) {
     in_parsed_ = in_.size();
     error = {};
   }
-  if (error) return RefuseFor(error);
+  if (error) return RefuseFor(parser, error);
   if (parser.is_header_done() && !IsFramed(parser.get())) {
-    return Refuse(400, "Transfer-Encoding can be 'chunked' and Content-Length one number");
+    return Refuse(parser, 400, "Transfer-Encoding can be 'chunked' and Content-Length one number");
   }
   CountBody(parser.get().body().size());
   if (server_->body_bytes > server_->config.body_bytes_total_max) {
-    return Refuse(503, "too many large requests are under way");
+    return Refuse(parser, 503, "too many large requests are under way");
   }
   read_signal_.cancel();
   return true;
 }
 
-bool Connection::RefuseFor(ErrorCode error) {
+bool Connection::RefuseFor(const Parser& parser, ErrorCode error) {
   if (error == http::error::header_limit) {
-    return Refuse(431, absl::StrCat("the request's headers are over ",
-                                    server_->config.header_bytes_max, " bytes"));
+    return Refuse(parser, 431,
+                  absl::StrCat("the request's headers are over ", server_->config.header_bytes_max,
+                               " bytes"));
   }
   if (error == http::error::body_limit) {
     return Refuse(
-        413, absl::StrCat("the request's body is over ", server_->config.body_bytes_max, " bytes"));
+        parser, 413,
+        absl::StrCat("the request's body is over ", server_->config.body_bytes_max, " bytes"));
   }
-  return Refuse(400, absl::StrCat("no HTTP request: ", error.message()));
+  return Refuse(parser, 400, absl::StrCat("no HTTP request: ", error.message()));
 }
 
-bool Connection::Refuse(int status, std::string_view message) {
+bool Connection::Refuse(const Parser& parser, int status, std::string_view message) {
   keep_alive_ = false;
   reply_active_ = true;
-  is_head_ = false;
-  origin_.clear();
-  request_id_ = absl::StrCat("req-", absl::Hex(MixBits(server_->next_id++), absl::kZeroPad16));
+  reply_begun_ = false;
+  HttpRequest request;
+  // A length over the limit is refused by the parser in its last step over the headers.
+  if (parser.is_header_done() || status == 413) {
+    request = ReadHead(parser);
+  } else {
+    request.request_id = FreshRequestId();
+  }
+  Remember(request);
   SendReply(++reply_number_,
-            {.status = status, .headers = {}, .body = server_->error_body(status, message)});
+            server_->error_reply(
+                {.status = status, .message = message, .path = path_, .request_id = request_id_}));
   in_.clear();
   in_parsed_ = 0;
   discard_ = true;
@@ -239,8 +249,13 @@ bool Connection::Refuse(int status, std::string_view message) {
   return false;
 }
 
-HttpRequest Connection::TakeRequest(Parser& parser) {
-  auto& message = parser.get();
+std::string Connection::FreshRequestId() {
+  return absl::StrCat(
+      "req-", absl::Hex(RandomBits(server_->id_seed, server_->next_id++), absl::kZeroPad16));
+}
+
+HttpRequest Connection::ReadHead(const Parser& parser) {
+  const auto& message = parser.get();
   HttpRequest request;
   request.method = std::string(message.method_string());
   std::string_view target(message.target().data(), message.target().size());
@@ -257,25 +272,26 @@ HttpRequest Connection::TakeRequest(Parser& parser) {
     request.headers.push_back(
         {absl::AsciiStrToLower(std::string(field.name_string())), std::string(field.value())});
   }
-  request.body = std::move(message.body());
-  request.peer = peer_;
   request.received = server_->clock.Elapsed();
   const std::string_view id = request.Header("x-request-id");
-  request.request_id =
-      IsRequestId(id)
-          ? std::string(id)
-          : absl::StrCat("req-", absl::Hex(MixBits(server_->next_id++ ^ 0x5eed), absl::kZeroPad16));
+  request.request_id = IsRequestId(id) ? std::string(id) : FreshRequestId();
   return request;
+}
+
+void Connection::Remember(const HttpRequest& request) {
+  is_head_ = request.method == "HEAD";
+  request_id_ = request.request_id;
+  path_ = request.path;
+  origin_ = std::string(server_->config.cors.Allows(request.Header("origin")));
 }
 
 void Connection::Serve(Parser& parser) {
   ++server_->requests_total;
   keep_alive_ = parser.get().keep_alive() && !server_->draining;
   is_http10_ = parser.get().version() < 11;
-  HttpRequest request = TakeRequest(parser);
-  is_head_ = request.method == "HEAD";
-  request_id_ = request.request_id;
-  origin_ = std::string(server_->config.cors.Allows(request.Header("origin")));
+  HttpRequest request = ReadHead(parser);
+  request.body = std::move(parser.get().body());
+  Remember(request);
   reply_begun_ = false;
   reply_active_ = true;
   const auto reply = std::make_shared<Reply>(shared_from_this(), ++reply_number_);
@@ -314,8 +330,12 @@ void Connection::AppendHead(const HttpResponse& response, std::optional<size_t> 
   }
   add("date",
       absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", server_->clock.Now(), absl::UTCTimeZone()));
-  add("x-request-id", request_id_);
-  for (const HttpHeader& header : response.headers) add(header.name, header.value);
+  bool named = false;
+  for (const HttpHeader& header : response.headers) {
+    named = named || header.name == "x-request-id";
+    add(header.name, header.value);
+  }
+  if (!named) add("x-request-id", request_id_);
   if (!origin_.empty()) {
     add("access-control-allow-origin", origin_);
     add("access-control-expose-headers", kExposedHeaders);
@@ -372,9 +392,10 @@ void Connection::AbandonReply(uint64_t number) {
     Close();
     return;
   }
-  SendReply(
-      number,
-      {.status = 500, .headers = {}, .body = server_->error_body(500, "the request was given up")});
+  SendReply(number, server_->error_reply({.status = 500,
+                                          .message = "the request was given up",
+                                          .path = path_,
+                                          .request_id = request_id_}));
 }
 
 void Connection::WatchReply(uint64_t number, std::function<void()> callback) {

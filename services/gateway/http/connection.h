@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/entropy.h"
 #include "services/gateway/http/byte_stream.h"
 #include "services/gateway/http/http_server.h"
 // Behind byte_stream.h, which brings <utility>.
@@ -29,20 +30,21 @@ class Reply;
 
 // What the connections of a server share. Thread-safe; constant but for the atomics.
 struct ServerState {
-  ServerState(const HttpServerConfig& config_, HttpResponder handler_, HttpErrorBody error_body_,
+  ServerState(const HttpServerConfig& config_, HttpResponder handler_, HttpErrorReply error_reply_,
               const Clock& clock_)
       : config(config_),
         handler(std::move(handler_)),
-        error_body(std::move(error_body_)),
+        error_reply(std::move(error_reply_)),
         clock(clock_) {}
 
   const HttpServerConfig config;
   const HttpResponder handler;
-  const HttpErrorBody error_body;
+  const HttpErrorReply error_reply;
   const Clock& clock;
   std::vector<std::unique_ptr<net::io_context>>
-      contexts;  // one a thread; set before any connection
-  std::atomic<uint64_t> next_id{1};
+      contexts;                            // one a thread; set before any connection
+  const uint64_t id_seed = FreshNumber();  // of requests without a name: differs by process
+  std::atomic<uint64_t> next_id{0};
   std::atomic<uint64_t> connections_open{0};
   std::atomic<uint64_t> connections_total{0};
   std::atomic<uint64_t> connections_refused_total{0};
@@ -89,11 +91,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // One step of the parser over in_. False: the request was refused.
   bool Feed(Parser& parser);
   void Enter(Phase phase);
-  // An answer of this layer, the last of the connection.
-  bool Refuse(int status, std::string_view message);
-  bool RefuseFor(ErrorCode error);
+  // An answer of this layer, the last of the connection. It says what it can of the request.
+  bool Refuse(const Parser& parser, int status, std::string_view message);
+  bool RefuseFor(const Parser& parser, ErrorCode error);
   void Serve(Parser& parser);
-  HttpRequest TakeRequest(Parser& parser);
+  // The request without its body; the headers are whole.
+  HttpRequest ReadHead(const Parser& parser);
+  std::string FreshRequestId();
+  // What AppendHead and errors have to know of it.
+  void Remember(const HttpRequest& request);
 
   // What the reply with this number asks for.
   void SendReply(uint64_t number, HttpResponse response);
@@ -112,7 +118,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::unique_ptr<ByteStream> stream_;
   const std::shared_ptr<ServerState> server_;
   net::io_context& context_;
-  std::string peer_;
   std::function<void(Connection*)> on_closed_;
   std::atomic<int> posted_{0};  // tasks of Dispatch that wait
   net::steady_timer read_signal_;
@@ -142,6 +147,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_head_ = false;  // of a HEAD request: no body
   bool is_http10_ = false;
   std::string request_id_;
+  std::string path_;
   std::string origin_;
   std::function<void()> on_gone_;
   std::weak_ptr<Reply> reply_;

@@ -45,6 +45,18 @@ absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
   return tcp::endpoint(address, static_cast<uint16_t>(port));
 }
 
+// The bytes of a reply that no connection writes.
+std::string WholeReply(const HttpResponse& response) {
+  std::string text =
+      absl::StrCat("HTTP/1.1 ", response.status, " ", std::string(ReasonOf(response.status)),
+                   "\r\ncontent-type: ", response.content_type, "\r\nconnection: close\r\n");
+  for (const auto& [name, value] : response.headers) {
+    absl::StrAppend(&text, name, ": ", value, "\r\n");
+  }
+  absl::StrAppend(&text, "content-length: ", response.body.size(), "\r\n\r\n", response.body);
+  return text;
+}
+
 }  // namespace
 
 // An I/O thread's connections.
@@ -145,11 +157,8 @@ void HttpServer::Impl::Admit(size_t index, tcp::socket socket) {
   if (state_->connections_open >= state_->config.connections_max) {
     ++state_->connections_refused_total;
     if (tls->context == nullptr) {
-      const std::string body = state_->error_body(503, "too many connections");
-      const std::string text = absl::StrCat(
-          "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-          "connection: close\r\ncontent-length: ",
-          body.size(), "\r\n\r\n", body);
+      const std::string text = WholeReply(state_->error_reply(
+          {.status = 503, .message = "too many connections", .path = {}, .request_id = {}}));
       ErrorCode ignored;  // it fits the socket's empty buffer, or is lost
       socket.non_blocking(true, ignored);
       socket.write_some(net::const_buffer(text.data(), text.size()), ignored);
@@ -248,7 +257,7 @@ HttpServer::~HttpServer() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerConfig& config,
                                                               HttpResponder handler,
-                                                              HttpErrorBody error_body,
+                                                              HttpErrorReply error_reply,
                                                               const Clock& clock) {
   TESSERA_CHECK(config.thread_count > 0);
   if (config.certificate_file.empty() != config.key_file.empty()) {
@@ -259,7 +268,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerCo
     TESSERA_ASSIGN_OR_RETURN(tls, TlsContext::Load(config.certificate_file, config.key_file));
   }
   auto state =
-      std::make_shared<ServerState>(config, std::move(handler), std::move(error_body), clock);
+      std::make_shared<ServerState>(config, std::move(handler), std::move(error_reply), clock);
   for (size_t i = 0; i < config.thread_count; ++i) {
     state->contexts.push_back(std::make_unique<net::io_context>(1));
   }

@@ -56,8 +56,6 @@ class HttpReply {
   virtual void Begin(HttpResponse head) = 0;
   virtual void Write(std::string bytes) = 0;
   virtual void End() = 0;
-  // Cuts the connection.
-  virtual void Abort() = 0;
 
   // The client went away, or was cut off, before the end.
   virtual bool is_gone() const = 0;
@@ -71,8 +69,15 @@ class HttpReply {
 
 // Called on the connection's I/O thread; must not block.
 using HttpResponder = std::function<void(HttpRequest request, std::shared_ptr<HttpReply> reply)>;
-// The body of an error of the HTTP layer itself (400, 408, 413, 431, 500, 503).
-using HttpErrorBody = std::function<std::string(int status, std::string_view message)>;
+// An error of the HTTP layer itself.
+struct HttpFault {
+  int status;  // 400, 408, 413, 431, 500, 503
+  std::string_view message;
+  std::string_view path;        // of the request; empty if its headers were not whole
+  std::string_view request_id;  // that the reply bears
+};
+// What the client is told of it. Called on any I/O thread.
+using HttpErrorReply = std::function<HttpResponse(const HttpFault& fault)>;
 
 struct HttpServerStats {
   uint64_t connections_open = 0;
@@ -93,7 +98,7 @@ class HttpServer {
   // `clock` is borrowed.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerConfig& config,
                                                            HttpResponder handler,
-                                                           HttpErrorBody error_body,
+                                                           HttpErrorReply error_reply,
                                                            const Clock& clock);
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;

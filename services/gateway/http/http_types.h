@@ -22,7 +22,6 @@ struct HttpRequest {
   std::vector<HttpHeader> headers;
   std::string body;
   std::string request_id;   // the client's x-request-id if it is well formed, else one made here
-  std::string peer;         // address of the other end
   absl::Duration received;  // Clock::Elapsed() when the whole request was there
 
   // The first header called `name` (in lower case); empty if there is none.
@@ -32,7 +31,8 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";  // empty: no such header
-  std::vector<HttpHeader> headers;  // more of them; length, date and request id come by themselves
+  std::vector<HttpHeader> headers;  // more of them; length, date and, unless it is here,
+                                    // x-request-id come by themselves
   std::string body;                 // of a whole reply
 };
 

@@ -35,12 +35,6 @@ void Reply::End() {
       [connection = connection_, number = number_] { connection->EndReply(number); });
 }
 
-void Reply::Abort() {
-  connection_->Dispatch([connection = connection_, number = number_] {
-    if (connection->IsCurrent(number)) connection->Close();
-  });
-}
-
 void Reply::OnGone(std::function<void()> callback) {
   connection_->Dispatch(
       [connection = connection_, number = number_, callback = std::move(callback)]() mutable {

@@ -24,7 +24,6 @@ class Reply final : public HttpReply {
   void Begin(HttpResponse head) override;
   void Write(std::string bytes) override;
   void End() override;
-  void Abort() override;
   bool is_gone() const override { return gone_; }
   void OnGone(std::function<void()> callback) override;
   void Post(std::function<void()> task) override { connection_->Dispatch(std::move(task)); }

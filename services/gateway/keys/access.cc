@@ -11,9 +11,10 @@
 namespace tessera::gateway {
 
 RouteClass ClassOf(std::string_view path) {
-  constexpr std::array<std::string_view, 3> kProbes = {"/livez", "/readyz", "/startupz"};
+  constexpr std::array<std::string_view, 5> kProbes = {"/livez", "/readyz", "/startupz",
+                                                       "/v2/health/live", "/v2/health/ready"};
   constexpr std::array<std::string_view, 2> kAdmin = {"/metrics", "/v1/experts/load"};
-  constexpr std::array<std::string_view, 10> kModel = {"/v1/chat/completions",
+  constexpr std::array<std::string_view, 11> kModel = {"/v1/chat/completions",
                                                        "/v1/completions",
                                                        "/v1/models",
                                                        "/v1/messages",
@@ -22,14 +23,16 @@ RouteClass ClassOf(std::string_view path) {
                                                        "/tokenize",
                                                        "/detokenize",
                                                        "/health",
-                                                       "/version"};
+                                                       "/version",
+                                                       "/v2"};
   const auto has = [path](const auto& paths) {
     return std::find(paths.begin(), paths.end(), path) != paths.end();
   };
   if (has(kProbes)) return RouteClass::kProbe;
   if (IsWebPath(path)) return RouteClass::kPage;
   if (has(kAdmin)) return RouteClass::kAdmin;
-  if (has(kModel) || path.starts_with("/v1/models/")) return RouteClass::kModel;
+  if (has(kModel) || path.starts_with("/v1/models/") || path.starts_with("/v2/models/"))
+    return RouteClass::kModel;
   return RouteClass::kUnknown;
 }
 

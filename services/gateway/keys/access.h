@@ -22,7 +22,7 @@
 namespace tessera::gateway {
 
 enum class RouteClass : uint8_t {
-  kProbe,    // /livez, /readyz, /startupz
+  kProbe,    // /livez, /readyz, /startupz, /v2/health/...
   kPage,     // / and /web/: files that are the same for everyone
   kModel,    // everything that uses the model or tells about it
   kAdmin,    // /metrics, /v1/experts/load

@@ -6,13 +6,19 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/json/json_writer.h"
+#include "services/gateway/api/api_error.h"
 
 namespace tessera::gateway {
 namespace {
+
+absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }
 
 void WriteRows(const std::vector<uint64_t>& rows, JsonWriter& json) {
   json.Open('[');
@@ -62,6 +68,20 @@ std::string WriteExpertLoad(const wire::ExpertLoad& load) {
   for (const wire::RouterActivity& router : load.routers) WriteRouter(router, json);
   json.Close(']').Close('}');
   return text;
+}
+
+absl::Status CheckLoadWindow(std::string_view query) {
+  for (const absl::string_view part : absl::StrSplit(ToAbsl(query), '&')) {
+    absl::string_view value = part;
+    if (!absl::ConsumePrefix(&value, "window=")) continue;
+    absl::ConsumeSuffix(&value, "s");
+    double seconds = 0;
+    if (absl::SimpleAtod(value, &seconds) && absl::Seconds(seconds) == kLoadWindow) continue;
+    return BadRequest("window",
+                      absl::StrCat("routers keep a window of ", absl::ToInt64Seconds(kLoadWindow),
+                                   " seconds and no other; leave 'window' out"));
+  }
+  return absl::OkStatus();
 }
 
 // Outlives the source if routers answer late.

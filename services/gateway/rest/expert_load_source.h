@@ -19,7 +19,9 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
@@ -28,6 +30,11 @@
 namespace tessera::gateway {
 
 std::string WriteExpertLoad(const wire::ExpertLoad& load);
+
+// kInvalidArgument, param "window": the query asks for another window than the one there is.
+// Routers keep kLoadWindow, so "window=10" and "window=10s" are what may be said.
+inline constexpr absl::Duration kLoadWindow = absl::Seconds(10);
+absl::Status CheckLoadWindow(std::string_view query);
 
 // Asks the routers when somebody wants to know, for all who ask meanwhile, and not again for
 // `fresh_time`. Thread-safe.

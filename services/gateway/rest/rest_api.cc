@@ -7,11 +7,14 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/entropy.h"
 #include "common/base/random.h"
 #include "common/base/status.h"
 #include "common/json/json_writer.h"
 #include "services/gateway/api/api_error.h"
+#include "services/gateway/api/infer_names.h"
 #include "services/gateway/keys/access.h"
+#include "services/gateway/rest/infer_routes.h"
 #include "services/gateway/rest/request_timeout.h"
 #include "services/gateway/web/web_page.h"
 
@@ -22,13 +25,17 @@ constexpr std::string_view kModelsPrefix = "/v1/models/";
 
 std::string Text(std::string_view text) { return std::string(text); }
 
+ErrorDialect DialectOfPath(std::string_view path) {
+  return path.starts_with("/v1/messages") ? ErrorDialect::kAnthropic : ErrorDialect::kOpenAi;
+}
+
 }  // namespace
 
 RestApi::RestApi(RestConfig config, const Rooms& rooms)
     : config_(std::move(config)),
       rooms_(rooms),
       started_unix_s_(absl::ToUnixSeconds(rooms.sessions.clock.Now())),
-      random_seed_(static_cast<uint64_t>(absl::ToUnixNanos(rooms.sessions.clock.Now()))) {}
+      random_seed_(FreshNumber()) {}
 
 const std::vector<RestApi::Route>& RestApi::Routes() {
   static const std::vector<Route> routes = {
@@ -47,25 +54,32 @@ const std::vector<RestApi::Route>& RestApi::Routes() {
       {"GET", "/version", &RestApi::Version},
       {"GET", "/metrics", &RestApi::Metrics},
       {"GET", "/v1/experts/load", &RestApi::ExpertLoad},
+      {"GET", "/v2", &RestApi::InferServer},
+      {"GET", "/v2/health/live", &RestApi::InferLive},
+      {"GET", "/v2/health/ready", &RestApi::InferReady},
   };
   return routes;
 }
 
-std::string RestApi::ErrorText(int status, std::string_view message) {
-  ApiError error;
-  error.http_status = status;
-  error.type = status < 500 ? "invalid_request_error" : "server_error";
-  error.message = Text(message);
-  return ErrorBody(error, ErrorDialect::kOpenAi, "");
+HttpResponse RestApi::ErrorReply(const HttpFault& fault) {
+  const ErrorDialect dialect = DialectOfPath(fault.path);
+  const auto error =
+      WriteErrorReply(HttpLayerError(fault.status, fault.message), dialect, fault.request_id);
+  HttpResponse response{.status = error.http_status, .headers = {}, .body = error.body};
+  for (const auto& [name, value] : error.headers) response.headers.push_back({name, value});
+  if (dialect == ErrorDialect::kAnthropic) {
+    response.headers.push_back({"request-id", Text(fault.request_id)});
+  }
+  return response;
 }
 
 void RestApi::Serve(HttpRequest request, std::shared_ptr<HttpReply> reply) {
   auto visit = std::make_shared<Visit>();
   visit->call.reply = std::move(reply);
   visit->call.request_id = request.request_id;
+  visit->call.dialect = DialectOfPath(request.path);
   visit->call.received = request.received;
   visit->request = std::move(request);
-  if (visit->request.path.starts_with("/v1/messages")) visit->dialect = ErrorDialect::kAnthropic;
   if (const absl::Status known = Identify(*visit); !known.ok()) {
     Fail(*visit, known);
     return;
@@ -82,9 +96,6 @@ absl::Status RestApi::Identify(Visit& visit) const {
   const ApiKey* key = secret.empty() ? nullptr : keys->Find(secret);
   if (key != nullptr) {
     visit.call.key = std::shared_ptr<const ApiKey>(keys, key);  // keeps the whole set
-    for (auto& [name, value] : rooms_.sessions.limiter.HeadersFor(*key)) {
-      visit.call.headers.push_back({std::move(name), std::move(value)});
-    }
   }
   return CheckAccess(route, true, !secret.empty(), key);
 }
@@ -103,28 +114,27 @@ void RestApi::Dispatch(const VisitPtr& visit) {
     }
     const std::string type = absl::AsciiStrToLower(Text(request.Header("content-type")));
     if (route.takes_json && !type.empty() && type.find("json") == std::string::npos) {
-      const ErrorReply error = WriteErrorReply(NotJson(type), visit->dialect, request.request_id);
-      Answer(*visit, error.body, error.http_status);
+      SendError(visit->call, rooms_.sessions.limiter, NotJson(type));
       return;
     }
     Run(visit, route.action);
     return;
   }
-  if (request.path.starts_with(kModelsPrefix) && method == "GET") {
-    ShowModel(visit);
-    return;
+  if (request.path.starts_with(kModelsPrefix)) {
+    if (method == "GET") return ShowModel(visit);
+    allowed = "GET";
+  }
+  if (ParseInferModelPath(request.path).has_value()) {
+    if (method == "GET") return InferModel(visit);
+    allowed = "GET";
   }
   if (std::optional<HttpResponse> page = AnswerWebPage(request); page.has_value()) {
     if (method == "GET") return visit->call.reply->Send(*std::move(page));
     allowed = "GET";
   }
-  const ApiError error =
-      allowed.empty() ? UnknownPath(request.path) : MethodNotAllowed(request.method, allowed);
-  const ErrorReply reply = WriteErrorReply(error, visit->dialect, request.request_id);
-  HttpResponse response{.status = reply.http_status, .headers = visit->call.headers};
-  for (const auto& [name, value] : reply.headers) response.headers.push_back({name, value});
-  response.body = reply.body;
-  visit->call.reply->Send(std::move(response));
+  SendError(
+      visit->call, rooms_.sessions.limiter,
+      allowed.empty() ? UnknownPath(request.path) : MethodNotAllowed(request.method, allowed));
 }
 
 void RestApi::Run(const VisitPtr& visit, Action action) {
@@ -139,14 +149,14 @@ void RestApi::Run(const VisitPtr& visit, Action action) {
 }
 
 void RestApi::Fail(const Visit& visit, const absl::Status& status) const {
-  SendError(visit.call, visit.dialect, status);
+  SendError(visit.call, rooms_.sessions.limiter, status);
 }
 
 void RestApi::Answer(const Visit& visit, std::string body, int status,
                      std::string content_type) const {
   visit.call.reply->Send({.status = status,
                           .content_type = std::move(content_type),
-                          .headers = visit.call.headers,
+                          .headers = HeadersOf(visit.call, rooms_.sessions.limiter),
                           .body = std::move(body)});
 }
 
@@ -156,18 +166,15 @@ absl::StatusOr<std::string> RestApi::ResolveModel(const Visit& visit,
 }
 
 absl::Status RestApi::CheckOpen() const {
-  if (draining_) {
-    return WithRetryAfter(
-        WithCode(absl::UnavailableError("the server is shutting down"), "draining"),
-        absl::Seconds(5));
-  }
-  if (!rooms_.sessions.pool.is_any_up()) {
-    return WithRetryAfter(absl::UnavailableError("no router is connected"), absl::Seconds(2));
+  if (draining_) return Draining();
+  if (const auto reasons = rooms_.sessions.pool.NotReadyReasons(); !reasons.empty()) {
+    return WithRetryAfter(absl::UnavailableError(absl::StrJoin(reasons, "; ")), absl::Seconds(2));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<PreparedRequest> RestApi::Read(const Visit& visit, ApiDialect dialect) const {
+  TESSERA_RETURN_IF_ERROR(CheckLimits(rooms_.sessions, visit.call.key.get()));
   TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
                            ReadGenerationRequest(dialect, visit.request.body, config_.limits));
   TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(visit, request.model));
@@ -197,10 +204,13 @@ void RestApi::Generate(const VisitPtr& visit, ApiDialect dialect) {
 }
 
 void RestApi::StartSession(const VisitPtr& visit, PreparedRequest prepared) {
-  if (!prepared.request.request_id.empty() && IsRequestId(prepared.request.request_id)) {
+  // The header's name goes before the body's, as on the gRPC port.
+  if (IsRequestId(prepared.request.request_id) &&
+      !IsRequestId(visit->request.Header("x-request-id"))) {
     visit->call.request_id = prepared.request.request_id;
   }
   ReplyHead head;
+  head.request_id = visit->call.request_id;
   head.id = RandomId(prepared.request.dialect);
   head.created_unix_s = absl::ToUnixSeconds(rooms_.sessions.clock.Now());
   head.model = prepared.request.model;
@@ -315,9 +325,8 @@ void RestApi::ShowModel(const VisitPtr& visit) {
 }
 
 std::vector<std::string> RestApi::ReadinessReasons() const {
-  std::vector<std::string> reasons;
-  if (draining_) reasons.push_back("draining");
-  if (!rooms_.sessions.pool.is_any_up()) reasons.push_back("no router is connected");
+  std::vector<std::string> reasons = rooms_.sessions.pool.NotReadyReasons();
+  if (draining_) reasons.insert(reasons.begin(), "draining");
   return reasons;
 }
 
@@ -339,6 +348,29 @@ void RestApi::Started(const VisitPtr& visit) {
   }
 }
 
+void RestApi::InferServer(const VisitPtr& visit) {
+  Answer(*visit, WriteInferServer(config_.version));
+}
+
+void RestApi::InferLive(const VisitPtr& visit) { Answer(*visit, WriteInferHealth("live", true)); }
+
+void RestApi::InferReady(const VisitPtr& visit) {
+  const bool is_ready = ReadinessReasons().empty();
+  Answer(*visit, WriteInferHealth("ready", is_ready), is_ready ? 200 : 503);
+}
+
+void RestApi::InferModel(const VisitPtr& visit) {
+  const InferModelPath asked = *ParseInferModelPath(visit->request.path);
+  const absl::StatusOr<std::string> name = ResolveModel(*visit, asked.name);
+  if (!name.ok()) return Fail(*visit, name.status());
+  if (!asked.version.empty() && asked.version != kInferVersion) {
+    return Fail(*visit, ModelNotFound(absl::StrCat(*name, " in version ", asked.version)));
+  }
+  if (!asked.asks_ready) return Answer(*visit, WriteInferModel(*name));
+  const bool is_ready = ReadinessReasons().empty();
+  Answer(*visit, WriteInferModelReady(*name, is_ready), is_ready ? 200 : 503);
+}
+
 void RestApi::Version(const VisitPtr& visit) {
   std::string body;
   JsonWriter(body).Open('{').Key("version").String(config_.version).Close('}');
@@ -351,6 +383,10 @@ void RestApi::Metrics(const VisitPtr& visit) {
 }
 
 void RestApi::ExpertLoad(const VisitPtr& visit) {
+  if (const absl::Status window = CheckLoadWindow(visit->request.query); !window.ok()) {
+    Fail(*visit, window);
+    return;
+  }
   // The source stops before this object does.
   rooms_.expert_load.Ask([this, visit](const absl::StatusOr<std::string>& json) {
     if (json.ok()) {

@@ -51,7 +51,7 @@ class RestApi {
 
   void Serve(HttpRequest request, std::shared_ptr<HttpReply> reply);
   // Errors of the HTTP layer itself.
-  static std::string ErrorText(int status, std::string_view message);
+  static HttpResponse ErrorReply(const HttpFault& fault);
 
   // To be called every few seconds at least.
   void Tick() { streams_.Ping(config_.ping_interval); }
@@ -65,7 +65,6 @@ class RestApi {
   struct Visit {
     HttpRequest request;
     HttpCall call;
-    ErrorDialect dialect = ErrorDialect::kOpenAi;
   };
   using VisitPtr = std::shared_ptr<Visit>;
   using Action = void (RestApi::*)(const VisitPtr&);
@@ -107,6 +106,11 @@ class RestApi {
   void Ready(const VisitPtr& visit);
   // 200 from the first time on that it is ready, whatever comes later.
   void Started(const VisitPtr& visit);
+  // KServe's, see infer_routes.h.
+  void InferServer(const VisitPtr& visit);
+  void InferLive(const VisitPtr& visit);
+  void InferReady(const VisitPtr& visit);
+  void InferModel(const VisitPtr& visit);
   void Version(const VisitPtr& visit);
   void Metrics(const VisitPtr& visit);
   void ExpertLoad(const VisitPtr& visit);

@@ -27,13 +27,27 @@ std::string ServerTiming(const Timings& timings) {
 
 }  // namespace
 
-void SendError(const HttpCall& call, ErrorDialect dialect, const absl::Status& status) {
-  ErrorReply error = WriteErrorReply(ToApiError(status), dialect, call.request_id);
-  HttpResponse response{.status = error.http_status, .headers = call.headers};
-  for (auto& [name, value] : error.headers) {
+std::vector<HttpHeader> HeadersOf(const HttpCall& call, RateLimiter& limiter) {
+  std::vector<HttpHeader> headers = {{"x-request-id", call.request_id}};
+  if (call.dialect == ErrorDialect::kAnthropic) headers.push_back({"request-id", call.request_id});
+  if (call.key == nullptr) return headers;
+  for (auto& [name, value] : limiter.HeadersFor(*call.key)) {
+    headers.push_back({std::move(name), std::move(value)});
+  }
+  return headers;
+}
+
+void SendError(const HttpCall& call, RateLimiter& limiter, const absl::Status& status) {
+  SendError(call, limiter, ToApiError(status));
+}
+
+void SendError(const HttpCall& call, RateLimiter& limiter, const ApiError& error) {
+  ErrorReply written = WriteErrorReply(error, call.dialect, call.request_id);
+  HttpResponse response{.status = written.http_status, .headers = HeadersOf(call, limiter)};
+  for (auto& [name, value] : written.headers) {
     response.headers.push_back({std::move(name), std::move(value)});
   }
-  response.body = std::move(error.body);
+  response.body = std::move(written.body);
   call.reply->Send(std::move(response));
 }
 
@@ -55,6 +69,7 @@ std::shared_ptr<HttpGeneration> HttpGeneration::Start(const SessionRooms& rooms,
 HttpGeneration::HttpGeneration(const SessionRooms& rooms, PreparedRequest prepared,
                                const ReplyHead& head, HttpCall call)
     : clock_(rooms.clock),
+      limiter_(rooms.limiter),
       call_(std::move(call)),
       head_(head),
       session_(std::make_shared<GenerationSession>(
@@ -73,7 +88,7 @@ HttpGeneration::~HttpGeneration() { session_->Abort(AbortCause::kInternal); }
 void HttpGeneration::BeginStream() {
   if (std::exchange(head_sent_, true)) return;
   HttpResponse head = SseHead();
-  head.headers.insert(head.headers.end(), call_.headers.begin(), call_.headers.end());
+  for (HttpHeader& header : HeadersOf(call_, limiter_)) head.headers.push_back(std::move(header));
   call_.reply->Begin(std::move(head));
 }
 
@@ -127,7 +142,7 @@ void HttpGeneration::OnChoiceEnd(uint32_t choice, const ChoiceEnd& end, const Us
 void HttpGeneration::OnEnd(const Usage& usage) {
   const auto keep = shared_from_this();  // the end of the reply drops its reference
   if (writer_ == nullptr) {
-    std::vector<HttpHeader> headers = call_.headers;
+    std::vector<HttpHeader> headers = HeadersOf(call_, limiter_);
     if (std::string timing = ServerTiming(usage.timings); !timing.empty()) {
       headers.push_back({"server-timing", std::move(timing)});
     }
@@ -145,7 +160,7 @@ void HttpGeneration::OnEnd(const Usage& usage) {
 void HttpGeneration::OnError(const absl::Status& status) {
   const auto keep = shared_from_this();
   if (!head_sent_) {
-    SendError(call_, DialectOf(session_->prepared().request.dialect), status);
+    SendError(call_, limiter_, status);
     return;
   }
   std::string bytes;

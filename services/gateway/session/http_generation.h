@@ -10,26 +10,34 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "services/gateway/api/api_error.h"
 #include "services/gateway/api/reply.h"
 #include "services/gateway/http/http_server.h"
+#include "services/gateway/keys/rate_limiter.h"
 #include "services/gateway/session/generation_session.h"
 
 namespace tessera::gateway {
+
+constexpr ErrorDialect DialectOf(ApiDialect dialect) {
+  return dialect == ApiDialect::kMessages ? ErrorDialect::kAnthropic : ErrorDialect::kOpenAi;
+}
 
 // Who asks, and how the answer leaves.
 struct HttpCall {
   std::shared_ptr<HttpReply> reply;
   std::string request_id;
+  ErrorDialect dialect = ErrorDialect::kOpenAi;
   absl::Duration received;            // Clock::Elapsed
   std::shared_ptr<const ApiKey> key;  // null without keys
-  std::vector<HttpHeader> headers;    // of every reply: rate limits
 };
 
+// Of every reply: the request's name as clients of its dialect look for it, and what is left of the
+// key's limits now.
+std::vector<HttpHeader> HeadersOf(const HttpCall& call, RateLimiter& limiter);
+
 // Sends `status` (not OK) as the dialect's error reply.
-void SendError(const HttpCall& call, ErrorDialect dialect, const absl::Status& status);
-constexpr ErrorDialect DialectOf(ApiDialect dialect) {
-  return dialect == ApiDialect::kMessages ? ErrorDialect::kAnthropic : ErrorDialect::kOpenAi;
-}
+void SendError(const HttpCall& call, RateLimiter& limiter, const absl::Status& status);
+void SendError(const HttpCall& call, RateLimiter& limiter, const ApiError& error);
 
 // Lives until its reply has ended or its client is gone. Owned by the connection's thread.
 class HttpGeneration final : public SessionSink,
@@ -56,6 +64,7 @@ class HttpGeneration final : public SessionSink,
   void Write(std::string bytes);
 
   const Clock& clock_;
+  RateLimiter& limiter_;
   const HttpCall call_;
   const ReplyHead head_;
   const std::shared_ptr<GenerationSession> session_;

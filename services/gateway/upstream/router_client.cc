@@ -120,7 +120,8 @@ class RouterClient::Stream final
                                 .kv_used_ratio = load.kv_used_ratio(),
                                 .draining = load.draining(),
                                 .epoch = load.epoch(),
-                                .preemptions_total = load.preemptions_total()});
+                                .preemptions_total = load.preemptions_total(),
+                                .not_ready = {load.not_ready().begin(), load.not_ready().end()}});
         return absl::OkStatus();
       }
       default:  // of a later version: not ours to understand

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -24,6 +25,7 @@ struct RouterReport {
   bool draining = false;
   uint64_t epoch = 0;
   uint64_t preemptions_total = 0;
+  std::vector<std::string> not_ready;
 };
 
 // What comes from a router. Called from gRPC's threads, one call at a time per client.

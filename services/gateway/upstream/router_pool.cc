@@ -1,6 +1,7 @@
 #include "services/gateway/upstream/router_pool.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@ namespace {
 // A router that is full without saying for how long.
 constexpr absl::Duration kPauseWhenFull = absl::Milliseconds(100);
 constexpr absl::Duration kLoadTimeout = absl::Seconds(1);
+constexpr char kNoRouter[] = "no router is connected";
 
 uint64_t HashOfText(std::string_view text) {
   uint64_t hash = 0x7e55e7a;
@@ -153,21 +155,25 @@ absl::StatusOr<uint64_t> RouterPool::Submit(PoolRequest request) {
   return generation->number;
 }
 
-absl::Status RouterPool::NoRoom() const {
+std::vector<RouterPool::Router*> RouterPool::Candidates() const {
+  std::vector<Router*> up;
   for (const auto& router : routers_) {
-    if (router->is_up && !router->report.draining) {
-      return absl::ResourceExhaustedError("every router is full");
-    }
+    if (router->is_up && !router->report.draining) up.push_back(router.get());
   }
-  return absl::UnavailableError("no router is connected");
+  const auto is_ready = [](const Router* router) { return router->report.not_ready.empty(); };
+  if (std::any_of(up.begin(), up.end(), is_ready)) std::erase_if(up, std::not_fn(is_ready));
+  return up;
+}
+
+absl::Status RouterPool::NoRoom() const {
+  return Candidates().empty() ? absl::UnavailableError(kNoRouter)
+                              : absl::ResourceExhaustedError("every router is full");
 }
 
 absl::Status RouterPool::CheckRoom(uint32_t cost_tokens) const {
   absl::MutexLock lock(&mutex_);
-  for (const auto& router : routers_) {
-    if (router->is_up && !router->report.draining && router->HasRoom(cost_tokens)) {
-      return absl::OkStatus();
-    }
+  for (const Router* router : Candidates()) {
+    if (router->HasRoom(cost_tokens)) return absl::OkStatus();
   }
   return NoRoom();
 }
@@ -176,15 +182,13 @@ RouterPool::Router* RouterPool::Choose(const Generation& generation) {
   Router* emptiest = nullptr;
   Router* preferred = nullptr;
   uint64_t best_rank = 0;
-  for (const auto& router : routers_) {
-    if (!router->is_up || router->report.draining || !router->HasRoom(generation.cost_tokens)) {
-      continue;
-    }
-    if (emptiest == nullptr || router->sequences() < emptiest->sequences()) emptiest = router.get();
+  for (Router* router : Candidates()) {
+    if (!router->HasRoom(generation.cost_tokens)) continue;
+    if (emptiest == nullptr || router->sequences() < emptiest->sequences()) emptiest = router;
     // Rendezvous hashing: a router that comes or goes moves only its own prefixes.
     const uint64_t rank = MixBits(generation.prefix_hash ^ router->address_hash);
     if (preferred == nullptr || rank > best_rank) {
-      preferred = router.get();
+      preferred = router;
       best_rank = rank;
     }
   }
@@ -441,10 +445,18 @@ std::vector<RouterStatus> RouterPool::Snapshot() const {
   return statuses;
 }
 
-bool RouterPool::is_any_up() const {
+std::vector<std::string> RouterPool::NotReadyReasons() const {
   absl::MutexLock lock(&mutex_);
-  return std::any_of(routers_.begin(), routers_.end(),
-                     [](const auto& router) { return router->is_up && !router->report.draining; });
+  std::vector<std::string> reasons;
+  const std::vector<Router*> routers = Candidates();
+  if (routers.empty()) reasons.push_back(kNoRouter);
+  for (const Router* router : routers) {
+    if (router->report.not_ready.empty()) return {};
+    for (const std::string& reason : router->report.not_ready) {
+      reasons.push_back(absl::StrCat("router ", router->address, ": ", reason));
+    }
+  }
+  return reasons;
 }
 
 bool RouterPool::is_settled() const {

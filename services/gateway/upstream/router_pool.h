@@ -2,7 +2,7 @@
 
 // The routers of a gateway: which one takes a request, and what happens when it goes.
 //
-//   Submit --prefix affinity, then least load--> router --events--> callback
+//   Submit --ready? prefix affinity, then least load--> router --events--> callback
 //   router gone, draining or full: the request waits here with what it has produced, and is sent
 //   again to another router or to the restarted one; positions and seed make it go on as if nothing
 //   had happened.
@@ -89,7 +89,9 @@ class RouterPool {
   void CollectExpertLoad(ExpertLoadDone done);
 
   std::vector<RouterStatus> Snapshot() const;
-  bool is_any_up() const;
+  // Why no request would run now: no router is up, or what those that are say of themselves. Empty:
+  // one would.
+  std::vector<std::string> NotReadyReasons() const;
   // Every router is up and no request is under way: nothing is due before one comes or goes.
   bool is_settled() const;
   // Requests that were sent and have not ended, and those of them that wait for a router.
@@ -112,6 +114,8 @@ class RouterPool {
   void Suspend(const GenerationPtr& generation, absl::Duration pause);
   void SendWaiting();
 
+  // Requests are sent to routers that are ready; while none is, they wait at those that are up.
+  std::vector<Router*> Candidates() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status NoRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Router* Choose(const Generation& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool SendTo(Router& router, const GenerationPtr& generation)

@@ -48,7 +48,7 @@ TEST_F(TlsReloadTest, NewConnectionsMeetTheNewCertificateAndOldOnesGoOn) {
       [](HttpRequest, std::shared_ptr<HttpReply> reply) {
         reply->Send({.status = 200, .headers = {}, .body = "hello"});
       },
-      [](int, std::string_view message) { return std::string(message); }, clock_);
+      [](const HttpFault& fault) { return HttpResponse{.status = fault.status}; }, clock_);
   ASSERT_TRUE(server.ok()) << server.status();
   const int port = (*server)->port();
   TlsConnection old(port);

@@ -61,12 +61,26 @@ TEST(ApiErrorTest, Codes) {
   EXPECT_EQ(ToApiError(Unsupported("tools", "no")).code, "unsupported");
   EXPECT_EQ(ToApiError(ContextLengthExceeded("messages", "no")).code, "context_length_exceeded");
   EXPECT_EQ(ToApiError(ModelNotFound("x")).param, "model");
-  EXPECT_EQ(ToApiError(WithCode(absl::UnavailableError("x"), "draining")).code, "draining");
+  EXPECT_EQ(ToApiError(WithCode(absl::UnavailableError("x"), "gone")).code, "gone");
+  EXPECT_EQ(ToApiError(Draining()).code, "draining");
+  EXPECT_EQ(ToApiError(Draining()).http_status, 503);
+  EXPECT_EQ(ToApiError(Draining()).retry_after, absl::Seconds(5));
   EXPECT_EQ(UnknownPath("/x").code, "unknown_url");
   EXPECT_EQ(UnknownPath("/x").http_status, 404);
-  EXPECT_EQ(BodyTooLarge(5).http_status, 413);
   EXPECT_EQ(NotJson("text/plain").http_status, 415);
-  EXPECT_EQ(RequestTimeout().http_status, 408);
+}
+
+TEST(ApiErrorTest, OfTheHttpLayer) {
+  for (const int status : {400, 408, 413, 431, 500, 503}) {
+    const ApiError error = HttpLayerError(status, "why");
+    EXPECT_EQ(error.http_status, status);
+    EXPECT_EQ(error.message, "why");
+  }
+  EXPECT_EQ(HttpLayerError(408, "").type, "timeout_error");
+  EXPECT_EQ(HttpLayerError(413, "").type, "invalid_request_error");
+  EXPECT_EQ(HttpLayerError(500, "").code, "internal_error");
+  EXPECT_EQ(HttpLayerError(503, "").code, "engine_unavailable");
+  EXPECT_EQ(HttpLayerError(503, "").retry_after, absl::Seconds(1));
 }
 
 TEST(ApiErrorTest, Headers) {

@@ -47,6 +47,7 @@ GenerationRequest FullRequest(ApiDialect dialect) {
 
 ReplyHead SampleHead(ApiDialect dialect) {
   return {.id = MakeReplyId(dialect, 1, 2),
+          .request_id = "req-of-the-headers",
           .created_unix_s = 1700000000,
           .model = "m",
           .system_fingerprint = "fp",

@@ -300,6 +300,8 @@ TEST(ReplyTest, FailuresAreEvents) {
     const bool nested = dialect != ApiDialect::kResponses;
     EXPECT_EQ(TextAt(event.root(), nested ? "error.message" : "message"), "gone") << out;
     EXPECT_TRUE(out.ends_with("\n\n"));
+    if (dialect != ApiDialect::kMessages) continue;
+    EXPECT_EQ(TextAt(event.root(), "request_id"), SampleHead(dialect).request_id);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -27,6 +28,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
+std::string SseEvent(std::string_view data) {
+  return absl::StrCat("data: ", std::string(data), "\n\n");
+}
+
 struct Exchange {
   HttpRequest request;
   std::shared_ptr<HttpReply> reply;
@@ -48,8 +53,11 @@ class HttpServerTest : public ::testing::Test {
             exchanges_.TryPush({std::move(request), std::move(reply)});
           }
         },
-        [](int status, std::string_view message) {
-          return absl::StrCat("error ", status, " ", std::string(message));
+        [](const HttpFault& fault) {
+          HttpResponse response{.status = fault.status, .headers = {{"retry-after", "7"}}};
+          response.body = absl::StrCat("error ", fault.status, " ", std::string(fault.message), " ",
+                                       std::string(fault.path), " ", std::string(fault.request_id));
+          return response;
         },
         clock_);
     ASSERT_TRUE(server.ok()) << server.status();
@@ -120,6 +128,8 @@ TEST_F(HttpServerTest, EachPieceLeavesAtOnce) {
   const std::optional<std::string> head = connection.ReadUntil("\r\n\r\n");
   ASSERT_TRUE(head.has_value());
   EXPECT_THAT(*head, HasSubstr("content-type: text/event-stream"));
+  EXPECT_THAT(*head, HasSubstr("cache-control: no-cache\r\n"));
+  EXPECT_THAT(*head, HasSubstr("x-accel-buffering: no\r\n"));
   EXPECT_THAT(*head, HasSubstr("transfer-encoding: chunked"));
   for (int i = 0; i < 3; ++i) {
     exchange.reply->Write(SseEvent(absl::StrCat(i)));
@@ -226,6 +236,55 @@ TEST_F(HttpServerTest, BodiesOfAllConnectionsTogetherAreBounded) {
   EXPECT_EQ(Fetch(port(), RawPost("/echo", std::string(2000, 'x'))).status, 200);
 }
 
+TEST_F(HttpServerTest, ErrorsOfThisLayerSayWhatTheyKnowOfTheRequest) {
+  HttpServerConfig config;
+  config.body_bytes_max = 1000;
+  config.cors.origins = {"https://a.example"};
+  Start(config);
+  const std::string headers = "Origin: https://a.example\r\nX-Request-Id: mine\r\n";
+  const RawReply large = Fetch(port(), RawPost("/echo?x=y", std::string(1001, 'x'), headers));
+  EXPECT_EQ(large.status, 413);
+  EXPECT_THAT(large.body, HasSubstr(" bytes /echo mine"));
+  EXPECT_EQ(large.Header("x-request-id"), "mine");
+  EXPECT_EQ(large.Header("access-control-allow-origin"), "https://a.example");
+  EXPECT_EQ(large.Header("retry-after"), "7");
+  const RawReply dropped = Fetch(port(), RawGet("/drop", headers));
+  EXPECT_EQ(dropped.status, 500);
+  EXPECT_THAT(dropped.body, HasSubstr(" /drop mine"));
+  const RawReply none = Fetch(port(), "no request\r\n\r\n");
+  EXPECT_EQ(none.status, 400);
+  EXPECT_THAT(none.body, HasSubstr("  req-"));
+  RawConnection slow(port());
+  ASSERT_TRUE(
+      slow.Send("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nX-Request-Id: late\r\n"
+                "Content-Length: 10\r\n\r\n"));
+  ASSERT_TRUE(slow.ReadUntil("HTTP/1.1 100 Continue\r\n\r\n").has_value());
+  while (!slow.IsReadable(20)) clock_.Advance(absl::Seconds(5));
+  const RawReply late = slow.ReadReply();
+  EXPECT_EQ(late.status, 408);
+  EXPECT_EQ(late.Header("x-request-id"), "late");
+}
+
+TEST_F(HttpServerTest, NamesMadeHereDifferBetweenServers) {
+  std::set<std::string> names;
+  for (int i = 0; i < 3; ++i) {
+    Start();
+    names.insert(Fetch(port(), RawGet("/echo")).Header("x-request-id"));
+    names.insert(Fetch(port(), "no request\r\n\r\n").Header("x-request-id"));
+  }
+  EXPECT_EQ(names.size(), 6u);
+}
+
+TEST_F(HttpServerTest, AReplyMayBearAnotherName) {
+  Start();
+  RawConnection connection(port());
+  ASSERT_TRUE(connection.Send(RawGet("/stream")));
+  NextExchange().reply->Send({.headers = {{"x-request-id", "other"}}, .body = "x"});
+  const RawReply reply = connection.ReadReply();
+  EXPECT_EQ(reply.Header("x-request-id"), "other");
+  EXPECT_EQ(reply.head.find("req-"), std::string::npos);
+}
+
 TEST_F(HttpServerTest, SmuggledAndBrokenRequestsAreRefused) {
   Start();
   for (const char* request : {
@@ -295,6 +354,11 @@ TEST_F(HttpServerTest, Cors) {
   EXPECT_EQ(preflight.status, 204);
   EXPECT_EQ(preflight.Header("access-control-allow-origin"), "https://a.example");
   EXPECT_EQ(preflight.Header("access-control-allow-headers"), "x-mine");
+  for (const char* name : {"x-request-id", "request-id", "retry-after", "retry-after-ms",
+                           "server-timing", "x-ratelimit-remaining-tokens"}) {
+    EXPECT_THAT(absl::StrCat(preflight.Header("access-control-expose-headers"), ","),
+                HasSubstr(absl::StrCat(name, ",")));
+  }
   EXPECT_EQ(Fetch(port(), RawGet("/echo", "Origin: https://a.example\r\n"))
                 .Header("access-control-allow-origin"),
             "https://a.example");
@@ -371,7 +435,7 @@ TEST(HttpServerStart, RefusesWhatCannotBe) {
   const auto start = [&clock](const HttpServerConfig& config) {
     return HttpServer::Start(
                config, [](HttpRequest, std::shared_ptr<HttpReply>) {},
-               [](int, std::string_view) { return std::string(); }, clock)
+               [](const HttpFault&) { return HttpResponse(); }, clock)
         .status()
         .code();
   };

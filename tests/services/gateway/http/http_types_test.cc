@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "services/gateway/http/sse_writer.h"
-
 namespace tessera::gateway {
 namespace {
 
@@ -26,12 +24,6 @@ TEST(HttpTypes, CorsAllowsWhatIsListed) {
   EXPECT_EQ(listed.Allows("https://b.example"), "");
   EXPECT_EQ(CorsConfig{.origins = {"*"}}.Allows("https://b.example"), "*");
   EXPECT_EQ(CorsConfig{.origins = {"*"}}.Allows(""), "");
-}
-
-TEST(SseWriter, WritesEvents) {
-  EXPECT_EQ(SseEvent("{}"), "data: {}\n\n");
-  EXPECT_EQ(SseEvent("{}", "ping"), "event: ping\ndata: {}\n\n");
-  EXPECT_EQ(SseComment("ping"), ": ping\n\n");
 }
 
 }  // namespace

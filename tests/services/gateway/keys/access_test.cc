@@ -13,6 +13,9 @@ using absl::StatusCode;
 TEST(AccessTest, Routes) {
   EXPECT_EQ(ClassOf("/livez"), RouteClass::kProbe);
   EXPECT_EQ(ClassOf("/readyz"), RouteClass::kProbe);
+  EXPECT_EQ(ClassOf("/v2/health/ready"), RouteClass::kProbe);
+  EXPECT_EQ(ClassOf("/v2"), RouteClass::kModel);
+  EXPECT_EQ(ClassOf("/v2/models/m/ready"), RouteClass::kModel);
   EXPECT_EQ(ClassOf("/startupz"), RouteClass::kProbe);
   EXPECT_EQ(ClassOf("/health"), RouteClass::kModel);
   EXPECT_EQ(ClassOf("/metrics"), RouteClass::kAdmin);

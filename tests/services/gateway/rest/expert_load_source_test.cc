@@ -49,6 +49,15 @@ TEST_F(ExpertLoadSourceTest, WritesJson) {
   EXPECT_EQ(WriteExpertLoad({}), R"({"window_seconds":0,"layers":[],"shards":[],"routers":[]})");
 }
 
+TEST(ExpertLoadWindowTest, ThereIsOne) {
+  for (const char* query : {"", "window=10", "window=10s", "a=b&window=10.0", "x=window=3"}) {
+    EXPECT_TRUE(CheckLoadWindow(query).ok()) << query;
+  }
+  for (const char* query : {"window=", "window=60", "window=1m", "window=-10", "a=b&window=nan"}) {
+    EXPECT_EQ(CheckLoadWindow(query).code(), absl::StatusCode::kInvalidArgument) << query;
+  }
+}
+
 TEST_F(ExpertLoadSourceTest, RoutersAreAskedOnceForAllWhoAskMeanwhile) {
   Ask();
   Ask();

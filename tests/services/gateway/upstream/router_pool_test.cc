@@ -146,7 +146,7 @@ TEST_F(RouterPoolTest, WithoutRoutersIsUnavailable) {
   pool_ = *RouterPool::Open(config_, clock_, registry_);
   Collected collected;
   EXPECT_EQ(pool_->Submit(Request(collected)).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_FALSE(pool_->is_any_up());
+  EXPECT_THAT(pool_->NotReadyReasons(), ::testing::ElementsAre("no router is connected"));
   EXPECT_EQ(RouterPool::Open({}, clock_, registry_).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
@@ -227,6 +227,42 @@ TEST_F(RouterPoolTest, ADrainingRouterGetsNothingNewAndItsRequestsMove) {
   later.AwaitEnd();
   EXPECT_EQ(used.requests().size(), 1u);
   EXPECT_EQ(other.requests().size(), 2u);
+}
+
+TEST_F(RouterPoolTest, ARouterThatIsNotReadyIsAskedLast) {
+  StubRouter a;
+  StubRouter b;
+  Open({a.address(), b.address()});
+  EXPECT_TRUE(pool_->NotReadyReasons().empty());
+  const auto reasons_of = [this](size_t router) {
+    return pool_->Snapshot()[router].report.not_ready.size();
+  };
+  b.SayNotReady({"experts are gone"});
+  ASSERT_TRUE(testing::WaitUntil([&] { return reasons_of(1) == 1; }));
+  EXPECT_TRUE(pool_->NotReadyReasons().empty());
+  // Each prompt has a router that it prefers; all go to the one that is ready.
+  std::vector<Collected> collected(16);
+  for (TokenId i = 0; i < 8; ++i) {
+    ASSERT_TRUE(pool_->Submit(Request(collected[static_cast<size_t>(i)], 3, {i, 7, 7})).ok());
+  }
+  ASSERT_TRUE(a.AwaitRequests(8));
+  EXPECT_EQ(b.requests().size(), 0u);
+  // While none is, they wait at routers.
+  a.SayNotReady({"experts are gone", "the engine stands still"});
+  ASSERT_TRUE(testing::WaitUntil([&] { return reasons_of(0) == 2; }));
+  EXPECT_THAT(
+      pool_->NotReadyReasons(),
+      ::testing::ElementsAre(absl::StrCat("router ", a.address(), ": experts are gone"),
+                             absl::StrCat("router ", a.address(), ": the engine stands still"),
+                             absl::StrCat("router ", b.address(), ": experts are gone")));
+  for (TokenId i = 8; i < 16; ++i) {
+    ASSERT_TRUE(pool_->Submit(Request(collected[static_cast<size_t>(i)], 3, {i, 7, 7})).ok());
+  }
+  for (Collected& each : collected) each.AwaitEnd();
+  a.Die();
+  b.Die();
+  AwaitUp(0);
+  EXPECT_THAT(pool_->NotReadyReasons(), ::testing::ElementsAre("no router is connected"));
 }
 
 TEST_F(RouterPoolTest, ALostEndIsKnownWithoutARouter) {
