@@ -58,7 +58,8 @@ void GrpcStream::WriteDone(bool ok) {
 void GrpcStream::EndIfWritten() {
   if (!ending_ || writing_ || writing_ended_) return;
   writing_ended_ = true;
-  EndWriting();
+  // gRPC may be done with the stream at once, on another thread: nothing is begun behind it.
+  read_ended_ |= EndWriting() == Ended::kBoth;
 }
 
 void GrpcStream::ReadOn() {
@@ -72,7 +73,7 @@ void GrpcStream::ReadDone(bool ok) {
   absl::MutexLock lock(&streams_->mutex);
   reading_ = false;
   if (!ok) {
-    if (std::exchange(read_ended_, true)) return;
+    if (std::exchange(read_ended_, true)) return;  // seen, or ended by us
     ending_ = true;
     EndIfWritten();
     PeerHasEnded();
@@ -83,6 +84,7 @@ void GrpcStream::ReadDone(bool ok) {
     streams_->PushFrame(link, std::unique_ptr<std::string>(incoming_.release_data()));
   }
   incoming_.Clear();
+  if (read_ended_) return;
   if (unread_bytes > streams_->config.unread_bytes_max) return;  // until the next Poll
   reading_ = true;
   BeginRead(incoming_);

@@ -52,8 +52,10 @@ class GrpcStream {
   // Ways of the two ends, all non-blocking.
   virtual void BeginRead(v1::Frame& frame) = 0;
   virtual void BeginWrite(const v1::Frame& frame) = 0;
-  virtual void Cancel() = 0;      // operations under way fail soon
-  virtual void EndWriting() = 0;  // everything was written, nothing more comes; called once
+  virtual void Cancel() = 0;  // operations under way fail soon
+  // Everything was written, nothing more comes; called once. Says what of the stream that ends.
+  enum class Ended : uint8_t { kWriting, kBoth };
+  virtual Ended EndWriting() = 0;
   virtual void PeerHasEnded() {}  // reading came to its end; called once
 
   const std::shared_ptr<GrpcStreams> streams_;
@@ -126,7 +128,10 @@ class GrpcClientStream final : public GrpcStream,
   void BeginRead(v1::Frame& frame) override { StartRead(&frame); }
   void BeginWrite(const v1::Frame& frame) override { StartWrite(&frame); }
   void Cancel() override { context_.TryCancel(); }
-  void EndWriting() override { StartWritesDone(); }
+  Ended EndWriting() override {
+    StartWritesDone();
+    return Ended::kWriting;
+  }
   void PeerHasEnded() override { RemoveHold(); }
 
  private:
@@ -151,7 +156,10 @@ class GrpcServerStream final : public GrpcStream,
   void BeginRead(v1::Frame& frame) override { StartRead(&frame); }
   void BeginWrite(const v1::Frame& frame) override { StartWrite(&frame); }
   void Cancel() override { context_->TryCancel(); }
-  void EndWriting() override { Finish(grpc::Status::OK); }
+  Ended EndWriting() override {
+    Finish(grpc::Status::OK);
+    return Ended::kBoth;
+  }
 
  private:
   grpc::CallbackServerContext* const context_;
