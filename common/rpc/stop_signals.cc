@@ -38,8 +38,6 @@ int OpenSignals() {
 
 }  // namespace
 
-OwnedFd::~OwnedFd() { close(fd_); }
-
 StopSignals::StopSignals() : fd_(OpenSignals()) {}
 
 int StopSignals::Wait() {

@@ -6,22 +6,10 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "common/base/owned_fd.h"
 #include "common/concurrency/thread.h"
 
 namespace tessera {
-
-// A file descriptor that closes itself.
-class OwnedFd {
- public:
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  ~OwnedFd();
-  OwnedFd(const OwnedFd&) = delete;
-  OwnedFd& operator=(const OwnedFd&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 // Made before any other thread starts: from then on SIGINT and SIGTERM are blocked in this thread
 // and in all that it starts, also where SIGINT was inherited as ignored, and SIGPIPE is ignored.
