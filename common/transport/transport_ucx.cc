@@ -203,6 +203,7 @@ absl::StatusOr<UcxWorker*> UcxTransport::CommonWorker() {
 }
 
 UcxTransport::~UcxTransport() {
+  for (const ucp_conn_request_h request : requests_) ucp_listener_reject(listener_, request);
   if (listener_ != nullptr) ucp_listener_destroy(listener_);
   while (!links_.empty()) Close(links_.begin()->first, /*flush=*/false);
   // Force-closing takes less than 0.1 ms; a bound keeps a broken UCX from holding the process.
@@ -210,6 +211,9 @@ UcxTransport::~UcxTransport() {
     for (const auto& worker : workers_) worker->Progress();
     ForgetClosed();
   }
+  // A flush that its peer never takes: UCX aborts when such a worker is destroyed.
+  for (const Closing& closing : closing_) closing.worker->Spoil();
+  sound_ = sound_ && closing_.empty();
   workers_.clear();
   if (context_ != nullptr && sound_) ucp_cleanup(context_);
   if (wake_fd_ >= 0) close(wake_fd_);
