@@ -8,8 +8,9 @@
 namespace tessera {
 namespace {
 
-constexpr std::array<std::pair<DataWay, std::string_view>, 3> kSchemes = {{
+constexpr std::array<std::pair<DataWay, std::string_view>, 4> kSchemes = {{
     {DataWay::kUcx, "ucx:"},
+    {DataWay::kShm, "shm:"},
     {DataWay::kGrpc, "grpc:"},
     {DataWay::kLoopback, "loopback:"},
 }};
@@ -22,8 +23,8 @@ absl::StatusOr<DataAddress> ParseDataAddress(std::string_view text) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("'", std::string(text),
-                   "' is no data address, expected ucx:host:port, grpc:host:port or "
-                   "loopback:name"));
+                   "' is no data address, expected ucx:host:port, shm:name, "
+                   "grpc:host:port or loopback:name"));
 }
 
 std::string FormatDataAddress(const DataAddress& address) {
@@ -38,6 +39,8 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(DataWay way,
   switch (way) {
     case DataWay::kUcx:
       return MakeUcxTransport(options.ucx);
+    case DataWay::kShm:
+      return MakeShmTransport();
     case DataWay::kGrpc:
       return MakeGrpcTransport(options.grpc, options.grpc_door);
     case DataWay::kLoopback:

@@ -1,9 +1,9 @@
 // transport_bench [calls]
 //
-// Round trip router -> shard -> router over UCX between two processes of this box: rows of 6 KB up
-// and down, written into the slot and read from where they arrived. One JSON line a case: "awake"
-// polls on both sides, "asleep" sleeps on both sides between frames. Needs two idle cores; the
-// smallest value shows what a busy box hides.
+// Round trip router -> shard -> router between two processes of this box, through UCX's shared
+// memory and through our own: rows of 6 KB up and down, written into the slot and read from where
+// they arrived. One JSON line a case: "awake" polls on both sides, "asleep" sleeps on both sides
+// between frames. Needs two idle cores; the smallest value shows what a busy box hides.
 
 #include <algorithm>
 #include <cstdio>
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/base/clock.h"
-#include "common/transport/transport_ucx.h"
+#include "common/transport/data_address.h"
 #include "tests/common/transport/child_process.h"
 #include "tests/common/transport/exchange_samples.h"
 
@@ -20,6 +20,7 @@ namespace tessera {
 namespace {
 
 struct Case {
+  std::string way;
   bool awake;
   bool checksum;
   size_t rows;
@@ -30,10 +31,10 @@ double Micros(absl::Duration d) { return absl::ToDoubleMicroseconds(d); }
 void Measure(const Case& c, size_t calls) {
   const RealClock clock;
   const std::string spin_us = c.awake ? "1000000" : "0";
-  ChildProcess shard({TRANSPORT_ECHO_SERVER, "ucx", spin_us});
+  ChildProcess shard({TRANSPORT_ECHO_SERVER, c.way, spin_us});
   ExchangeConfig config;
   if (c.awake) config.progress.spin = absl::Seconds(1);
-  auto transport = MakeUcxTransport({});
+  auto transport = MakeTransport(ParseDataAddress(c.way + ":")->way, {});
   TESSERA_CHECK(transport.ok());
   TestRouter router(clock, *std::move(transport), config);
   wire::Hello hello = SampleHello();
@@ -56,10 +57,11 @@ void Measure(const Case& c, size_t calls) {
   }
   std::sort(times.begin(), times.end());
   std::printf(
-      "{\"case\":\"transport\",\"waiting\":\"%s\",\"rows\":%zu,\"checksum\":%s,\"calls\":%zu,"
+      "{\"case\":\"transport\",\"way\":\"%s\",\"waiting\":\"%s\",\"rows\":%zu,\"checksum\":%s,"
+      "\"calls\":%zu,"
       "\"min_us\":%.1f,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f}\n",
-      c.awake ? "awake" : "asleep", c.rows, c.checksum ? "true" : "false", calls, Micros(times[0]),
-      Micros(times[times.size() / 2]), Micros(times[times.size() * 9 / 10]),
+      c.way.c_str(), c.awake ? "awake" : "asleep", c.rows, c.checksum ? "true" : "false", calls,
+      Micros(times[0]), Micros(times[times.size() / 2]), Micros(times[times.size() * 9 / 10]),
       Micros(times[times.size() * 99 / 100]));
   std::fflush(stdout);
 }
@@ -75,7 +77,11 @@ int main(int argc, char** argv) {
   }
   for (const bool awake : {false, true}) {
     for (const size_t rows : {1, 8, 32}) {
-      for (const bool checksum : {true, false}) tessera::Measure({awake, checksum, rows}, calls);
+      for (const bool checksum : {true, false}) {
+        for (const char* way : {"ucx", "shm"}) {
+          tessera::Measure({way, awake, checksum, rows}, calls);
+        }
+      }
     }
   }
   return 0;

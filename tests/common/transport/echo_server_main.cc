@@ -1,6 +1,6 @@
 // A shard in a process of its own, for tests that kill it: prints its address and echoes until its
 // standard input closes (so that it never outlives its parent).
-//   transport_echo_server ucx|grpc [spin in us]
+//   transport_echo_server ucx|shm|grpc [spin in us]
 
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   tessera::ExchangeConfig config;
   if (argc > 2) config.progress.spin = absl::Microseconds(std::atoi(argv[2]));
   tessera::EchoServer server(clock, *std::move(transport), /*credits=*/4, config);
-  const auto address = server.Start("127.0.0.1:0");
+  const auto address = server.Start(way->way == tessera::DataWay::kShm ? "" : "127.0.0.1:0");
   if (!address.ok()) return 1;
   std::printf("%s\n", address->c_str());
   std::fflush(stdout);

@@ -1,5 +1,6 @@
 // The contract over the transports that need no gRPC.
 
+#include "common/transport/transport_shm.h"
 #include "tests/common/transport/exchange_contract.h"
 #ifdef TESSERA_HAS_UCX
 #include "common/transport/transport_ucx.h"
@@ -11,6 +12,7 @@ namespace {
 std::vector<Ways> AllWays() {
   std::vector<Ways> ways = {
       {"loopback", "", "nobody", [](LoopbackNetwork& net) { return net.MakeTransport(); }}};
+  ways.push_back({"shm", "", "nobody", [](LoopbackNetwork&) { return *MakeShmTransport(); }});
 #ifdef TESSERA_HAS_UCX
   const auto add_ucx = [&ways](const char* name, const std::string& host, UcxConfig config) {
     ways.push_back({name, host + ":0", host + ":1", [config](LoopbackNetwork&) {

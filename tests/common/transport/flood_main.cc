@@ -1,6 +1,6 @@
 // Sends frames to whoever connects, as fast as they are taken, and is ended by a signal amid it, so
 // many microseconds after the hundredth. Prints its address.
-//   transport_flood MICROSECONDS
+//   transport_flood shm|ucx MICROSECONDS
 
 #include <sys/time.h>
 
@@ -8,15 +8,14 @@
 #include <cstdlib>
 #include <vector>
 
-#include "common/transport/transport_ucx.h"
+#include "tests/common/transport/box_transport.h"
 
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
+  if (argc < 3) return 2;
   constexpr int kPendingMax = 8;
   const std::vector<std::byte> frame(6144);
-  auto transport = tessera::MakeUcxTransport({});
-  if (!transport.ok()) return 1;
-  const auto address = (*transport)->Listen("127.0.0.1:0");
+  const auto transport = tessera::MakeBoxTransport(argv[1]);
+  const auto address = transport->Listen(tessera::AnyAddress(argv[1]));
   if (!address.ok()) return 1;
   std::printf("%s\n", address->c_str());
   std::fflush(stdout);
@@ -26,7 +25,7 @@ int main(int argc, char** argv) {
   std::vector<tessera::LinkId> links;
   std::vector<tessera::TransportEvent> events;
   for (;;) {
-    (*transport)->Poll(events);
+    transport->Poll(events);
     for (const tessera::TransportEvent& event : events) {
       if (event.kind == Kind::kAccepted) links.push_back(event.link);
       pending -= event.kind == Kind::kSent;
@@ -34,9 +33,9 @@ int main(int argc, char** argv) {
     events.clear();
     for (const tessera::LinkId link : links) {
       if (pending >= kPendingMax) break;
-      pending += !(*transport)->Send(link, frame, nullptr, 1);
+      pending += !transport->Send(link, frame, nullptr, 1);
       if (++sent != 100) continue;
-      const itimerval life{{}, {0, std::atoi(argv[1])}};
+      const itimerval life{{}, {0, std::atoi(argv[2])}};
       setitimer(ITIMER_REAL, &life, nullptr);  // its signal ends a process that does not catch it
     }
   }

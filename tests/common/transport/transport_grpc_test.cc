@@ -162,7 +162,8 @@ INSTANTIATE_TEST_SUITE_P(
     NameOfWay);
 
 TEST(DataAddressTest, SaysTheWay) {
-  for (const std::string text : {"ucx:127.0.0.1:1", "grpc:[::1]:0", "loopback:shard-0", "grpc:"}) {
+  for (const std::string text :
+       {"ucx:127.0.0.1:1", "shm:tessera-0", "grpc:[::1]:0", "loopback:shard-0", "grpc:"}) {
     const auto address = ParseDataAddress(text);
     ASSERT_TRUE(address.ok()) << address.status();
     EXPECT_EQ(FormatDataAddress(*address), text);

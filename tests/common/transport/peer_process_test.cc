@@ -1,4 +1,4 @@
-// UCX between processes: a shard that is killed or stopped.
+// Two processes of one box, through each kind of shared memory: a shard that is killed or stopped.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/transport/socket_address.h"
-#include "common/transport/transport_ucx.h"
+#include "tests/common/transport/box_transport.h"
 #include "tests/common/transport/child_process.h"
 #include "tests/common/transport/exchange_samples.h"
 
@@ -18,12 +18,6 @@ namespace {
 using Kind = ExchangeEvent::Kind;
 using ::testing::HasSubstr;
 
-std::unique_ptr<Transport> MakeUcx() {
-  auto transport = MakeUcxTransport({});
-  TESSERA_CHECK(transport.ok());
-  return *std::move(transport);
-}
-
 std::set<std::string> SharedMemoryFiles() {
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
@@ -32,10 +26,11 @@ std::set<std::string> SharedMemoryFiles() {
   return names;
 }
 
-class UcxProcessTest : public ::testing::Test {
+class PeerProcessTest : public ::testing::TestWithParam<const char*> {
  protected:
   void Start() {
-    child_ = std::make_unique<ChildProcess>(std::vector<std::string>{TRANSPORT_ECHO_SERVER, "ucx"});
+    child_ =
+        std::make_unique<ChildProcess>(std::vector<std::string>{TRANSPORT_ECHO_SERVER, GetParam()});
     address_ = child_->ReadLine();
     ASSERT_FALSE(address_.empty());
     const auto peer = router_.exchange().Connect(address_, SampleHello(), absl::Seconds(20));
@@ -54,21 +49,25 @@ class UcxProcessTest : public ::testing::Test {
   }
 
   RealClock clock_;
-  TestRouter router_{clock_, MakeUcx()};
+  TestRouter router_{clock_, MakeBoxTransport(GetParam())};
   std::unique_ptr<ChildProcess> child_;
   std::string address_;
   PeerId peer_{};
 };
 
-TEST_F(UcxProcessTest, DataGoesThroughSharedMemory) {
+TEST_P(PeerProcessTest, DataGoesThroughSharedMemory) {
   Start();
   router_.ExpectEcho(peer_, 40, 1);
   const std::string lanes = router_.exchange().Describe(peer_);
+  if (GetParam() == std::string_view("shm")) {
+    EXPECT_EQ(lanes, "shared memory");
+    return;
+  }
   EXPECT_THAT(lanes, HasSubstr("posix")) << "without it everything goes over TCP, unnoticed";
   EXPECT_THAT(lanes, HasSubstr("tcp")) << "without it death goes unnoticed";
 }
 
-TEST_F(UcxProcessTest, AKilledShardIsNoticedWithin100ms) {
+TEST_P(PeerProcessTest, AKilledShardIsNoticedWithin100ms) {
   Start();
   router_.ExpectEcho(peer_, 1, 1);
   const Matrix rows = SampleRows(1, SampleGeometry().d_model, 1);
@@ -80,7 +79,7 @@ TEST_F(UcxProcessTest, AKilledShardIsNoticedWithin100ms) {
   EXPECT_LT(clock_.Elapsed() - killed, absl::Milliseconds(100));
 }
 
-TEST_F(UcxProcessTest, AnIdleShardThatIsKilledIsNoticedToo) {
+TEST_P(PeerProcessTest, AnIdleShardThatIsKilledIsNoticedToo) {
   Start();
   const absl::Duration killed = clock_.Elapsed();
   child_->Signal(SIGKILL);
@@ -88,7 +87,7 @@ TEST_F(UcxProcessTest, AnIdleShardThatIsKilledIsNoticedToo) {
   EXPECT_LT(clock_.Elapsed() - killed, absl::Milliseconds(100));
 }
 
-TEST_F(UcxProcessTest, AStoppedShardIsNoticedByTheHeartbeat) {
+TEST_P(PeerProcessTest, AStoppedShardIsNoticedByTheHeartbeat) {
   Start();
   router_.ExpectEcho(peer_, 1, 1);
   child_->Freeze();
@@ -101,7 +100,7 @@ TEST_F(UcxProcessTest, AStoppedShardIsNoticedByTheHeartbeat) {
   child_->Signal(SIGCONT);
 }
 
-TEST_F(UcxProcessTest, ARestartedShardIsReachedAndNothingIsLeftBehind) {
+TEST_P(PeerProcessTest, ARestartedShardIsReachedAndNothingIsLeftBehind) {
   const std::set<std::string> before = SharedMemoryFiles();
   for (int life = 0; life < 3; ++life) {
     Start();
@@ -114,6 +113,9 @@ TEST_F(UcxProcessTest, ARestartedShardIsReachedAndNothingIsLeftBehind) {
     EXPECT_TRUE(before.contains(name) || name.find("ucx") == std::string::npos) << name;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Ways, PeerProcessTest, ::testing::Values("shm", "ucx"),
+                         [](const auto& info) { return std::string(info.param); });
 
 TEST(SocketAddressTest, ReadsAndWritesBothFamilies) {
   for (const std::string text : {"127.0.0.1:8021", "[::1]:8021"}) {

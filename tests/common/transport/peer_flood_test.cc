@@ -1,4 +1,4 @@
-// Peers of one process over UCX that are killed while they send.
+// Peers of one process that are killed while they send, through each kind of shared memory.
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/base/clock.h"
-#include "common/transport/transport_ucx.h"
+#include "tests/common/transport/box_transport.h"
 #include "tests/common/transport/child_process.h"
 
 namespace tessera {
@@ -15,13 +15,7 @@ namespace {
 
 using Kind = TransportEvent::Kind;
 
-std::unique_ptr<Transport> MakeUcx() {
-  auto transport = MakeUcxTransport({});
-  TESSERA_CHECK(transport.ok());
-  return *std::move(transport);
-}
-
-class UcxFloodTest : public ::testing::Test {
+class PeerFloodTest : public ::testing::TestWithParam<const char*> {
  protected:
   // Polls both ends until `link` brought a frame an event of this kind; false after five seconds.
   bool PollUntil(Kind kind, LinkId link) {
@@ -50,21 +44,21 @@ class UcxFloodTest : public ::testing::Test {
 
   const std::vector<std::byte> frame_ = std::vector<std::byte>(6144);
   RealClock clock_;
-  std::unique_ptr<Transport> here_ = MakeUcx();
-  std::unique_ptr<Transport> there_ = MakeUcx();
+  std::unique_ptr<Transport> here_ = MakeBoxTransport(GetParam());
+  std::unique_ptr<Transport> there_ = MakeBoxTransport(GetParam());
   LinkId back_{};
 };
 
 // A sender claims a place in a queue before it fills it. Where one queue is for all senders and one
 // is killed between the two, the others are never heard again: with one UCX worker for all links
 // this failed within nine rounds, six times of six.
-TEST_F(UcxFloodTest, OneThatIsKilledWhileItSendsSilencesNobodyElse) {
-  const auto address = there_->Listen("127.0.0.1:0");
+TEST_P(PeerFloodTest, OneThatIsKilledWhileItSendsSilencesNobodyElse) {
+  const auto address = there_->Listen(AnyAddress(GetParam()));
   ASSERT_TRUE(address.ok()) << address.status();
   const auto steady = here_->Open(*address);
   ASSERT_TRUE(steady.ok()) << steady.status();
   for (int round = 0; round < 40; ++round) {
-    ChildProcess victim({TRANSPORT_FLOOD, std::to_string(20000 + 37 * round)});
+    ChildProcess victim({TRANSPORT_FLOOD, GetParam(), std::to_string(20000 + 37 * round)});
     const auto link = here_->Open(victim.ReadLine());
     ASSERT_TRUE(link.ok()) << link.status();
     here_->Send(*link, frame_, nullptr, 1);
@@ -74,6 +68,9 @@ TEST_F(UcxFloodTest, OneThatIsKilledWhileItSendsSilencesNobodyElse) {
     here_->Close(*link, /*flush=*/false);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Ways, PeerFloodTest, ::testing::Values("shm", "ucx"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace tessera
