@@ -26,9 +26,10 @@ struct ComputeOptions {
   std::string weights = "packed";  // packed, mapped
 
   // Where the experts are.
-  size_t shards = 0;              // 0: here, no transport; else so many shards
-  std::string transport = "ucx";  // ucx, grpc: child processes; loopback: shards of this process
-  bool strict = false;            // the same bits whatever the number of shards
+  size_t shards = 0;  // 0: here, no transport; else so many shards
+  std::string transport =
+      "shm";            // shm, ucx, grpc: child processes; loopback: shards of this process
+  bool strict = false;  // the same bits whatever the number of shards
 };
 
 // Owned by the engine thread.

@@ -15,7 +15,7 @@ inline void AddModelFlags(FlagSet& flags, std::string* model, ComputeOptions* op
   flags.Add("shards", &options->shards,
             "expert shards; 0: the experts are in this process, no transport");
   flags.Add("transport", &options->transport,
-            "to the shards: ucx or grpc (child processes), loopback (in this process)");
+            "to the shards: shm, ucx or grpc (child processes), loopback (in this process)");
   flags.Add("strict", &options->strict, "the same bits whatever the number of shards");
 }
 

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/in_range.h"
 #include "common/base/status.h"
+#include "common/transport/data_address.h"
 #include "tessera/config/v1/router.pb.h"
 
 namespace tessera::router {
@@ -180,9 +181,9 @@ absl::StatusOr<RouterConfig> ToRouterConfig(const google::protobuf::Message& mes
   to.capacity = ToCapacity(from);
   to.dispatch = ToDispatch(from);
   to.transport = membership.transport();
-  if (to.transport != "ucx" && to.transport != "grpc" && to.transport != "loopback") {
+  if (!ParseDataAddress(to.transport + ":").ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("membership.transport is '", to.transport, "', expected ucx or grpc"));
+        absl::StrCat("membership.transport is '", to.transport, "', expected ucx, shm or grpc"));
   }
   to.expert_metrics = from.expert_metrics();
   to.tracing.endpoint = from.otlp_endpoint();

@@ -33,7 +33,7 @@ struct RouterConfig {
   ComputeConfig compute;
   CapacityConfig capacity;
   DispatchConfig dispatch;  // strict counts for the cluster as well
-  std::string transport;    // "ucx", "grpc", "loopback"
+  std::string transport;    // "ucx", "shm", "grpc", "loopback"
   UcxConfig ucx;
   uint32_t credits = 0;
   uint32_t rows_max = 0;

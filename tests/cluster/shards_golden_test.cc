@@ -64,9 +64,10 @@ class ShardsGoldenTest : public ::testing::TestWithParam<Way> {
 
 INSTANTIATE_TEST_SUITE_P(
     Ways, ShardsGoldenTest,
-    ::testing::Values(Way{"afmoe-tiny-f32", "loopback"}, Way{"afmoe-tiny-f32", "ucx"},
-                      Way{"afmoe-tiny-f32", "grpc"}, Way{"afmoe-256x4-bf16", "loopback"},
-                      Way{"afmoe-256x4-bf16", "ucx"}, Way{"afmoe-256x4-bf16", "grpc"}),
+    ::testing::Values(Way{"afmoe-tiny-f32", "loopback"}, Way{"afmoe-tiny-f32", "shm"},
+                      Way{"afmoe-tiny-f32", "ucx"}, Way{"afmoe-tiny-f32", "grpc"},
+                      Way{"afmoe-256x4-bf16", "loopback"}, Way{"afmoe-256x4-bf16", "ucx"},
+                      Way{"afmoe-256x4-bf16", "grpc"}),
     [](const ::testing::TestParamInfo<Way>& info) {
       return testing::TestName(absl::StrCat(info.param.model, "_", info.param.scheme));
     });

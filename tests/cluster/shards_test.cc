@@ -80,8 +80,9 @@ TEST_P(ShardsTest, StrictBitsDoNotDependOnTheNumberOfShards) {
 
 INSTANTIATE_TEST_SUITE_P(
     Transports, ShardsTest,
-    ::testing::Values(Way{"afmoe-tiny-f32", "loopback"}, Way{"afmoe-tiny-f32", "ucx"},
-                      Way{"afmoe-tiny-f32", "grpc"}, Way{"afmoe-256x4-bf16", "ucx"}),
+    ::testing::Values(Way{"afmoe-tiny-f32", "loopback"}, Way{"afmoe-tiny-f32", "shm"},
+                      Way{"afmoe-tiny-f32", "ucx"}, Way{"afmoe-tiny-f32", "grpc"},
+                      Way{"afmoe-256x4-bf16", "ucx"}),
     [](const ::testing::TestParamInfo<Way>& info) {
       return testing::TestName(absl::StrCat(info.param.model, "_", info.param.transport));
     });

@@ -32,9 +32,12 @@ absl::Status ShardFleet::Start(size_t index) {
   config.slots_spare = options_.slots_spare;
   config.grpc_listen = "127.0.0.1:0";
   config.admin_listen = "";
-  config.data_listen =
-      absl::StrCat(options_.data_scheme, ":",
-                   options_.data_scheme == "loopback" ? NameOf(index) : "127.0.0.1:0");
+  const std::string& scheme = options_.data_scheme;
+  const bool sockets = scheme == "ucx" || scheme == "grpc";
+  config.data_listen = absl::StrCat(scheme, ":",
+                                    scheme == "loopback" ? NameOf(index)
+                                    : sockets            ? "127.0.0.1:0"
+                                                         : "");
   config.cluster_secret_file = options_.cluster_secret_file;
   config.router_addresses = options_.router_addresses;
   config.compute = options_.compute;

@@ -28,7 +28,8 @@ struct ShardFleetOptions {
   int32_t slots_spare = -1;
   std::vector<std::string> router_addresses;
   std::string cluster_secret_file;
-  std::string data_scheme = "loopback";  // or "ucx", "grpc": Hang, and Kill's haste, are loopback's
+  std::string data_scheme =
+      "loopback";  // or "shm", "ucx", "grpc": Hang, and Kill's haste, are loopback's
   expert_shard::ComputeConfig compute = {.threads = 1, .precision = "float32"};
   ExchangeConfig exchange;
   absl::Duration drain_max = absl::Seconds(3);

@@ -68,7 +68,7 @@ absl::StatusOr<ClusterProcess> ReadEndpointsFile(const std::string& path) {
   TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, JsonDocument::ReadFile(path));
   TESSERA_ASSIGN_OR_RETURN(ClusterProcess process, ReadProcess(document.root()));
   for (auto& [name, address] : process.endpoints) {
-    for (const std::string_view scheme : {"ucx:", "grpc:"}) {
+    for (const std::string_view scheme : {"ucx:", "shm:", "grpc:"}) {
       if (address.starts_with(scheme)) address.erase(0, scheme.size());
     }
   }

@@ -46,7 +46,7 @@ std::string Compute(const ClusterSettings& cluster, size_t threads, const char* 
 }
 
 std::string DataListen(const std::string& transport, size_t shard_id) {
-  if (transport == "grpc") return "grpc:";
+  if (transport == "grpc" || transport == "shm") return transport + ":";
   if (transport == "loopback") return absl::StrCat("loopback:expert-", shard_id);
   return "ucx:127.0.0.1:0";
 }
@@ -57,9 +57,9 @@ absl::Status CheckSettings(const ClusterSettings& settings) {
   const auto check = [](const char* flag, const absl::Status& status) {
     return status.ok() ? status : Annotate(status, flag);
   };
-  if (settings.transport != "ucx" && settings.transport != "grpc") {
+  if (settings.transport != "shm" && settings.transport != "ucx" && settings.transport != "grpc") {
     return absl::InvalidArgumentError(
-        absl::StrCat("--transport: '", settings.transport, "' is unknown; use ucx or grpc"));
+        absl::StrCat("--transport: '", settings.transport, "' is unknown; use shm, ucx or grpc"));
   }
   TESSERA_RETURN_IF_ERROR(
       check("--precision", router::ParsePrecision(settings.precision).status()));

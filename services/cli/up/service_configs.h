@@ -15,7 +15,7 @@ struct ClusterSettings {
   std::string model;        // absolute
   std::string secret_file;  // empty: none
   bool strict = false;
-  std::string transport = "ucx";  // ucx, grpc, loopback (services of one process)
+  std::string transport = "shm";  // shm, ucx, grpc, loopback (services of one process)
   std::string isa = "auto";
   std::string precision = "fast";
   std::string expert_dtype = "auto";

@@ -40,7 +40,7 @@ void AddUpFlags(FlagSet& flags, UpOptions& options) {
   flags.Add("strict", &settings.strict,
             "the same bits whatever the number of shards and the failures on the way");
   flags.Add("transport", &settings.transport,
-            "between router and shards: ucx (shared memory) or grpc");
+            "between router and shards: shm (memory of this box), ucx or grpc");
   flags.Add("in_process", &options.in_process,
             "all services in this process, over its memory: for small boxes and debuggers");
   flags.Add("record_routing", &options.cluster.record_routing,

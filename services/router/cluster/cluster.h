@@ -47,7 +47,7 @@ struct ClusterConfig {
 
   // Sessions with shards.
   std::string data_scheme =
-      "ucx";                // "ucx", "loopback" or "grpc": of the ExchangeClient's transport
+      "ucx";                // "ucx", "shm", "loopback" or "grpc": of the ExchangeClient's transport
   uint32_t credits = 4;     // calls in flight to one shard
   uint32_t rows_max = 512;  // of a call, 1..65536
   wire::RowDType dtype_up = wire::RowDType::kBF16;

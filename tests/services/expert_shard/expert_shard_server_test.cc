@@ -256,7 +256,7 @@ TEST_P(ExpertShardServerTest, StopsWithinItsTimeAndSaysSo) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, ExpertShardServerTest,
-                         ::testing::Values("loopback:", "ucx:127.0.0.1:0", "grpc:"),
+                         ::testing::Values("loopback:", "shm:", "ucx:127.0.0.1:0", "grpc:"),
                          [](const ::testing::TestParamInfo<const char*>& info) {
                            const std::string_view way = info.param;
                            return std::string(way.substr(0, way.find(':')));

@@ -35,7 +35,7 @@ TEST(ServiceConfigsTest, AreJsonWithWhatWasChosen) {
   ASSERT_TRUE(shard.ok()) << shard.status();
   EXPECT_EQ(*shard->root().Find("shard_id")->AsUnsigned(), 1u);
   EXPECT_EQ(*shard->root().Find("replicas")->AsUnsigned(), 2u);
-  EXPECT_EQ(TextAt(*shard, "data_listen"), "ucx:127.0.0.1:0");
+  EXPECT_EQ(TextAt(*shard, "data_listen"), "shm:");
   EXPECT_EQ(*shard->root().Find("router_addresses")->at(0).AsString(), "127.0.0.1:20010");
   EXPECT_EQ(*shard->root().Find("compute")->Find("expert_dtype")->AsString(), "q8");
 

@@ -176,7 +176,7 @@ TEST_F(UpProcessTest, WhatAServiceWouldRefuseIsRefusedBeforeOneStarts) {
       {"--expert_dtype=int3", "--expert_dtype: weight format 'int3'"},
       {"--dense_dtype=", "--dense_dtype: weight format ''"},
       {"--weights=zipped", "--weights: weights 'zipped' is unknown; use packed or mapped"},
-      {"--transport=tcp", "--transport: 'tcp' is unknown; use ucx or grpc"},
+      {"--transport=tcp", "--transport: 'tcp' is unknown; use shm, ucx or grpc"},
       {"--threads=5000", "--threads=5000: use a number from 1 to 4096"},
       {"surplus", "'surplus' is a word too many"},
   };
