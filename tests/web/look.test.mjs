@@ -117,6 +117,7 @@ test("the arrow keys walk through the map, and what they find is said", async ()
   await page.locator("#experts-map").hover({ position: { x: 36, y: 2 } });
   assert.match(await page.innerText("#experts-cell"), /^Layer 6, expert 0:/);
   await page.click("#layers summary");
+  await page.locator("#layer-rows tr").last().waitFor();
   assert.equal(await page.locator("#layer-rows tr").count(), 54);
   await closePage(page);
 });

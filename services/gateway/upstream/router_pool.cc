@@ -278,6 +278,7 @@ void RouterPool::OnReport(Router& router, const RouterReport& report) {
     if (report.draining && !router.report.draining) {
       TESSERA_LOG(INFO) << "router " << router.address << " drains; it gets nothing new";
     }
+    NoteReady(router);
     router.is_up = true;
     router.report = report;
     router.tokens_since_report = 0;
@@ -299,6 +300,7 @@ void RouterPool::OnDown(Router& router, const absl::Status& status) {
       TESSERA_LOG(WARNING) << status.message() << "; " << lost.size()
                            << " of its requests go on elsewhere or when it is back";
     }
+    NoteReady(router);
     router.is_up = false;
     router.report = {};
     router.tokens_since_report = 0;
@@ -445,6 +447,10 @@ std::vector<RouterStatus> RouterPool::Snapshot() const {
   return statuses;
 }
 
+void RouterPool::NoteReady(const Router& router) {
+  if (router.is_up && router.report.not_ready.empty()) ready_at_ = clock_.Elapsed();
+}
+
 std::vector<std::string> RouterPool::NotReadyReasons() const {
   absl::MutexLock lock(&mutex_);
   std::vector<std::string> reasons;
@@ -456,6 +462,8 @@ std::vector<std::string> RouterPool::NotReadyReasons() const {
       reasons.push_back(absl::StrCat("router ", router->address, ": ", reason));
     }
   }
+  const bool just_lost = clock_.Elapsed() - ready_at_ < config_.unready_after;
+  if (just_lost && !routers.empty()) return {};
   return reasons;
 }
 

@@ -36,6 +36,9 @@ struct RouterPoolConfig {
   uint32_t affinity_slack = 8;
   // A request that no router takes on again for so long fails, even before its deadline.
   absl::Duration resume_timeout = absl::Seconds(60);
+  // For so long after a router was ready the pool is, though experts are missing: a restarted
+  // router or shard brings them back meanwhile, and requests wait for them.
+  absl::Duration unready_after = absl::Seconds(5);
   absl::Duration reconnect_min = absl::Milliseconds(50);
   absl::Duration reconnect_max = absl::Milliseconds(500);
 };
@@ -89,8 +92,8 @@ class RouterPool {
   void CollectExpertLoad(ExpertLoadDone done);
 
   std::vector<RouterStatus> Snapshot() const;
-  // Why no request would run now: no router is up, or what those that are say of themselves. Empty:
-  // one would.
+  // Why no request would run now or soon: no router is up, or what those that are say of themselves
+  // for longer than unready_after. Empty: one would.
   std::vector<std::string> NotReadyReasons() const;
   // Every router is up and no request is under way: nothing is due before one comes or goes.
   bool is_settled() const;
@@ -118,6 +121,7 @@ class RouterPool {
   std::vector<Router*> Candidates() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status NoRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Router* Choose(const Generation& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteReady(const Router& router) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool SendTo(Router& router, const GenerationPtr& generation)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -133,6 +137,7 @@ class RouterPool {
   absl::flat_hash_map<uint64_t, GenerationPtr> by_number_ ABSL_GUARDED_BY(mutex_);
   std::deque<GenerationPtr> waiting_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
+  absl::Duration ready_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();  // last known
 };
 
 }  // namespace tessera::gateway

@@ -230,6 +230,7 @@ TEST_F(RouterPoolTest, ADrainingRouterGetsNothingNewAndItsRequestsMove) {
 }
 
 TEST_F(RouterPoolTest, ARouterThatIsNotReadyIsAskedLast) {
+  config_.unready_after = absl::ZeroDuration();
   StubRouter a;
   StubRouter b;
   Open({a.address(), b.address()});
@@ -263,6 +264,23 @@ TEST_F(RouterPoolTest, ARouterThatIsNotReadyIsAskedLast) {
   b.Die();
   AwaitUp(0);
   EXPECT_THAT(pool_->NotReadyReasons(), ::testing::ElementsAre("no router is connected"));
+}
+
+TEST_F(RouterPoolTest, ARouterWhoseExpertsJustWentIsStillReady) {
+  StubRouter router;
+  router.SayNotReady({"experts are not there yet"});
+  Open({router.address()});
+  EXPECT_FALSE(pool_->NotReadyReasons().empty()) << "they never were there";
+  const auto reasons = [this] { return pool_->Snapshot()[0].report.not_ready.size(); };
+  router.SayNotReady({});
+  ASSERT_TRUE(testing::WaitUntil([&] { return reasons() == 0; }));
+  clock_.Advance(absl::Seconds(60));
+  router.SayNotReady({"experts are gone"});
+  ASSERT_TRUE(testing::WaitUntil([&] { return reasons() == 1; }));
+  clock_.Advance(config_.unready_after - absl::Milliseconds(1));
+  EXPECT_TRUE(pool_->NotReadyReasons().empty()) << "they may be back soon";
+  clock_.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(pool_->NotReadyReasons().size(), 1u);
 }
 
 TEST_F(RouterPoolTest, ALostEndIsKnownWithoutARouter) {
