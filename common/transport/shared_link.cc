@@ -89,10 +89,11 @@ absl::StatusOr<std::array<OwnedFd, kDescriptors>> ReceiveHandover(Handover& hand
        part = CMSG_NXTHDR(&handover.message, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
     const size_t here = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < here && count < kDescriptors; ++i, ++count) {
+    for (size_t i = 0; i < here; ++i, ++count) {
       int descriptor;
       std::memcpy(&descriptor, CMSG_DATA(part) + i * sizeof(int), sizeof descriptor);
-      owned[count] = OwnedFd(descriptor);
+      OwnedFd received(descriptor);  // one too many is closed
+      if (count < kDescriptors) owned[count] = std::move(received);
     }
   }
   if (handover.number != kLayoutNumber || count != kDescriptors) {

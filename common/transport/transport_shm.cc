@@ -154,6 +154,7 @@ LinkId ShmTransport::AddLink(std::unique_ptr<SharedLink> shared) {
                                          std::pair(Watched::kSocket, link.shared->socket())}) {
     if (const absl::Status watched = Watch(kind, descriptor); !watched.ok()) {
       GoDown(id, link, watched);
+      break;
     }
   }
   return id;
@@ -333,7 +334,7 @@ void ShmTransport::LookAtSockets() {
   }
   for (auto& [id, link] : links_) {
     if (link.down || !link.shared->PeerGone()) continue;
-    ReadFrames(id, link);  // what it had sent before
+    if (!link.closed) ReadFrames(id, link);  // what it had sent before
     GoDown(id, link, absl::UnavailableError("the peer is gone"));
   }
 }
