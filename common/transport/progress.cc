@@ -46,39 +46,46 @@ void Progress::PollOnce() {
   events_.clear();
   transport_->Poll(events_);
   for (TransportEvent& event : events_) callbacks_.on_event(event);
+  bool happened = !events_.empty();
   if (const absl::Duration now = clock_.Elapsed(); now >= timer_due_) {
     timer_due_ = absl::InfiniteDuration();
     timer_due_ = std::min(timer_due_, callbacks_.on_timer(now));
+    happened = true;
   }
-  if (!events_.empty() && sleepers_ > 0) WakeAll();  // it may be what a sleeper waits for
+  if (happened) WakeAll();  // it may be what another waits for
   polling_ = false;
 }
 
 void Progress::WakeAll() {
-  // One Wake, one sleeper; each wakes the next.
-  wakes_due_ = sleepers_;
-  transport_->Wake();
+  if (asleep_) transport_->Wake();
+  drive_or_events_.SignalAll();
 }
 
-void Progress::HurryTimer(absl::Duration when) { timer_due_ = std::min(timer_due_, when); }
+void Progress::HurryTimer(absl::Duration when) {
+  timer_due_ = std::min(timer_due_, when);
+  if (asleep_ && timer_due_ < nap_end_) transport_->Wake();
+}
 
 void Progress::SleepUntil(absl::Duration until) {
-  const absl::Duration nap = std::min(until, timer_due_) - clock_.Elapsed();
+  nap_end_ = std::min(until, timer_due_);
+  const absl::Duration nap = nap_end_ - clock_.Elapsed();
   if (nap <= absl::ZeroDuration()) return;
-  ++sleepers_;
+  asleep_ = true;
   mutex_.Unlock();
   transport_->Sleep(nap);
   mutex_.Lock();
-  --sleepers_;
-  if (wakes_due_ > 0 && --wakes_due_ > 0) transport_->Wake();
+  asleep_ = false;
 }
 
 void Progress::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout) {
   absl::Duration now = clock_.Elapsed();
   const absl::Duration end = now + timeout;
   const absl::Duration spin_end = now + std::min(timeout, config_.spin);
+  // The progress thread goes, or what is meant for this caller would wake it first.
+  if (callers_ == 0 && asleep_ && now < end) transport_->Wake();
   ++callers_;
   ++calls_;
+  bool drives = false;
   for (int polls = 0;; ++polls) {
     PollOnce();
     if (done()) break;
@@ -88,11 +95,18 @@ void Progress::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout) 
     if (now < spin_end) {
       mutex_.Unlock();  // others want to post
       mutex_.Lock();
-    } else if (transport_->Arm()) {
-      SleepUntil(end);
-      now = clock_.Elapsed();
+      continue;
     }
+    if (driven_ && !drives) {
+      drive_or_events_.WaitWithTimeout(&mutex_, end - now);
+    } else {
+      drives = driven_ = true;
+      if (transport_->Arm()) SleepUntil(end);
+    }
+    now = clock_.Elapsed();
   }
+  if (drives) driven_ = false;
+  if (!driven_) drive_or_events_.Signal();
   --callers_;
   ++calls_;
   if (thread_dozes_) callers_left_.Signal();
@@ -113,9 +127,10 @@ void Progress::Body(std::stop_token stop) {
     } else {
       PollOnce();
       if (!transport_->Arm()) continue;
+      driven_ = true;
       SleepUntil(absl::InfiniteDuration());
-      // A caller may have gone to sleep meanwhile, and what woke this thread was for it.
-      if (callers_ > 0) PollOnce();
+      driven_ = false;
+      drive_or_events_.Signal();
     }
   }
 }

@@ -29,7 +29,8 @@ struct ProgressConfig {
 // Drives a Transport. A caller that waits lends its own thread: the frame that it waits for wakes
 // it directly, one wake-up instead of two. While nobody waits (the engine computes, the shard's
 // kernels run) the progress thread takes over within kTakeOver, so heartbeats are answered, sends
-// finish and deaths are seen.
+// finish and deaths are seen. One thread at a time sleeps in the transport; of several callers the
+// others wait until it saw something or left, so no wake-up can go to the wrong one.
 //
 // Everything of the owner (an exchange) is guarded by mutex(); callbacks run under it.
 class Progress {
@@ -63,7 +64,7 @@ class Progress {
   void PollOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Gives a received frame's memory back.
   void Release(void* memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Makes all who sleep look again.
+  // Makes all who wait look again.
   void WakeAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The timer is to be called by `when` at the latest.
   void HurryTimer(absl::Duration when) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -72,7 +73,7 @@ class Progress {
 
  private:
   void Body(std::stop_token stop);
-  // Sleeps without the mutex until something happens, the timer is due or `until`.
+  // Sleeps without the mutex until something happens, the timer is due or `until`. One at a time.
   void SleepUntil(absl::Duration until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Clock& clock_;  // constant after construction
@@ -80,15 +81,17 @@ class Progress {
   Thread thread_;
 
   absl::Mutex mutex_;
-  absl::CondVar callers_left_;
+  absl::CondVar callers_left_;     // the progress thread's
+  absl::CondVar drive_or_events_;  // of callers while another drives
   const std::unique_ptr<Transport> transport_ ABSL_PT_GUARDED_BY(mutex_);
   Callbacks callbacks_ ABSL_GUARDED_BY(mutex_);
   std::vector<TransportEvent> events_ ABSL_GUARDED_BY(mutex_);
   absl::Duration timer_due_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
   uint64_t calls_ ABSL_GUARDED_BY(mutex_) = 0;         // entries into and exits from RunUntil
   size_t callers_ ABSL_GUARDED_BY(mutex_) = 0;         // threads in RunUntil
-  size_t sleepers_ ABSL_GUARDED_BY(mutex_) = 0;        // threads in Transport::Sleep
-  size_t wakes_due_ ABSL_GUARDED_BY(mutex_) = 0;       // sleepers still to be told of new events
+  bool driven_ ABSL_GUARDED_BY(mutex_) = false;        // a thread sleeps for all, or will again
+  bool asleep_ ABSL_GUARDED_BY(mutex_) = false;        // a thread is in Transport::Sleep
+  absl::Duration nap_end_ ABSL_GUARDED_BY(mutex_);     // of it
   bool thread_dozes_ ABSL_GUARDED_BY(mutex_) = false;  // waits for callers_left_ without a limit
   bool polling_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -133,9 +133,19 @@ absl::StatusOr<OwnedFd> ConnectUnix(const std::string& name) {
   return socket;
 }
 
-OwnedFd AcceptUnix(const OwnedFd& listener) {
+OwnedFd OpenSpare() { return OwnedFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+OwnedFd AcceptUnix(const OwnedFd& listener, OwnedFd& spare) {
   for (;;) {
     OwnedFd accepted(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!accepted.valid() && (errno == EMFILE || errno == ENFILE) && spare.valid()) {
+      spare = OwnedFd();
+      accepted = OwnedFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      const bool turned_away = accepted.valid();
+      accepted = OwnedFd();
+      spare = OpenSpare();
+      if (turned_away) continue;
+    }
     if (!accepted.valid()) return accepted;
     ucred peer{};
     socklen_t bytes = sizeof peer;

@@ -21,8 +21,12 @@ namespace tessera {
 absl::StatusOr<OwnedFd> ListenUnix(const std::string& name);
 // kUnavailable if nobody listens there, or has no time for us.
 absl::StatusOr<OwnedFd> ConnectUnix(const std::string& name);
-// The next who connected, or none (invalid). Who runs as another user is turned away.
-OwnedFd AcceptUnix(const OwnedFd& listener);
+// The next who connected, or none (invalid). Who runs as another user is turned away; so is whoever
+// comes while this process has no descriptor left: `spare`, of OpenSpare, is given up for a moment
+// then, or the listener would be ready for ever and its owner never sleep.
+OwnedFd AcceptUnix(const OwnedFd& listener, OwnedFd& spare);
+// A descriptor of nothing.
+OwnedFd OpenSpare();
 
 // Thread-compatible.
 class SharedLink {

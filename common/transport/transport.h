@@ -73,10 +73,10 @@ class Transport {
   virtual bool Arm() = 0;
 
   // After Arm: waits until something happens, Wake is called, or `timeout` passes. May return early
-  // for no reason. Needs no lock; several threads may sleep.
+  // for no reason. Needs no lock; one thread at a time sleeps.
   virtual void Sleep(absl::Duration timeout) = 0;
 
-  // Makes one sleeper return, or the next Sleep if nobody sleeps. From any thread.
+  // Makes the sleeper return, or the next Sleep if nobody sleeps. From any thread.
   virtual void Wake() = 0;
 
   // What a link runs over, for logs ("posix, tcp"); empty if unknown.

@@ -74,7 +74,8 @@ class ShmTransport final : public Transport {
     uint32_t pieces_total = 0;
     int lent = 0;         // slots that somebody has
     bool down = false;    // said so, or to be said
-    bool closed = false;  // by our side; kept until flushed and nothing is lent
+    bool closed = false;  // by our side; kept until flushed and nothing is lent. What still comes
+                          // is thrown away: the peer may have to be rid of it before it reads
   };
   // A frame that somebody has.
   struct Lent {
@@ -101,6 +102,7 @@ class ShmTransport final : public Transport {
   OwnedFd epoll_;  // bells, sockets, the listener, wake_
   OwnedFd wake_;
   OwnedFd listener_;
+  OwnedFd spare_ = OpenSpare();              // a descriptor to be had when there are no more
   std::atomic<bool> sockets_ready_ = false;  // a sleeper saw that somebody came or went
   uint32_t polls_ = 0;
   uint64_t next_link_ = 1;
@@ -184,7 +186,7 @@ void ShmTransport::GoDown(LinkId id, Link& link, absl::Status status) {
 
 void ShmTransport::Close(LinkId id, bool flush) {
   const auto it = links_.find(id);
-  if (it == links_.end() || it->second.closed) return;
+  if (it == links_.end()) return;
   Link& link = it->second;
   link.closed = true;
   any_closed_ = true;
@@ -267,6 +269,7 @@ void ShmTransport::Deliver(LinkId id, std::span<const std::byte> frame, Lent len
 }
 
 void ShmTransport::OnPayload(LinkId id, Link& link, const SlotReader::Payload& payload) {
+  if (link.closed) return Free(link, payload.slot);
   const bool whole = payload.bytes.size() == payload.total && link.pieces == nullptr;
   if (whole && link.lent < kLentMax) {
     ++link.lent;
@@ -314,7 +317,7 @@ void ShmTransport::LookAtSockets() {
   polls_ = 0;
   sockets_ready_.store(false, std::memory_order_relaxed);
   while (listener_.valid()) {
-    OwnedFd socket = AcceptUnix(listener_);
+    OwnedFd socket = AcceptUnix(listener_, spare_);
     if (!socket.valid()) break;
     if (half_open_.size() >= kHalfOpenMax || !Watch(Watched::kSocket, socket.get()).ok()) continue;
     half_open_.push_back(std::move(socket));
@@ -334,7 +337,7 @@ void ShmTransport::LookAtSockets() {
   }
   for (auto& [id, link] : links_) {
     if (link.down || !link.shared->PeerGone()) continue;
-    if (!link.closed) ReadFrames(id, link);  // what it had sent before
+    ReadFrames(id, link);  // what it had sent before
     GoDown(id, link, absl::UnavailableError("the peer is gone"));
   }
 }
@@ -343,7 +346,7 @@ void ShmTransport::Poll(std::vector<TransportEvent>& events) {
   if (++polls_ >= kPollsPerLook || sockets_ready_.load(std::memory_order_relaxed)) LookAtSockets();
   for (auto& [id, link] : links_) {
     if (link.down) continue;
-    if (!link.closed) ReadFrames(id, link);
+    ReadFrames(id, link);
     if (!link.pending.empty()) SendPending(id, link);
   }
   if (any_closed_) ForgetClosed();
@@ -355,7 +358,7 @@ bool ShmTransport::Arm() {
   if (!events_.empty()) return false;
   return std::all_of(links_.begin(), links_.end(), [](auto& entry) {
     Link& link = entry.second;
-    return link.down || link.closed || link.shared->in().PrepareSleep();
+    return link.down || link.shared->in().PrepareSleep();
   });
 }
 

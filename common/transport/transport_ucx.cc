@@ -109,8 +109,11 @@ class UcxTransport final : public Transport {
   absl::StatusOr<UcxWorker*> AddWorker();
   // What the listener has, and every link where no memory is shared.
   absl::StatusOr<UcxWorker*> CommonWorker();
-  absl::StatusOr<LinkId> AddLink(ucp_ep_params_t& params);
+  // What a new link runs on.
+  absl::StatusOr<UcxWorker*> WorkerForLink() { return own_workers_ ? AddWorker() : CommonWorker(); }
+  absl::StatusOr<LinkId> AddLink(UcxWorker& worker, ucp_ep_params_t& params);
   void AcceptPending();
+  absl::Status Accept(ucp_conn_request_h request);
   void ForgetClosed();
   void ForgetUnused();
 
@@ -240,21 +243,20 @@ absl::StatusOr<std::string> UcxTransport::Listen(const std::string& address) {
   return FormatSocketAddress(attributes.sockaddr);
 }
 
-absl::StatusOr<LinkId> UcxTransport::AddLink(ucp_ep_params_t& params) {
+absl::StatusOr<LinkId> UcxTransport::AddLink(UcxWorker& worker, ucp_ep_params_t& params) {
   params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLER | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
   params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
   params.err_handler = {&UcxTransport::OnError, this};
-  TESSERA_ASSIGN_OR_RETURN(UcxWorker* const worker, own_workers_ ? AddWorker() : CommonWorker());
   ucp_ep_h endpoint = nullptr;
-  if (const ucs_status_t s = ucp_ep_create(worker->handle(), &params, &endpoint); s != UCS_OK) {
-    worker->Spoil();
+  if (const ucs_status_t s = ucp_ep_create(worker.handle(), &params, &endpoint); s != UCS_OK) {
+    worker.Spoil();
     sound_ = false;
     unused_workers_ = true;
     return UcxError("creating an endpoint", s);
   }
   const LinkId link{next_link_++};
-  links_[link] = {endpoint, worker};
-  ++worker->links;
+  links_[link] = {endpoint, &worker};
+  ++worker.links;
   by_endpoint_[endpoint] = link;
   return link;
 }
@@ -265,7 +267,8 @@ absl::StatusOr<LinkId> UcxTransport::Open(const std::string& address) {
   params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
   params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
   params.sockaddr = {socket.get(), socket.length};
-  return AddLink(params);
+  TESSERA_ASSIGN_OR_RETURN(UcxWorker* const worker, WorkerForLink());
+  return AddLink(*worker, params);
 }
 
 void UcxTransport::Close(LinkId link, bool flush) {
@@ -346,19 +349,26 @@ void UcxTransport::Poll(std::vector<TransportEvent>& events) {
 
 void UcxTransport::AcceptPending() {
   for (const ucp_conn_request_h request : std::exchange(requests_, {})) {
-    ucp_ep_params_t params{};
-    params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
-    params.conn_request = request;
-    const absl::StatusOr<LinkId> link = AddLink(params);
-    if (!link.ok()) {
-      TESSERA_LOG(WARNING) << "a connection could not be accepted: " << link.status().message();
-      continue;
+    if (const absl::Status accepted = Accept(request); !accepted.ok()) {
+      TESSERA_LOG(WARNING) << "a connection could not be accepted: " << accepted.message();
     }
-    TransportEvent accepted;
-    accepted.kind = TransportEvent::Kind::kAccepted;
-    accepted.link = *link;
-    events_.push_back(std::move(accepted));
   }
+}
+
+absl::Status UcxTransport::Accept(ucp_conn_request_h request) {
+  const absl::StatusOr<UcxWorker*> worker = WorkerForLink();
+  if (!worker.ok()) {
+    ucp_listener_reject(listener_, request);  // or the client waits for its timeout
+    return worker.status();
+  }
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
+  params.conn_request = request;
+  TransportEvent accepted;
+  accepted.kind = TransportEvent::Kind::kAccepted;
+  TESSERA_ASSIGN_OR_RETURN(accepted.link, AddLink(**worker, params));
+  events_.push_back(std::move(accepted));
+  return absl::OkStatus();
 }
 
 bool UcxTransport::Arm() {

@@ -3,7 +3,9 @@
 #include "common/transport/transport_shm.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -107,6 +109,55 @@ TEST_F(TransportShmTest, WhatWasSentBeforeAFlushingCloseArrivesBeforeTheEnd) {
   there_->Release(there_events_.back().memory);
   ASSERT_TRUE(PollUntil(Kind::kDown));
   EXPECT_EQ(there_events_.back().link, back_);
+}
+
+TEST_F(TransportShmTest, TwoThatFlushAndCloseAtOnceWithFullQueuesGetRidOfEachOther) {
+  const std::vector<std::byte> frame = Frame(2 * kSlotCount * kSlotBytes, 1);
+  here_->Send(link_, frame, nullptr, 1);
+  there_->Send(back_, frame, nullptr, 2);
+  here_->Close(link_, /*flush=*/true);
+  there_->Close(back_, /*flush=*/true);
+  const auto gone = [&] {
+    return here_->Describe(link_).empty() && there_->Describe(back_).empty();
+  };
+  const absl::Duration end = clock_.Elapsed() + absl::Seconds(10);
+  while (!gone() && clock_.Elapsed() < end) {
+    here_->Poll(here_events_);
+    there_->Poll(there_events_);
+  }
+  EXPECT_TRUE(gone()) << "a link is still kept";
+  for (const auto* events : {&here_events_, &there_events_}) {
+    EXPECT_TRUE(std::ranges::any_of(*events, [](const auto& e) { return e.kind == Kind::kSent; }));
+  }
+}
+
+TEST_F(TransportShmTest, ACloseThatFlushesCanBeCutShort) {
+  const std::vector<std::byte> frame = Frame(2 * kSlotCount * kSlotBytes, 1);
+  here_->Send(link_, frame, nullptr, 1);
+  here_->Close(link_, /*flush=*/true);
+  here_->Poll(here_events_);
+  EXPECT_NE(here_->Describe(link_), "") << "it flushes";
+  here_->Close(link_, /*flush=*/false);
+  here_->Poll(here_events_);
+  EXPECT_EQ(here_->Describe(link_), "");
+}
+
+TEST_F(TransportShmTest, WhoComesWhileThereIsNoDescriptorIsTurnedAwayAndTheListenerSleeps) {
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const auto stranger = ConnectUnix(name_);
+  ASSERT_TRUE(stranger.ok()) << stranger.status();
+  const OwnedFd lowest(dup(0));
+  const rlimit none{static_cast<rlim_t>(lowest.get()), limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  there_->Sleep(absl::Seconds(10));
+  there_->Poll(there_events_);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  char byte;
+  EXPECT_EQ(recv(stranger->get(), &byte, 1, MSG_DONTWAIT), 0) << "nobody told the stranger";
+  const auto next = here_->Open(name_);
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_TRUE(PollUntil(Kind::kAccepted));
 }
 
 TEST_F(TransportShmTest, AFrameOutlivesItsLink) {
