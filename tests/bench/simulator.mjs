@@ -10,7 +10,7 @@
 // machine; medians are compared. Aim: within 15 %. Exit code 1: it was missed.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import path from "node:path";
 
@@ -39,14 +39,32 @@ function cpuSeconds(pid) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+// Seconds for which a thread of a process had a processor, and for which it waited for one.
+function threadSeconds(pid, name) {
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    if (readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8").trim() !== name) continue;
+    const [ran, waited] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ").map(Number);
+    return { ran: ran / 1e9, waited: waited / 1e9 };
+  }
+  throw new Error(`process ${pid} has no thread ${name}`);
+}
+
 async function look(cluster) {
   const router = cluster.process("router-0");
   const page = await (await fetch(`http://${router.admin}/metrics`)).text();
+  const { ran, waited } = threadSeconds(router.pid, "engine");
   const seen = { at: performance.now() / 1000, steps: metric(page, "tessera_router_steps_total"), tokens: metric(page, "tessera_router_tokens_total"),
     calls: metric(page, "tessera_router_shard_calls_total"), pairs: metric(page, "tessera_router_shard_pairs_total"),
-    experts: metric(page, "tessera_router_shard_experts_total"), router: cpuSeconds(router.pid), gateway: cpuSeconds(cluster.gatewayPid),
-    clients: process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6, shards: 0 };
-  for (const { role, pid } of cluster.processes()) if (role === "expert") seen.shards += cpuSeconds(pid);
+    experts: metric(page, "tessera_router_shard_experts_total"), engine: ran, engine_waited: waited, router: cpuSeconds(router.pid),
+    gateway: cpuSeconds(cluster.gatewayPid), clients: process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6,
+    compute: 0, compute_waited: 0, shards: 0, service: await cluster.sumOf("expert", "tessera_expert_shard_compute_seconds_sum") };
+  for (const { role, pid } of cluster.processes()) {
+    if (role !== "expert") continue;
+    const thread = threadSeconds(pid, "compute");
+    seen.compute += thread.ran;
+    seen.compute_waited += thread.waited;
+    seen.shards += cpuSeconds(pid);
+  }
   for (const phase of phases) {
     seen[phase] = 0;
     for (const [, value] of page.matchAll(new RegExp(`^tessera_router_layer_seconds_total\\{layer="\\d+",phase="${phase}"\\} (\\S+)$`, "gm"))) {
@@ -79,21 +97,24 @@ async function measure(cluster) {
   return Object.fromEntries(Object.keys(after).map((key) => [key, after[key] - before[key]]));
 }
 
-// Microseconds of the simulator's flags.
+// Microseconds of the simulator's flags. Its processors are shared by all, so it wants the time that work takes alone: what passed,
+// less the share of it in which the thread could have run and had no processor.
 async function costs(cluster, m, layers) {
-  const { touch_us, row_us } = (await (await fetch(`http://${cluster.process("router-0").admin}/balance`)).json()).costs;
+  const fitted = (await (await fetch(`http://${cluster.process("router-0").admin}/balance`)).json()).costs;
   const visits = m.steps * layers;
   const us = (seconds, by) => (1e6 * seconds) / by;
-  const service = us(m.shards, m.calls);
-  const call_us = Math.max(0, service - (touch_us * m.experts + row_us * m.pairs) / m.calls);
-  const attention_us = us(m.attention + m.gate, visits);
-  const post_us = us(m.dispatch + m.combine, m.calls);
-  const away = us(m.shared + m.wait, visits);
-  const link_us = Math.max(0, away - service) / 2;
-  const step_us = us(m.at, m.steps) - layers * (attention_us + post_us + away);
+  const routerRuns = m.engine / (m.engine + m.engine_waited);
+  const shardRuns = m.compute / (m.compute + m.compute_waited);
+  const touch_us = fitted.touch_us * shardRuns;
+  const row_us = fitted.row_us * shardRuns;
+  const call_us = Math.max(0, us(m.service * shardRuns, m.calls) - (touch_us * m.experts + row_us * m.pairs) / m.calls);
+  const attention_us = us((m.attention + m.gate) * routerRuns, visits);
+  const post_us = us((m.dispatch + m.combine) * routerRuns, m.calls);
+  const away = m.shared + m.wait;
+  const link_us = Math.max(0, us((away - m.service) * Math.min(routerRuns, shardRuns), visits)) / 2;
+  const step_us = us((m.at - m.attention - m.gate - m.dispatch - m.combine - away) * routerRuns, m.steps);
   const rows = Math.max(1, Math.round(m.tokens / m.steps));
-  const own = m.attention + m.gate + m.dispatch + m.combine + m.shared; // of the router's thread, computing
-  const others_us = us(m.gateway + m.clients + Math.max(0, m.router - own - (step_us * m.steps) / 1e6), rows * m.steps);
+  const others_us = us(m.gateway + m.clients + Math.max(0, m.router - m.engine) + Math.max(0, m.shards - m.compute), rows * m.steps);
   return { attention_us, post_us, step_us, others_us, call_us, touch_us, row_us, link_us, rows };
 }
 
@@ -117,6 +138,7 @@ try {
   const model = JSON.parse(readFileSync(path.join(root, "deploy/models/tessera-demo/config.json"), "utf8"));
   const given = await costs(clusters.get(counts[0]), middle, model.num_hidden_layers - model.num_dense_layers);
   for (const cluster of clusters.values()) await cluster.stop(); // the trace is whole then
+  clusters.clear();
   const { rows, ...us } = given;
   const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false", "--steps=1500", "--warmup_steps=100", `--rows=${rows}`,
     `--processors=${availableParallelism()}`, "--link_gigabits=1000000", ...Object.entries(us).map(([name, value]) => `--${name}=${value.toFixed(3)}`)];

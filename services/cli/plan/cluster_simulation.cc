@@ -94,7 +94,8 @@ class Run {
       case Kind::kPosted:
         return Post(routers_[event.who]);
       case Kind::kOthers:
-        return;
+        --others_at_work_;
+        return LetOthersWork();
       case Kind::kArrive:
         return Arrive(event.who, event.call);
       case Kind::kServed:
@@ -270,15 +271,21 @@ class Run {
     }
     router.step_began = now();
     ++steps_done_;
-    for (size_t row = 0; row < config_.rows && config_.others_us > 0; ++row) {
-      events_.Compute(config_.others_us, {.kind = Kind::kOthers});
-    }
+    if (config_.others_us > 0) others_wait_ += config_.rows;
+    LetOthersWork();
     const size_t round_steps = config_.warmup_steps * config_.routers;
     if (round_steps > 0 && steps_done_ % round_steps == 0 && rounds_done_ < config_.rounds) {
       ++rounds_done_;
       if (config_.balance) Round();
     }
     if (!measuring() && rounds_done_ == config_.rounds && pending_.empty()) BeginMeasuring();
+  }
+
+  // Gateway and clients, one thread each, take tokens in their turn.
+  void LetOthersWork() {
+    for (; others_wait_ > 0 && others_at_work_ < 2; --others_wait_, ++others_at_work_) {
+      events_.Compute(config_.others_us, {.kind = Kind::kOthers});
+    }
   }
 
   void BeginMeasuring() {
@@ -431,6 +438,8 @@ class Run {
   size_t finished_ = 0;
   size_t steps_done_ = 0;
   size_t rounds_done_ = 0;
+  size_t others_wait_ = 0;  // tokens that gateway and clients have not handled
+  size_t others_at_work_ = 0;
   double measured_from_ = -1;
   std::vector<double> step_ms_;
   std::vector<double> pairs_;  // [layers, shards]
