@@ -25,7 +25,7 @@ void Progress::Start(Callbacks callbacks) {
     timer_due_ = clock_.Elapsed();
   }
   if (config_.thread) {
-    thread_ = Thread("transport", [this](std::stop_token stop) { Body(stop); });
+    thread_ = Thread("transport", [this](const std::stop_token& stop) { Body(stop); });
   }
 }
 
@@ -71,8 +71,9 @@ void Progress::SleepUntil(absl::Duration until) {
   const absl::Duration nap = nap_end_ - clock_.Elapsed();
   if (nap <= absl::ZeroDuration()) return;
   asleep_ = true;
+  Transport& transport = *transport_;
   mutex_.Unlock();
-  transport_->Sleep(nap);
+  transport.Sleep(nap);  // needs no lock
   mutex_.Lock();
   asleep_ = false;
 }
@@ -112,7 +113,7 @@ void Progress::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout) 
   if (thread_dozes_) callers_left_.Signal();
 }
 
-void Progress::Body(std::stop_token stop) {
+void Progress::Body(const std::stop_token& stop) {
   absl::MutexLock lock(&mutex_);
   uint64_t seen = calls_;
   for (int quiet_looks = 0; !stop.stop_requested();) {

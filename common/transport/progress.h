@@ -72,7 +72,7 @@ class Progress {
   static constexpr absl::Duration kTakeOver = absl::Milliseconds(5);
 
  private:
-  void Body(std::stop_token stop);
+  void Body(const std::stop_token& stop);
   // Sleeps without the mutex until something happens, the timer is due or `until`. One at a time.
   void SleepUntil(absl::Duration until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -110,8 +110,8 @@ class HeldFrame {
     return *this;
   }
   ~HeldFrame();
-  // Gives the memory back under a mutex already held.
-  void ReleaseLocked();
+  // Gives the memory back under a mutex already held: that of its Progress.
+  void ReleaseLocked() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
  private:
   Progress* progress_ = nullptr;

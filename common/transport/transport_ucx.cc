@@ -313,7 +313,7 @@ bool UcxTransport::Send(LinkId link, std::span<const std::byte> frame,
                         std::shared_ptr<const void> memory, uint64_t token) {
   const auto it = links_.find(link);
   if (it == links_.end() || it->second.down) return true;
-  auto pending = std::make_unique<PendingSend>(this, link, token, std::move(memory));
+  auto pending = std::make_unique<PendingSend>(PendingSend{this, link, token, std::move(memory)});
   ucp_request_param_t params{};
   params.op_attr_mask =
       UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
@@ -323,7 +323,7 @@ bool UcxTransport::Send(LinkId link, std::span<const std::byte> frame,
   void* request = ucp_am_send_nbx(it->second.endpoint, kFrameMessage, nullptr, 0, frame.data(),
                                   frame.size(), &params);
   if (!UCS_PTR_IS_PTR(request)) return true;  // sent, or failed: then OnError has been or will be
-  pending.release();                          // OnSent has it now
+  static_cast<void>(pending.release());       // OnSent has it now
   return false;
 }
 
@@ -404,7 +404,7 @@ std::string UcxTransport::Describe(LinkId link) {
   if (stream == nullptr) return {};
   ucp_ep_print_info(it->second.endpoint, stream);
   std::fclose(stream);
-  const std::string lanes = LaneNames({text, bytes});
+  std::string lanes = LaneNames({text, bytes});
   std::free(text);
   return lanes;
 }

@@ -20,6 +20,7 @@ class ChildProcess {
     int from_child[2];
     TESSERA_CHECK(pipe2(to_child, O_CLOEXEC) == 0 && pipe2(from_child, O_CLOEXEC) == 0);
     std::vector<char*> arguments;
+    arguments.reserve(command.size() + 1);
     for (std::string& part : command) arguments.push_back(part.data());
     arguments.push_back(nullptr);
     pid_ = fork();

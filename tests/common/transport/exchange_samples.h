@@ -45,7 +45,7 @@ inline ShardPlan SamplePlan(size_t rows) {
                    {ExpertId{9}, 1, 1, static_cast<uint32_t>(rows)}};
   for (uint32_t i = 0; i < rows; ++i) plan.rows.push_back(i);
   for (int copy = 0; copy < 2; ++copy) {
-    for (uint16_t i = 0; i < rows; ++i) plan.pair_rows.push_back(i);
+    for (size_t i = 0; i < rows; ++i) plan.pair_rows.push_back(static_cast<uint16_t>(i));
   }
   plan.pair_weights.assign(2 * rows, 0.5f);
   return plan;
