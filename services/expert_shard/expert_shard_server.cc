@@ -30,8 +30,11 @@
 namespace tessera::expert_shard {
 namespace {
 
-// How long the compute thread sleeps at most when nothing arrives; gauges are as old as that.
-constexpr absl::Duration kTick = absl::Seconds(1);
+// How long the compute thread sleeps at most when nothing arrives: not to miss the end, and without
+// an end in sight. Each time it comes back the transport's own thread wakes up a dozen times, to
+// see whether it has to take over.
+constexpr absl::Duration kClosingTick = absl::Seconds(1);
+constexpr absl::Duration kTick = absl::Seconds(30);
 
 uint64_t FreshIncarnation() {
   uint64_t number = 0;
@@ -56,6 +59,7 @@ class ExpertShardServer::House {
         metrics_(registry_, labels_),
         gauges_(registry_, labels_) {
     AddProcessMetrics(registry_, "expert");
+    registry_.BeforeText([this] { RefreshMetrics(); });
   }
   ~House() { Close(); }
 
@@ -88,6 +92,7 @@ class ExpertShardServer::House {
   absl::Status Listen();
   absl::Status Register(const ClusterSecret& secret);
   void Compute(const std::stop_token& stop);
+  void RefreshMetrics();
   void LeaveTheMap(absl::Duration give_up);
   ShardReport Report(bool with_held) const;
   // Everything ends, in the reverse order of its start.
@@ -101,9 +106,10 @@ class ExpertShardServer::House {
   BatchMetrics metrics_;
   ShardGauges gauges_;
   std::atomic<wire::ShardState> state_{wire::ShardState::kLoading};
-  std::atomic<bool> leaving_{false};  // told to stop
-  std::atomic<bool> closing_{false};  // no call is taken any more
-  absl::Notification answered_;       // and none is left
+  std::atomic<bool> leaving_{false};   // told to stop
+  std::atomic<bool> measured_{false};  // what the gauges tell of is there
+  std::atomic<bool> closing_{false};   // no call is taken any more
+  absl::Notification answered_;        // and none is left
 
   mutable absl::Mutex mutex_;
   std::string data_address_ ABSL_GUARDED_BY(mutex_);
@@ -176,6 +182,7 @@ absl::Status ExpertShardServer::House::OpenExchange(ExpertShardParts parts) {
                                    BatcherRooms{model_->spec(), model_->store(), model_->compute(),
                                                 *answers_, clock_, metrics_, tracer_.get()},
                                    [this] { return WeightsSound(); });
+  measured_ = true;
   return absl::OkStatus();
 }
 
@@ -245,13 +252,9 @@ absl::Status ExpertShardServer::House::Register(const ClusterSecret& secret) {
 
 void ExpertShardServer::House::Compute(const std::stop_token& stop) {
   std::vector<IncomingCall> calls;
-  absl::Duration looked_at = -absl::InfiniteDuration();
   while (!stop.stop_requested()) {
-    if (const absl::Duration now = clock_.Elapsed(); now - looked_at >= kTick) {
-      looked_at = now;
-      gauges_.Set(*model_->store().Snapshot(), batcher_->load().BusyRatio(now), *exchange_);
-    }
-    exchange_->Wait(batcher_->idle() ? kTick : absl::ZeroDuration(), calls);
+    const absl::Duration tick = closing_ ? kClosingTick : kTick;
+    exchange_->Wait(batcher_->idle() ? tick : absl::ZeroDuration(), calls);
     batcher_->Add(calls);
     batcher_->RunBatch();
     if (closing_ && exchange_->calls_open() == 0 && !answered_.HasBeenNotified()) {
@@ -259,6 +262,13 @@ void ExpertShardServer::House::Compute(const std::stop_token& stop) {
     }
   }
   batcher_->RefuseAll(wire::NackReason::kDraining);
+}
+
+// By who reads the metrics.
+void ExpertShardServer::House::RefreshMetrics() {
+  if (!measured_) return;
+  gauges_.Set(*model_->store().Snapshot(), batcher_->load().BusyRatio(clock_.Elapsed()),
+              *exchange_);
 }
 
 ShardReport ExpertShardServer::House::Report(bool with_held) const {

@@ -6,7 +6,8 @@
 
 namespace tessera::expert_shard {
 
-// What Prometheus sees of a shard beside its calls. Set about once a second by the compute thread.
+// What Prometheus sees of a shard beside its calls. Set before the metrics are
+// read.
 class ShardGauges {
  public:
   ShardGauges(Registry& registry, const Registry::Labels& labels);

@@ -25,8 +25,8 @@ namespace tessera::gateway {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(20);
-// While no request is under way and every router is up.
-constexpr absl::Duration kIdleTick = absl::Milliseconds(100);
+// While no request is under way and every router is ready. A request or a router that goes wakes
+// the ticker before.
 constexpr absl::Duration kSlowTick = absl::Seconds(1);
 
 // When the two files were last written; nothing if one cannot be told.
@@ -91,6 +91,7 @@ class GatewayServer::House {
   absl::Status BuildRest();
   absl::Status BuildListeners();
   void RunTicks();
+  void WakeTicker();
   void ShowReadiness();
   void SlowTick();
   void RefreshMetrics();
@@ -121,7 +122,8 @@ class GatewayServer::House {
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<tessera::HttpServer> admin_;
   std::unique_ptr<HttpServer> http_;
-  BoundedQueue<int> ticks_{1};  // never filled; closed to end the ticker
+  BoundedQueue<int> ticks_{1};  // wakes the ticker; closed to end it
+  std::atomic<bool> dozing_ = false;
   Thread ticker_;
   int64_t tls_stamp_ = 0;     // the ticker's
   bool shown_ready_ = false;  // the same
@@ -157,7 +159,11 @@ absl::Status GatewayServer::House::BuildRest() {
   }
   config_.pool.eos_tokens = model_->eos_tokens();
   TESSERA_ASSIGN_OR_RETURN(pool_, RouterPool::Open(config_.pool, clock_, registry_));
-  pool_->OnRoom([this] { admission_.Pump(); });
+  pool_->OnRoom([this] {
+    admission_.Pump();
+    WakeTicker();
+  });
+  admission_.OnArrival([this] { WakeTicker(); });
   expert_load_ = std::make_unique<ExpertLoadSource>(
       [this](ExpertLoadDone done) { pool_->CollectExpertLoad(std::move(done)); }, clock_);
   workers_ = std::make_unique<TextWorkers>(config_.text_threads, /*waiting_max=*/256);
@@ -232,9 +238,16 @@ void GatewayServer::House::RunTicks() {
       slow_at = clock_.Elapsed() + kSlowTick;
       SlowTick();
     }
+    dozing_ = true;  // what comes from here on wakes, what came before is seen
     const bool idle = pool_->is_settled() && admission_.waiting_count() == 0;
-    ticks_.PopFor(idle ? kIdleTick : kTick);
+    if (!idle) dozing_ = false;
+    ticks_.PopFor(idle ? std::max(slow_at - clock_.Elapsed(), kTick) : kTick);
+    dozing_ = false;
   }
+}
+
+void GatewayServer::House::WakeTicker() {
+  if (dozing_.exchange(false)) ticks_.TryPush(0);
 }
 
 // What gRPC's health says follows /readyz within a tick.

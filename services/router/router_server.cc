@@ -9,7 +9,6 @@
 #include "common/base/entropy.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
-#include "common/concurrency/bounded_queue.h"
 #include "common/concurrency/thread.h"
 #include "common/http/http_server.h"
 #include "common/kernels/compute_level.h"
@@ -30,8 +29,9 @@
 namespace tessera::router {
 namespace {
 
-// How soon gateways hear that experts are gone, or there again.
-constexpr absl::Duration kReadinessInterval = absl::Milliseconds(200);
+// How soon gateways hear of weights that went bad. That experts are gone, or there again, they hear
+// at once.
+constexpr absl::Duration kReadinessInterval = absl::Seconds(1);
 
 }  // namespace
 
@@ -86,7 +86,6 @@ class RouterServer::House {
   std::unique_ptr<GenerationService> generation_;
   std::unique_ptr<ObservationService> observation_;
   std::unique_ptr<RpcServer> rpc_;
-  BoundedQueue<int> looks_{1};  // never filled; closed to end the thread
   Thread readiness_;
 };
 
@@ -241,15 +240,15 @@ void RouterServer::House::WatchReadiness(const std::stop_token& stop) {
   // Gateways hear of them, and ask routers that are ready first.
   bool serving = false;
   while (!stop.stop_requested()) {
+    const uint64_t version = cluster_->directory().View()->version;
     board_.SetNotReady(NotReadyReasons());
-    if (serving) {
-      looks_.PopFor(kReadinessInterval);
-    } else if (cluster_->WaitUntilCovered(kReadinessInterval).ok() && !stop.stop_requested()) {
+    if (!serving && cluster_->Coverage().ok() && !stop.stop_requested()) {
       serving = true;
       rpc_->SetServing(true);
       TESSERA_LOG(INFO) << "every expert is held by a shard; requests are taken at "
                         << grpc_address();
     }
+    cluster_->AwaitViewAfter(version, kReadinessInterval);
   }
 }
 
@@ -272,7 +271,6 @@ std::vector<std::string> RouterServer::House::NotReadyReasons() const {
 void RouterServer::House::Stop() {
   if (stopping_.exchange(true)) return;
   if (readiness_.joinable()) readiness_.RequestStop();
-  looks_.Close();
   if (rpc_ != nullptr) rpc_->Drain();
   if (loop_ != nullptr) {
     loop_->Drain();

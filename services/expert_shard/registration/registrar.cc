@@ -80,8 +80,9 @@ class Registrar::Link {
   // repeated to another, nor to one that started anew.
   std::atomic<uint64_t>& sequence_;
 
-  Random random_;  // owned by the thread, as the next five
+  Random random_;  // owned by the thread, as the next six
   absl::Duration interval_ = absl::Milliseconds(100);
+  absl::Duration idle_pause_;  // that the last answer granted
   absl::Duration pause_;
   uint64_t told_version_ = 0;  // of the list the router has
   bool held_wanted_ = false;
@@ -119,7 +120,7 @@ void Registrar::Link::Round() {
     if (!was_registered) {
       TESSERA_LOG(INFO) << "registered with the router at " << address_;
     }
-    return Wait(interval_);
+    return Wait(interval_ + idle_pause_);
   }
   // A router that is gone for a moment still knows us when it is back; one that started anew says
   // that it does not.
@@ -161,6 +162,7 @@ absl::Status Registrar::Link::Register() {
   if (reply.heartbeat_interval_ms() > 0) {
     interval_ = absl::Milliseconds(int64_t{reply.heartbeat_interval_ms()});
   }
+  idle_pause_ = absl::ZeroDuration();
   // The list went with the descriptor, but a version is told with heartbeats only.
   told_version_ = 0;
   held_wanted_ = false;
@@ -192,6 +194,7 @@ absl::Status Registrar::Link::Heartbeat() {
   }));
   if (with_held) told_version_ = report.held_version;
   held_wanted_ = reply.held_wanted();
+  idle_pause_ = absl::Milliseconds(int64_t{reply.pause_ms()});
   if (held_wanted_) Hurry();
   epochs_(Epoch{reply.epoch()});
   return absl::OkStatus();

@@ -8,7 +8,9 @@
 //     │  └─ wait, longer         │  └─────────────────┘
 //     └──── NOT_FOUND ◄──────────┘ gone: wait, longer
 //
-// Every router address is told; the one that leads accepts, the others refuse until they do.
+// The answer to a heartbeat may grant a pause: a shard without calls is heard of less often. What
+// it holds is told at once all the same. Every router address is told; the one that leads accepts,
+// the others refuse until they do.
 
 #include <atomic>
 #include <cstdint>

@@ -49,6 +49,12 @@ absl::Status Admission::Refusal(const AdmissionRequest& request) {
 }
 
 absl::StatusOr<uint64_t> Admission::Enqueue(AdmissionRequest request) {
+  const absl::StatusOr<uint64_t> number = TakeIn(std::move(request));
+  if (number.ok() && on_arrival_) on_arrival_();
+  return number;
+}
+
+absl::StatusOr<uint64_t> Admission::TakeIn(AdmissionRequest request) {
   absl::MutexLock lock(&mutex_);
   if (absl::Status refusal = Refusal(request); !refusal.ok()) return refusal;
   Line& line = lines_[request.key];

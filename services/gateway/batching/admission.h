@@ -70,6 +70,8 @@ class Admission {
   void Pump();
   // Ends waits that are over. To be called every few ten milliseconds.
   void Tick();
+  // Called without locks after a request was taken, to wait or at once. Before the first Enqueue.
+  void OnArrival(std::function<void()> callback) { on_arrival_ = std::move(callback); }
   // Refuses new requests, kUnavailable; what waits goes on.
   void Drain();
 
@@ -88,6 +90,7 @@ class Admission {
     size_t waiting = 0;
   };
 
+  absl::StatusOr<uint64_t> TakeIn(AdmissionRequest request);
   absl::Status Refusal(const AdmissionRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How long a new request would wait, by what was started lately; between 1 s and a minute.
   absl::Duration EstimatedWait() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -97,6 +100,7 @@ class Admission {
 
   const AdmissionConfig config_;
   const Clock& clock_;
+  std::function<void()> on_arrival_;  // may be empty
   Gauge waiting_gauge_;
   Histogram wait_histogram_;
 

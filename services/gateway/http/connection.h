@@ -6,6 +6,7 @@
 //
 // Three coroutines of one I/O thread; each waits for its signal when it has nothing to do.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -67,6 +68,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Start(std::function<void(Connection*)> on_closed);
   // Acts on what took too long.
   void Sweep(absl::Duration now);
+  // When that will be, as things stand; may come nearer with what happens.
+  absl::Duration sweep_due() const {
+    return std::min(timed_out_ ? absl::InfiniteDuration() : deadline_, write_deadline_);
+  }
   // Ends it as soon as no reply is under way.
   void Drain();
   // Cuts it now.

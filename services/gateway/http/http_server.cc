@@ -22,9 +22,10 @@ namespace {
 
 using tcp = net::ip::tcp;
 
-constexpr auto kSweepInterval = std::chrono::milliseconds(50);
-// While there is no connection.
-constexpr auto kIdleSweepInterval = std::chrono::milliseconds(250);
+// Between two looks at a lane's connections: while one is near its time or the server drains, and
+// else. Without a connection nothing is looked at.
+constexpr absl::Duration kSweepInterval = absl::Milliseconds(50);
+constexpr absl::Duration kQuietSweepInterval = absl::Milliseconds(250);
 
 // host:port or [v6]:port.
 absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
@@ -89,6 +90,7 @@ class HttpServer::Impl {
   }
   net::awaitable<void> AcceptLoop();
   net::awaitable<void> SweepLoop(size_t index);
+  std::chrono::milliseconds SweepPause(const Lane& lane) const;
   void Admit(size_t index, tcp::socket socket);
 
   const std::shared_ptr<ServerState> state_;
@@ -139,7 +141,7 @@ net::awaitable<void> HttpServer::Impl::AcceptLoop() {
     if (error) {
       // Out of descriptors, mostly. Those that wait stay in the kernel's queue meanwhile.
       TESSERA_LOG(WARNING) << "cannot accept a connection: " << error.message();
-      net::steady_timer pause(*state_->contexts[0], kSweepInterval);
+      net::steady_timer pause(*state_->contexts[0], absl::ToChronoMilliseconds(kSweepInterval));
       co_await pause.async_wait(net::redirect_error(net::use_awaitable, error));
       continue;
     }
@@ -152,6 +154,7 @@ net::awaitable<void> HttpServer::Impl::AcceptLoop() {
 void HttpServer::Impl::Admit(size_t index, tcp::socket socket) {
   Lane& lane = lanes_[index];
   if (lane.stopping) return;
+  if (lane.connections.empty()) lane.sweep_timer->cancel();  // from here on there is a time to keep
   ++state_->connections_total;
   const std::shared_ptr<const Tls> tls = tls_.Read();
   if (state_->connections_open >= state_->config.connections_max) {
@@ -177,11 +180,20 @@ void HttpServer::Impl::Admit(size_t index, tcp::socket socket) {
   });
 }
 
+std::chrono::milliseconds HttpServer::Impl::SweepPause(const Lane& lane) const {
+  if (lane.connections.empty() && !lane.stopping) return std::chrono::hours(24);
+  absl::Duration pause = state_->draining ? kSweepInterval : kQuietSweepInterval;
+  const absl::Duration now = state_->clock.Elapsed();
+  for (const auto& [key, connection] : lane.connections) {
+    pause = std::min(pause, connection->sweep_due() - now);
+  }
+  return absl::ToChronoMilliseconds(std::max(pause, kSweepInterval));
+}
+
 net::awaitable<void> HttpServer::Impl::SweepLoop(size_t index) {
   Lane& lane = lanes_[index];
   while (!lane.stopping || !lane.connections.empty()) {
-    const bool idle = lane.connections.empty() && !lane.stopping;
-    lane.sweep_timer->expires_after(idle ? kIdleSweepInterval : kSweepInterval);
+    lane.sweep_timer->expires_after(SweepPause(lane));
     ErrorCode woken;
     co_await lane.sweep_timer->async_wait(net::redirect_error(net::use_awaitable, woken));
     const absl::Duration now = state_->clock.Elapsed();

@@ -469,8 +469,10 @@ std::vector<std::string> RouterPool::NotReadyReasons() const {
 
 bool RouterPool::is_settled() const {
   absl::MutexLock lock(&mutex_);
-  return by_number_.empty() && std::all_of(routers_.begin(), routers_.end(),
-                                           [](const auto& router) { return router->is_up; });
+  return by_number_.empty() &&
+         std::all_of(routers_.begin(), routers_.end(), [](const auto& router) {
+           return router->is_up && router->report.not_ready.empty();
+         });
 }
 
 size_t RouterPool::running_count() const {

@@ -95,7 +95,8 @@ class RouterPool {
   // Why no request would run now or soon: no router is up, or what those that are say of themselves
   // for longer than unready_after. Empty: one would.
   std::vector<std::string> NotReadyReasons() const;
-  // Every router is up and no request is under way: nothing is due before one comes or goes.
+  // Every router is up and ready and no request is under way: nothing is due before OnRoom's call
+  // or a request.
   bool is_settled() const;
   // Requests that were sent and have not ended, and those of them that wait for a router.
   size_t running_count() const;

@@ -66,6 +66,9 @@ absl::Status Cluster::Coverage() const { return impl_->Coverage(); }
 absl::Status Cluster::WaitUntilCovered(absl::Duration timeout) const {
   return impl_->WaitUntilCovered(timeout);
 }
+bool Cluster::AwaitViewAfter(uint64_t version, absl::Duration timeout) const {
+  return impl_->AwaitViewAfter(version, timeout);
+}
 std::vector<wire::ShardActivity> Cluster::ShardActivities() const {
   return impl_->ShardActivities();
 }

@@ -55,6 +55,8 @@ struct ClusterConfig {
   bool strict = false;
 
   // Life of shards (leader).
+  // Of shards without calls, up to a second while nobody looks at them; their silence may then last
+  // as much longer. Data connections have their own, shorter times.
   absl::Duration heartbeat_interval = absl::Milliseconds(250);
   absl::Duration lost_after = absl::Seconds(1);  // > heartbeat_interval
   absl::Duration drain_timeout = absl::Seconds(60);
@@ -92,9 +94,12 @@ class Cluster {
   absl::Status Coverage() const;
   // Waits for it. kUnavailable as above after `timeout`, or when stopped.
   absl::Status WaitUntilCovered(absl::Duration timeout) const;
+  // Waits for a view newer than `version`: whatever Coverage may have to say anew comes with one.
+  // False: `timeout` passed or stopped.
+  bool AwaitViewAfter(uint64_t version, absl::Duration timeout) const;
 
-  // Every shard that is there, or was lost, as it looked in the last round (100 ms). Ascending;
-  // layer_rows are empty.
+  // Every shard that is there, or was lost, as it looked in the last round: 100 ms while somebody
+  // asks every few seconds, else 250 ms. Ascending; layer_rows are empty.
   std::vector<wire::ShardActivity> ShardActivities() const;
 
   // Brings gauges that are about the present up to date; before the metrics are read.

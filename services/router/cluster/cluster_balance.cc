@@ -11,29 +11,41 @@
 namespace tessera::router {
 namespace {
 
-constexpr absl::Duration kTick = absl::Milliseconds(250);
 constexpr absl::Duration kReportInterval = absl::Seconds(1);
+// While a look is near or something moves.
+constexpr absl::Duration kTick = absl::Milliseconds(250);
 
 }  // namespace
 
 void ClusterBrain::RunBalance() {
+  absl::Duration pause = kTick;
   for (;;) {
     bool asked = false;
     {
       absl::MutexLock lock(&inbox_mutex_);
       const auto due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mutex_) {
-        return look_wanted_ || stopping_;
+        return look_wanted_ || shard_came_ || stopping_;
       };
-      inbox_mutex_.AwaitWithTimeout(absl::Condition(&due), kTick);
+      inbox_mutex_.AwaitWithTimeout(absl::Condition(&due), pause);
       if (stopping_) return;
       asked = std::exchange(look_wanted_, false);
+      shard_came_ = false;
     }
     if (leads()) {
       LookAtBalance(asked);
     } else {
       TellLeader();
     }
+    pause = BalancePause();
   }
+}
+
+absl::Duration ClusterBrain::BalancePause() {
+  const absl::Duration now = clock_.Elapsed();
+  absl::MutexLock lock(&mutex_);
+  const bool calm = !Disturbed() && balancer_.migration().idle() &&
+                    (!leads() || !balancer_.IsDue(now + kReportInterval));
+  return calm ? std::clamp(report_due_ - now, kTick, kReportInterval) : kTick;
 }
 
 void ClusterBrain::TellLeader() {

@@ -13,9 +13,14 @@ namespace tessera::router {
 namespace {
 
 constexpr absl::Duration kRound = absl::Milliseconds(50);
-// While nothing is repaired or drained: only silence has to be noticed.
-constexpr absl::Duration kQuietRound = absl::Milliseconds(100);
-constexpr size_t kWishesMax = 4096;  // a dispatcher repeats what was dropped
+// While nothing is repaired or drained: for links that broke while no step ran. What a step meets
+// it tells itself, and silence has its own time. Each round and each heartbeat wakes an idle
+// machine up, and wake-ups are what an idle cluster costs; so both are slower while nobody looks.
+constexpr absl::Duration kWatchedRound = absl::Milliseconds(100);
+constexpr absl::Duration kQuietRound = absl::Milliseconds(250);
+constexpr absl::Duration kIdleHeartbeat = absl::Seconds(1);
+constexpr absl::Duration kWatch = absl::Seconds(5);  // one look lasts
+constexpr size_t kWishesMax = 4096;                  // a dispatcher repeats what was dropped
 constexpr absl::Duration kOverlayLife = absl::Seconds(5);
 constexpr uint64_t kMeasuredSteps = 1000;
 
@@ -102,7 +107,8 @@ ClusterBrain::ClusterBrain(ClusterConfig config, ExchangeClient& exchange, const
       repair_(RepairConfig(config_)),
       balancer_(BalanceConfig(config_), {config_.model.layer_count, config_.model.expert_count},
                 config_.moe_layers),
-      followed_(std::make_shared<const wire::PublishedPlacement>()) {}
+      followed_(std::make_shared<const wire::PublishedPlacement>()),
+      looked_at_ns_(absl::ToInt64Nanoseconds(clock.Elapsed() - kWatch)) {}
 
 void ClusterBrain::Start() {
   {
@@ -154,7 +160,7 @@ void ClusterBrain::Run() {
       const auto due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mutex_) {
         return woken_ || stopping_;
       };
-      inbox_mutex_.AwaitWithTimeout(absl::Condition(&due), is_quiet_ ? kQuietRound : kRound);
+      inbox_mutex_.AwaitWithTimeout(absl::Condition(&due), pause_);
       if (stopping_) return;
       woken_ = false;
     }
@@ -165,6 +171,17 @@ void ClusterBrain::Run() {
 void ClusterBrain::Wake() {
   absl::MutexLock lock(&inbox_mutex_);
   woken_ = true;
+}
+
+absl::Duration ClusterBrain::RoundPause(absl::Duration now) const {
+  if (!repair_.idle() || !balancer_.migration().idle() || !drains_.empty()) return kRound;
+  const absl::Duration pause = IsWatched(now) ? kWatchedRound : kQuietRound;
+  if (!leads()) return pause;
+  return std::clamp(registry_.SilentAt() - now, absl::Milliseconds(1), pause);
+}
+
+bool ClusterBrain::IsWatched(absl::Duration now) const {
+  return now - absl::Nanoseconds(looked_at_ns_.load()) < kWatch;
 }
 
 void ClusterBrain::Step() {
@@ -195,8 +212,7 @@ void ClusterBrain::Step() {
     AdvanceDrains(now, answers);
     SetMetrics(now);
     UpdateRoster(now);
-    is_quiet_ = repair_.idle() && balancer_.migration().idle() && drains_.empty() &&
-                config_.lost_after >= 10 * kQuietRound;
+    pause_ = RoundPause(now);
   }
   round_at_ns_.store(absl::ToInt64Nanoseconds(clock_.Elapsed()));
   for (ShardOrder& order : orders) {
@@ -245,8 +261,13 @@ absl::StatusOr<ClusterControl::Registration> ClusterBrain::Register(
 
 absl::StatusOr<HeartbeatAnswer> ClusterBrain::Heartbeat(ShardHeartbeat heartbeat) {
   absl::MutexLock lock(&mutex_);
+  const absl::Duration now = clock_.Elapsed();
+  const absl::Duration pause =
+      IsWatched(now) ? absl::ZeroDuration()
+                     : std::clamp(kIdleHeartbeat - config_.heartbeat_interval, absl::ZeroDuration(),
+                                  3 * config_.heartbeat_interval);
   TESSERA_ASSIGN_OR_RETURN(const HeartbeatAnswer answer,
-                           registry_.Heartbeat(std::move(heartbeat), clock_.Elapsed()));
+                           registry_.Heartbeat(std::move(heartbeat), now, pause));
   PublishIfChanged();
   return answer;
 }
@@ -299,7 +320,8 @@ void ClusterBrain::OnConnected(ShardId shard, uint64_t incarnation) {
   metrics_.connects.Increment();
   absl::MutexLock lock(&mutex_);
   connected_[shard] = incarnation;
-  Wake();
+  absl::MutexLock inbox_lock(&inbox_mutex_);
+  woken_ = shard_came_ = true;
 }
 
 void ClusterBrain::OnUnreachable(ShardId shard, uint64_t incarnation, bool process_gone) {

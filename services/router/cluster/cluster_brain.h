@@ -52,7 +52,10 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   NamedService named_service() { return service_.named(); }
   absl::Status Coverage() const;
   absl::Status WaitUntilCovered(absl::Duration timeout) const;
-  std::vector<wire::ShardActivity> ShardActivities() const;
+  bool AwaitViewAfter(uint64_t version, absl::Duration timeout) const {
+    return sessions_.AwaitViewAfter(version, timeout);
+  }
+  std::vector<wire::ShardActivity> ShardActivities();
   void RefreshMetrics();
   ExpertMeter& meter() { return meter_; }
   std::string BalanceReport();
@@ -106,6 +109,10 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   void Run();
   // One round: silence, links, repair, drains, metrics.
   void Step();
+  // Somebody looked at the shards lately.
+  bool IsWatched(absl::Duration now) const;
+  // Until the next one, if nothing wakes the thread before.
+  absl::Duration RoundPause(absl::Duration now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake();
   void OnConnected(ShardId shard, uint64_t incarnation);
   void OnUnreachable(ShardId shard, uint64_t incarnation, bool process_gone);
@@ -130,6 +137,8 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   void RunBalance();
   void TellLeader();
   void LookAtBalance(bool asked);
+  // Until the counters are to be read; shorter while a look is near or something moves.
+  absl::Duration BalancePause();
   // Whether copies that left the map with view `version` are used by no step any more.
   bool ViewsQuiet(uint64_t version, absl::Duration since, absl::Duration now);
   bool Disturbed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -172,8 +181,9 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   std::shared_ptr<const wire::PublishedPlacement> followed_ ABSL_GUARDED_BY(mutex_);
   std::map<ShardId, Overlay> overlays_ ABSL_GUARDED_BY(mutex_);
 
-  bool is_quiet_ = false;                // the thread's
+  absl::Duration pause_;                 // before the next round; the thread's
   std::atomic<int64_t> round_at_ns_{0};  // Clock::Elapsed() at the end of the last round; 0: none
+  std::atomic<int64_t> looked_at_ns_;    // at the last ShardActivities
 
   // What wakes the thread; apart, so that the engine never waits for a round.
   absl::Mutex inbox_mutex_;
@@ -181,6 +191,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   std::vector<std::pair<ShardId, uint64_t>> suspects_ ABSL_GUARDED_BY(inbox_mutex_);
   bool woken_ ABSL_GUARDED_BY(inbox_mutex_) = false;
   bool look_wanted_ ABSL_GUARDED_BY(inbox_mutex_) = false;
+  bool shard_came_ ABSL_GUARDED_BY(inbox_mutex_) = false;  // for the balancer
   bool stopping_ ABSL_GUARDED_BY(inbox_mutex_) = false;
 };
 

@@ -226,7 +226,11 @@ void ClusterBrain::RefreshMetrics() {
   metrics_.round_age.Set(absl::ToDoubleSeconds(clock_.Elapsed() - absl::Nanoseconds(round_at)));
 }
 
-std::vector<wire::ShardActivity> ClusterBrain::ShardActivities() const {
+std::vector<wire::ShardActivity> ClusterBrain::ShardActivities() {
+  const absl::Duration now = clock_.Elapsed();
+  const bool was_watched = IsWatched(now);
+  looked_at_ns_.store(absl::ToInt64Nanoseconds(now));
+  if (!was_watched) Wake();  // a round, from which on they are quick
   absl::MutexLock lock(&mutex_);
   return roster_.Activities();
 }

@@ -29,9 +29,10 @@ absl::StatusOr<ShardHeartbeat> ToHeartbeat(const v1::HeartbeatRequest& request) 
   described.set_slot_count(UINT32_MAX);
   *described.mutable_held() = request.held();
   TESSERA_ASSIGN_OR_RETURN(wire::ShardDescriptor shard, wire::ToShardDescriptor(described));
-  return ShardHeartbeat{
-      shard.shard,           shard.incarnation,           shard.state,       request.held_version(),
-      std::move(shard.held), request.load().busy_ratio(), request.sequence()};
+  return ShardHeartbeat{shard.shard,           shard.incarnation,
+                        shard.state,           request.held_version(),
+                        std::move(shard.held), request.load().busy_ratio(),
+                        request.sequence(),    request.load().calls_total()};
 }
 
 }  // namespace
@@ -103,6 +104,7 @@ class ClusterService::Impl final : public v1::Cluster::CallbackService {
                              control_.Heartbeat(std::move(heartbeat)));
     reply.set_epoch(static_cast<uint64_t>(answer.epoch));
     reply.set_held_wanted(answer.held_wanted);
+    reply.set_pause_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(answer.pause)));
     return absl::OkStatus();
   }
   absl::Status CheckSeal(const v1::HeartbeatRequest& request) const {

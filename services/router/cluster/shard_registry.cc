@@ -86,12 +86,12 @@ absl::StatusOr<Epoch> ShardRegistry::Register(const wire::ModelIdentity& model,
   const auto it = members_.find(shard.shard);
   if (it != members_.end() && it->second.shard.incarnation != shard.incarnation) {
     const Member& other = it->second;
-    if (!other.suspected && now - other.heard_at < config_.replaceable_after) {
+    const absl::Duration replaceable_after = config_.replaceable_after + other.pause;
+    if (!other.suspected && now - other.heard_at < replaceable_after) {
       return absl::AlreadyExistsError(absl::StrCat(
           NameOf(shard.shard, other.shard.incarnation), " lives at ", other.shard.grpc_address,
           "; one of ", absl::FormatDuration(now - other.heard_at),
-          " of silence may be replaced from ", absl::FormatDuration(config_.replaceable_after),
-          " on"));
+          " of silence may be replaced from ", absl::FormatDuration(replaceable_after), " on"));
     }
     members_.erase(it);
   } else if (it == members_.end() && members_.size() >= config_.shards_max) {
@@ -131,7 +131,8 @@ void ShardRegistry::TakeHeld(Member& member, std::vector<wire::HeldUnit> held) {
 }
 
 absl::StatusOr<HeartbeatAnswer> ShardRegistry::Heartbeat(ShardHeartbeat heartbeat,
-                                                         absl::Duration now) {
+                                                         absl::Duration now,
+                                                         absl::Duration idle_pause) {
   TESSERA_ASSIGN_OR_RETURN(Member * member, FindMember(heartbeat.shard, heartbeat.incarnation));
   if (heartbeat.sequence > 0 && heartbeat.sequence <= member->sequence) {
     return absl::UnauthenticatedError(absl::StrCat(NameOf(heartbeat.shard, heartbeat.incarnation),
@@ -158,6 +159,10 @@ absl::StatusOr<HeartbeatAnswer> ShardRegistry::Heartbeat(ShardHeartbeat heartbea
     }
   }
   member->heard_at = now;
+  const bool is_idle = heartbeat.state == wire::ShardState::kReady && !answer.held_wanted &&
+                       heartbeat.calls_total == member->calls_total;
+  member->pause = answer.pause = is_idle ? idle_pause : absl::ZeroDuration();
+  member->calls_total = heartbeat.calls_total;
   member->busy_ratio = heartbeat.busy_ratio;
   member->suspected = false;
   const auto state = member->drained ? wire::ShardState::kDraining : heartbeat.state;
@@ -221,11 +226,19 @@ void ShardRegistry::Unhide(ShardId shard, std::span<const Unit> units) {
 std::vector<ShardId> ShardRegistry::Tick(absl::Duration now) {
   std::vector<ShardId> lost;
   for (const auto& [id, member] : members_) {
-    if (now - member.heard_at > config_.lost_after) lost.push_back(id);
+    if (now - member.heard_at > config_.lost_after + member.pause) lost.push_back(id);
   }
   for (const ShardId id : lost) members_.erase(id);
   if (!lost.empty()) Publish();
   return lost;
+}
+
+absl::Duration ShardRegistry::SilentAt() const {
+  absl::Duration at = absl::InfiniteDuration();
+  for (const auto& [id, member] : members_) {
+    at = std::min(at, member.heard_at + config_.lost_after + member.pause);
+  }
+  return at + absl::Nanoseconds(1);
 }
 
 const wire::ShardDescriptor* ShardRegistry::Find(ShardId shard) const {

@@ -35,7 +35,8 @@ struct ShardRegistryConfig {
   wire::ModelIdentity model;  // what every shard must hold
   bool strict = false;        // kernel levels must be equal too
   uint64_t epoch_first = 1;   // > 0; higher than what a router before this one published
-  // Silence after which a shard leaves the map.
+  // Silence after which a shard leaves the map. This and the next are longer by the pause that the
+  // last answer granted.
   absl::Duration lost_after = absl::Seconds(1);
   // A shard silent for so long, or suspected, gives way to another one with its id.
   absl::Duration replaceable_after = absl::Milliseconds(600);
@@ -52,11 +53,13 @@ struct ShardHeartbeat {
   std::vector<wire::HeldUnit> held;
   float busy_ratio = 0;   // 0..1
   uint64_t sequence = 0;  // rises with each of an incarnation; 0: not told
+  uint64_t calls_total = 0;
 };
 
 struct HeartbeatAnswer {
   Epoch epoch{};
   bool held_wanted = false;
+  absl::Duration pause;  // by which the next one may come later
 };
 
 struct ShardCounts {
@@ -83,7 +86,9 @@ class ShardRegistry {
   //   kInvalidArgument     as in Register; the shard keeps what it had
   //   kUnauthenticated     a heartbeat of this or a higher sequence came before: somebody repeats
   //   it
-  absl::StatusOr<HeartbeatAnswer> Heartbeat(ShardHeartbeat heartbeat, absl::Duration now);
+  // A shard that computed nothing since its last one is granted a pause of `idle_pause`.
+  absl::StatusOr<HeartbeatAnswer> Heartbeat(ShardHeartbeat heartbeat, absl::Duration now,
+                                            absl::Duration idle_pause = absl::ZeroDuration());
   // Its units leave the map, for good as far as this incarnation goes. `incarnation` 0: whichever
   // lives. kNotFound as above. Returns the first epoch without them.
   absl::StatusOr<Epoch> Drain(ShardId shard, uint64_t incarnation);
@@ -102,6 +107,9 @@ class ShardRegistry {
   void Unhide(ShardId shard, std::span<const Unit> units);
   // Removes shards that were silent for too long; returns them.
   std::vector<ShardId> Tick(absl::Duration now);
+  // The first time at which Tick would remove one, if nobody is heard of before; infinite: none
+  // lives.
+  absl::Duration SilentAt() const;
 
   // Null if no shard of this id lives. Valid until the next change. `held` is complete, hidden
   // copies included.
@@ -118,7 +126,9 @@ class ShardRegistry {
     wire::ShardDescriptor shard;
     std::set<Unit> hidden;
     absl::Duration heard_at;
+    absl::Duration pause;  // as the last answer granted it
     float busy_ratio = 0;
+    uint64_t calls_total = 0;
     uint64_t sequence = 0;                 // of its last heartbeat, to whomever
     std::optional<uint64_t> held_version;  // of shard.held; nothing: not told yet
     bool held_asked = false;               // the last answer wanted `held`

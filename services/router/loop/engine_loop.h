@@ -47,9 +47,9 @@ struct EngineLoopConfig {
   absl::Duration experts_wait_max = absl::Seconds(60);  // for requests without a deadline
   absl::Duration park_max = absl::Seconds(1);
   // How often a loop without work looks at cancels, deadlines and the cluster: with open requests,
-  // and without.
+  // and without, when only the load that gateways are told of may change.
   absl::Duration look_interval = absl::Milliseconds(5);
-  absl::Duration idle_interval = absl::Milliseconds(200);
+  absl::Duration idle_interval = absl::Seconds(1);
 };
 
 // All borrowed; the loop's thread is the only one that uses engine and scheduler.

@@ -55,6 +55,7 @@ class FakeRouter final : public v1::Cluster::Service {
     heartbeats_.push_back(*request);
     reply->set_epoch(8);
     reply->set_held_wanted(std::exchange(held_wanted_, false));
+    reply->set_pause_ms(pause_ms_);
     return grpc::Status::OK;
   }
   grpc::Status Drain(grpc::ServerContext*, const v1::DrainRequest* request,
@@ -88,6 +89,7 @@ class FakeRouter final : public v1::Cluster::Service {
   int refused_ = 0;
   bool known_ = false;
   bool held_wanted_ = false;
+  uint32_t pause_ms_ = 0;
 
  private:
   RealClock clock_;
@@ -218,6 +220,18 @@ TEST_F(RegistrarTest, HeartbeatsAreNumberedPerIncarnationWhoeverIsTold) {
     EXPECT_GE(r.registered_[1].sequence(), r.heartbeats_[9].sequence());
   });
   EXPECT_EQ(numbers.size(), beats) << "each number once";
+}
+
+TEST_F(RegistrarTest, AGrantedPauseIsKeptUnlessSomethingChanges) {
+  router_.With([](FakeRouter& r) { r.pause_ms_ = 3'600'000; });
+  Begin(Config());
+  for (size_t beats = 1; beats <= 5; ++beats) {
+    ASSERT_TRUE(AwaitHeartbeats(beats));
+    router_.With([beats](FakeRouter& r) { EXPECT_EQ(r.heartbeats_.size(), beats); });
+    if (beats == 4) router_.With([](FakeRouter& r) { r.pause_ms_ = 0; });
+    if (beats < 5) registrar_->Hurry();
+  }
+  EXPECT_TRUE(AwaitHeartbeats(8)) << "by themselves again";
 }
 
 TEST_F(RegistrarTest, RegistersAgainWithARouterThatForgotIt) {

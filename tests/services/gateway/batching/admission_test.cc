@@ -151,6 +151,23 @@ TEST_F(AdmissionTest, OtherErrorsOfStartAreTold) {
   EXPECT_EQ(refused_["a"], absl::StatusCode::kInvalidArgument);
 }
 
+TEST_F(AdmissionTest, WhatIsTakenIsToldWhetherItWaitsOrNot) {
+  int arrivals = 0;
+  admission_.OnArrival([&] {
+    ++arrivals;
+    admission_.waiting_count();  // no lock is held
+  });
+  MakeRoom(10);
+  ASSERT_TRUE(admission_.Enqueue(Request("starts")).ok());
+  EXPECT_EQ(arrivals, 1);
+  ASSERT_TRUE(admission_.Enqueue(Request("waits")).ok());
+  EXPECT_EQ(arrivals, 2);
+  EXPECT_FALSE(admission_.Enqueue(Request("huge", "", 6000)).ok());
+  admission_.Drain();
+  EXPECT_FALSE(admission_.Enqueue(Request("late")).ok());
+  EXPECT_EQ(arrivals, 2) << "what is refused is no arrival";
+}
+
 TEST_F(AdmissionTest, DrainRefusesAndServesWhatWaits) {
   ASSERT_TRUE(admission_.Enqueue(Request("a")).ok());
   admission_.Drain();

@@ -110,6 +110,41 @@ TEST_F(ShardRegistryTest, ASecondLivingShardOfAnIdIsRefused) {
   EXPECT_EQ(Beat(0, 6, 1).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(ShardRegistryTest, AShardWithoutCallsMayBeSilentLonger) {
+  ShardRegistry registry({.model = SampleModel()});
+  EXPECT_EQ(registry.SilentAt(), absl::InfiniteDuration());
+  ASSERT_TRUE(registry.Register(SampleModel(), Shard(0, 5, {}), now_).ok());
+  EXPECT_EQ(registry.SilentAt(), now_ + absl::Seconds(1) + absl::Nanoseconds(1));
+  uint64_t sequence = 0;
+  const auto beat = [&](uint64_t calls, ShardState state = ShardState::kReady) {
+    return registry
+        .Heartbeat({.shard = ShardId{0},
+                    .incarnation = 5,
+                    .state = state,
+                    .held_version = 1,
+                    .sequence = ++sequence,
+                    .calls_total = calls},
+                   now_, /*idle_pause=*/absl::Milliseconds(250))
+        ->pause;
+  };
+  EXPECT_EQ(beat(0), absl::ZeroDuration()) << "its list is wanted";
+  EXPECT_EQ(beat(0), absl::Milliseconds(250));
+  const absl::Duration silent_at = registry.SilentAt();
+  EXPECT_EQ(silent_at, now_ + absl::Milliseconds(1250) + absl::Nanoseconds(1));
+  EXPECT_TRUE(registry.Tick(silent_at - absl::Nanoseconds(1)).empty());
+  EXPECT_EQ(registry.Register(SampleModel(), Shard(0, 6, {}), now_ + absl::Milliseconds(800))
+                .status()
+                .code(),
+            absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(beat(3), absl::ZeroDuration()) << "it has calls";
+  EXPECT_EQ(registry.SilentAt(), now_ + absl::Seconds(1) + absl::Nanoseconds(1));
+  EXPECT_EQ(beat(3), absl::Milliseconds(250));
+  EXPECT_EQ(beat(3, ShardState::kDraining), absl::ZeroDuration());
+  EXPECT_EQ(beat(3), absl::Milliseconds(250));
+  EXPECT_EQ(registry.Tick(silent_at).size(), 1u);
+  EXPECT_EQ(registry.SilentAt(), absl::InfiniteDuration());
+}
+
 TEST_F(ShardRegistryTest, ANewIncarnationReplacesASilentOrSuspectedOne) {
   ASSERT_TRUE(Register(Shard(0, 5, {Held(0, 0, 0)})).ok());
   now_ += absl::Milliseconds(600);
