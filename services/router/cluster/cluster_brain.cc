@@ -21,6 +21,8 @@ constexpr absl::Duration kQuietRound = absl::Milliseconds(250);
 constexpr absl::Duration kIdleHeartbeat = absl::Seconds(1);
 constexpr absl::Duration kWatch = absl::Seconds(5);  // one look lasts
 constexpr size_t kWishesMax = 4096;                  // a dispatcher repeats what was dropped
+// A shard whose drain was refused asks again within it.
+constexpr absl::Duration kDrainPauseMax = absl::Seconds(5);
 constexpr absl::Duration kOverlayLife = absl::Seconds(5);
 constexpr uint64_t kMeasuredSteps = 1000;
 
@@ -107,6 +109,7 @@ ClusterBrain::ClusterBrain(ClusterConfig config, ExchangeClient& exchange, const
       repair_(RepairConfig(config_)),
       balancer_(BalanceConfig(config_), {config_.model.layer_count, config_.model.expert_count},
                 config_.moe_layers),
+      drain_watch_(config_.drain_timeout + kDrainPauseMax),
       followed_(std::make_shared<const wire::PublishedPlacement>()),
       looked_at_ns_(absl::ToInt64Nanoseconds(clock.Elapsed() - kWatch)) {}
 
@@ -284,6 +287,7 @@ void ClusterBrain::Drain(ShardId shard, uint64_t incarnation, DrainDone done) {
       refused = absl::NotFoundError(absl::StrCat("shard ", ToIndex(shard), " of incarnation ",
                                                  incarnation, " is not registered here"));
     } else {
+      drain_watch_.Asked(shard, found->incarnation, clock_.Elapsed());
       const auto it = std::find_if(drains_.begin(), drains_.end(), [&](const Draining& d) {
         return d.shard == shard && d.incarnation == found->incarnation;
       });

@@ -30,6 +30,7 @@
 #include "services/router/cluster/cluster.h"
 #include "services/router/cluster/cluster_metrics.h"
 #include "services/router/cluster/cluster_service.h"
+#include "services/router/cluster/drain_watch.h"
 #include "services/router/cluster/placement_follower.h"
 #include "services/router/cluster/routing_reporter.h"
 #include "services/router/cluster/shard_directory.h"
@@ -174,6 +175,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   MeasuredBalance measured_ ABSL_GUARDED_BY(mutex_);
   absl::Duration balance_seen_at_ ABSL_GUARDED_BY(mutex_);
   std::vector<Draining> drains_ ABSL_GUARDED_BY(mutex_);
+  DrainWatch drain_watch_ ABSL_GUARDED_BY(mutex_);
   std::map<ShardId, uint64_t> connected_ ABSL_GUARDED_BY(mutex_);  // incarnations once linked
   uint64_t repaired_version_ ABSL_GUARDED_BY(mutex_) = 0;          // view that repair saw last
   uint64_t hidden_version_ ABSL_GUARDED_BY(mutex_) = 0;  // view without the last hidden copies

@@ -31,6 +31,9 @@ struct ClusterMetrics {
                               "Units without a live copy that no shard has a free slot for.")),
         heartbeat_age(registry.AddGauge("tessera_router_heartbeat_age_seconds",
                                         "Age of the oldest last heartbeat of a living shard.")),
+        drains_unfinished(registry.AddCounter("tessera_router_drains_unfinished_total",
+                                              "Shards whose time to leave was over before others "
+                                              "had what they alone held.")),
         lost(registry.AddCounter("tessera_router_shards_lost_total",
                                  "Shards that left without draining.")),
         connects(registry.AddCounter("tessera_router_shard_connects_total",
@@ -67,6 +70,7 @@ struct ClusterMetrics {
   Gauge units_missing;
   Gauge units_unplaceable;
   Gauge heartbeat_age;
+  Counter drains_unfinished;
   Counter lost;
   Counter connects;
   Counter downs;

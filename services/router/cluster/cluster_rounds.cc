@@ -147,6 +147,13 @@ void ClusterBrain::AdvanceDrains(absl::Duration now, Answers& answers) {
     drain.done.clear();
   }
   std::erase_if(drains_, [](const Draining& drain) { return drain.done.empty(); });
+  const auto find = [this](ShardId shard)
+                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return registry_.Find(shard); };
+  for (const ShardId shard : drain_watch_.TakeUnfinished(find, now)) {
+    metrics_.drains_unfinished.Increment();
+    TESSERA_LOG(WARNING) << "shard " << ToIndex(shard)
+                         << " went before it was drained: its time was over";
+  }
 }
 
 std::optional<absl::StatusOr<Epoch>> ClusterBrain::AdvanceDrain(Draining& drain,
@@ -174,6 +181,7 @@ std::optional<absl::StatusOr<Epoch>> ClusterBrain::AdvanceDrain(Draining& drain,
     drain.epoch = *registry_.Drain(drain.shard, drain.incarnation);
     PublishIfChanged();
     drain.evacuated = true;
+    drain_watch_.Released(drain.shard, drain.incarnation);
     drain.published_at = now;
     drain.view_version = sessions_.View()->version;
   }

@@ -164,6 +164,9 @@ TEST_F(ClusterTest, ADrainedShardLeavesAfterItsUnitsHaveCopies) {
   EXPECT_GE(update.placement().epoch(), *drained);
   EXPECT_EQ(first->held().size(), 8u);
   EXPECT_TRUE(router->cluster->Coverage().ok());
+  second->Kill();
+  ASSERT_TRUE(router->Await([&] { return !router->Linked(1); }));
+  EXPECT_THAT(router->metrics.Text(), HasSubstr("tessera_router_drains_unfinished_total 0\n"));
 }
 
 TEST_F(ClusterTest, ADrainWaitsForTheCallsUnderWay) {
@@ -209,6 +212,11 @@ TEST_F(ClusterTest, WithoutRoomElsewhereADrainIsRefused) {
   EXPECT_EQ(drained.status().code(), absl::StatusCode::kResourceExhausted) << drained.status();
   EXPECT_THAT(drained.status().message(), HasSubstr("shard 1 alone holds"));
   EXPECT_TRUE(router->cluster->Coverage().ok());
+  EXPECT_THAT(router->metrics.Text(), HasSubstr("tessera_router_drains_unfinished_total 0\n"));
+  second->Kill();  // its time is over
+  EXPECT_TRUE(router->Await([&] {
+    return absl::StrContains(router->metrics.Text(), "tessera_router_drains_unfinished_total 1\n");
+  }));
 }
 
 TEST_F(ClusterTest, AFollowerReachesTheSameShardsAndNeedsNoLeaderToRepair) {
