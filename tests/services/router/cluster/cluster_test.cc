@@ -219,6 +219,16 @@ TEST_F(ClusterTest, WithoutRoomElsewhereADrainIsRefused) {
   }));
 }
 
+TEST_F(ClusterTest, ShardsWithoutCallsAreGrantedAPauseUnlessSomebodyLooks) {
+  const auto router = MakeRouter();
+  const auto first = JoinHalf(*router, 0);
+  EXPECT_TRUE(router->Await([&] { return first->pause_ms > 0; }));
+  EXPECT_TRUE(router->Await([&] {
+    EXPECT_EQ(router->cluster->ShardActivities().size(), 1u);
+    return first->pause_ms == 0;
+  }));
+}
+
 TEST_F(ClusterTest, AFollowerReachesTheSameShardsAndNeedsNoLeaderToRepair) {
   auto leader = MakeRouter();
   ClusterConfig config = Config();

@@ -98,7 +98,9 @@ class FakeShard final : public v1::ExpertShard::Service {
     }
     router_->Seal(request);
     v1::HeartbeatReply reply;
-    return router_->Call(&v1::Cluster::Stub::Heartbeat, request, reply);
+    const absl::Status told = router_->Call(&v1::Cluster::Stub::Heartbeat, request, reply);
+    if (told.ok()) pause_ms = reply.pause_ms();
+    return told;
   }
   absl::StatusOr<uint64_t> Drain() {
     v1::DrainRequest request;
@@ -131,6 +133,7 @@ class FakeShard final : public v1::ExpertShard::Service {
   // OpenSession and LoadExperts do not return before their callers give up.
   void Hang() { hanging_ = true; }
 
+  std::atomic<uint32_t> pause_ms{0};  // granted by the answer to the last heartbeat
   std::atomic<int> sessions{0};
   std::atomic<int> loads{0};  // orders with units to load
   absl::Notification hung;    // a call hangs
