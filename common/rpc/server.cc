@@ -9,23 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/rpc/health_service.h"
+#include "common/rpc/server_tls.h"
 
 namespace tessera {
-namespace {
-
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& files) {
-  if (files.empty()) return grpc::InsecureServerCredentials();
-  TESSERA_ASSIGN_OR_RETURN(TlsContents contents, ReadTlsFiles(files));
-  grpc::SslServerCredentialsOptions options(
-      contents.ca.empty() ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                          : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.pem_root_certs = std::move(contents.ca);
-  options.pem_key_cert_pairs.push_back({std::move(contents.key), std::move(contents.certificate)});
-  return grpc::SslServerCredentials(options);
-}
-
-}  // namespace
-
 RpcServer::RpcServer(const RpcServerConfig& config)
     : config_(config), health_(std::make_unique<HealthService>()) {}
 
@@ -33,12 +19,12 @@ RpcServer::~RpcServer() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerConfig& config,
                                                             std::vector<NamedService> services) {
-  TESSERA_ASSIGN_OR_RETURN(auto credentials, MakeCredentials(config.tls));
   std::unique_ptr<RpcServer> server(new RpcServer(config));
+  TESSERA_ASSIGN_OR_RETURN(server->credentials_, MakeServerCredentials(config.tls));
   // gRPC keeps the plugin for the whole process and ignores the second call.
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(config.listen, credentials, &server->port_);
+  builder.AddListeningPort(config.listen, server->credentials_, &server->port_);
   builder.SetMaxReceiveMessageSize(static_cast<int>(config.message_bytes_max));
   builder.SetMaxSendMessageSize(static_cast<int>(config.message_bytes_max));
   // A port that somebody else has is an error here, not a share of his connections.

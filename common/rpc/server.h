@@ -13,6 +13,7 @@
 
 namespace grpc {
 class Server;
+class ServerCredentials;
 class Service;
 }  // namespace grpc
 
@@ -25,7 +26,7 @@ struct RpcServerConfig {
   size_t message_bytes_max = size_t{64} << 20;
   // Stop waits so long for calls under way, then cancels them.
   absl::Duration stop_timeout = absl::Seconds(5);
-  TlsFiles tls;  // empty: plain text
+  TlsFiles tls;  // empty: plain text; read again when they change, see server_tls.h
 };
 
 // A service and the name clients and the health service know it by: T::service_full_name().
@@ -64,6 +65,7 @@ class RpcServer {
   const RpcServerConfig config_;  // constant after Start
   std::vector<std::string> names_;
   std::unique_ptr<HealthService> health_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // asked by the server while it runs
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

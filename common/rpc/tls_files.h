@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace tessera {
@@ -20,10 +21,16 @@ struct TlsContents {
   std::string certificate;
   std::string key;
   std::string ca;
+
+  friend bool operator==(const TlsContents&, const TlsContents&) = default;
 };
 
 // kNotFound naming the file that cannot be read; kInvalidArgument for a certificate without a key
 // or a key without a certificate.
 absl::StatusOr<TlsContents> ReadTlsFiles(const TlsFiles& files);
+
+// Whether certificate and key are PEM and belong together, and the CA, if there is one, is PEM.
+// kInvalidArgument naming the file that is not.
+absl::Status CheckTlsPair(const TlsFiles& files, const TlsContents& contents);
 
 }  // namespace tessera

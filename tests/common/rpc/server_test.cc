@@ -154,6 +154,9 @@ TEST(TlsFilesTest, ErrorsNameTheFile) {
   EXPECT_THAT(missing.status().message(), HasSubstr("/no/such/ca.pem"));
   EXPECT_EQ(MakeChannel({.address = "x:1", .tls = {.key_file = "k"}}).status().code(),
             absl::StatusCode::kInvalidArgument);
+  const auto server = RpcServer::Start({.tls = {.ca_file = "ca.pem"}}, {});
+  EXPECT_EQ(server.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(server.status().message(), HasSubstr("needs a certificate"));
 }
 
 }  // namespace

@@ -96,5 +96,21 @@ TEST_F(TlsReloadTest, TheGatewayNoticesNewFiles) {
   EXPECT_THAT(*reply, HasSubstr("HTTP/1.1 200"));
 }
 
+TEST_F(TlsReloadTest, SoDoesItsGrpcPort) {
+  Install(MakeCertificate("first"));
+  GatewayConfig config = testing::TinyGateway(folder_.path(), {"127.0.0.1:1"});
+  config.grpc_listen = "127.0.0.1:0";
+  config.tls = {.certificate_file = folder_.File("cert.pem"), .key_file = folder_.File("key.pem")};
+  const auto server = GatewayServer::Start(config, clock_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  int port = 0;
+  for (const auto& [name, address] : (*server)->Endpoints()) {
+    if (name == "grpc") port = std::stoi(address.substr(address.rfind(':') + 1));
+  }
+  EXPECT_EQ(MetAt(port), "first");
+  Install(MakeCertificate("second"));
+  EXPECT_EQ(MetAt(port), "second");
+}
+
 }  // namespace
 }  // namespace tessera::gateway
