@@ -69,6 +69,39 @@ test("a chat is the one of REST", async () => {
   assert.equal(messages.map((message) => message.text).join(""), (await rest.json()).choices[0].message.content);
 });
 
+test("tools: calls, results and their end are those of REST, streamed", async () => {
+  const client = new Inference(server.grpc, grpc.credentials.createInsecure());
+  const weather = { type: "function", function: { name: "weather", description: "of a city",
+    parameters: { type: "object", properties: { city: { type: "string" } } } } };
+  const call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Zürich"}}\n</tool_call>';
+  const said = { role: "user", content: `say: ${call}` };
+  const rest = async (messages) => (await (await fetch(`${server.url}/v1/chat/completions`, {
+    method: "POST", headers: { "content-type": "application/json" },
+    body: JSON.stringify({ messages, tools: [weather] }) })).json()).choices[0];
+  const chat = (messages, more = {}) => collect(client.Chat({ messages, tools_json: [JSON.stringify(weather)], ...more }));
+
+  const replies = await chat([said]);
+  const parts = replies.flatMap((reply) => reply.tool_calls);
+  const { message, finish_reason: finish } = await rest([said]);
+  assert.equal(parts[0].name, "weather");
+  assert.match(parts[0].id, /^call_[0-9a-f]{24}$/);
+  assert.ok(parts.length > 1, "arguments come behind the name");
+  for (const part of parts.slice(1)) assert.deepEqual([part.index, part.id, part.name], [0, "", ""]);
+  const spoken = parts.map((part) => part.arguments).join("");
+  assert.equal(spoken, message.tool_calls[0].function.arguments);
+  assert.deepEqual(JSON.parse(spoken), { city: "Zürich" });
+  assert.deepEqual(replies.map((reply) => reply.finish_reason).filter((reason) => reason !== ""), [finish]);
+
+  const [{ id, name }] = parts;
+  const back = await chat([said, { role: "assistant", tool_calls: [{ id, name, arguments: spoken }] },
+    { role: "tool", tool_call_id: id, content: "sunny" }]);
+  assert.equal(back.map((reply) => reply.text).join(""), "You said: sunny");
+  const without = await chat([said], { tool_choice: "none" });
+  assert.equal(without.map((reply) => reply.text).join(""), call);
+  await assert.rejects(chat([said], { tool_choice: "required" }), { code: grpc.status.INVALID_ARGUMENT });
+  client.close();
+});
+
 test("texts, tokens, models", async () => {
   const text = await collect(inference.Complete({ model: "tiny", prompt: "a", options: { max_tokens: 3, ignore_eos: true } }));
   assert.equal(text.at(-1).usage.completion_tokens, 3);

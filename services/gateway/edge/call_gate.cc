@@ -34,13 +34,14 @@ absl::Status CallGate::Identify(const grpc::CallbackServerContext& context, Rout
 }
 
 absl::StatusOr<PreparedRequest> CallGate::Read(const grpc::CallbackServerContext& context,
-                                               ApiDialect dialect, const std::string& body,
+                                               ApiDialect dialect, absl::StatusOr<std::string> body,
                                                std::shared_ptr<const ApiKey>& key) const {
   TESSERA_RETURN_IF_ERROR(Identify(context, RouteClass::kModel, key));
   if (draining_) return Draining();
   TESSERA_RETURN_IF_ERROR(CheckLimits(rooms_.sessions, key.get()));
+  TESSERA_RETURN_IF_ERROR(body.status());
   TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
-                           ReadGenerationRequest(dialect, body, rooms_.limits));
+                           ReadGenerationRequest(dialect, *body, rooms_.limits));
   TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(request.model, key.get()));
   const absl::Duration left = absl::FromChrono(context.deadline()) - rooms_.sessions.clock.Now();
   if (left < request.timeout.value_or(absl::InfiniteDuration())) request.timeout = left;

@@ -43,10 +43,10 @@ class CallGate {
     return gateway::ResolveModel(rooms_.model_names, key, name);
   }
   // Identify, the body as of `dialect`, its model, and Prepare; the call's deadline counts as the
-  // request's, its metadata's traceparent as the request's trace. Errors are theirs; kUnavailable
-  // after Drain.
+  // request's, its metadata's traceparent as the request's trace. Errors are theirs, and the body's
+  // for whom the key lets in; kUnavailable after Drain.
   absl::StatusOr<PreparedRequest> Read(const grpc::CallbackServerContext& context,
-                                       ApiDialect dialect, const std::string& body,
+                                       ApiDialect dialect, absl::StatusOr<std::string> body,
                                        std::shared_ptr<const ApiKey>& key) const;
   // The client's x-request-id, or `wanted`, or a new one.
   std::string RequestIdOf(const grpc::CallbackServerContext& context,

@@ -152,11 +152,11 @@ class InferenceService final : public v1::Inference::CallbackService, public Cal
   static std::string NameOf(const ApiKey* key) { return key == nullptr ? "" : key->name; }
 
   Replies* Generate(grpc::CallbackServerContext* context, ApiDialect dialect,
-                    const std::string& body) {
+                    absl::StatusOr<std::string> body) {
     auto call = std::make_shared<GenerationCall>(tasks_);
     call->Hold();
     std::shared_ptr<const ApiKey> key;
-    absl::StatusOr<PreparedRequest> prepared = gate_.Read(*context, dialect, body, key);
+    absl::StatusOr<PreparedRequest> prepared = gate_.Read(*context, dialect, std::move(body), key);
     if (!prepared.ok()) {
       call->End(prepared.status());
       return call.get();

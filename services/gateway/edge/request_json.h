@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
+
 namespace tessera::v1 {
 class ChatRequest;
 class CompleteRequest;
@@ -13,7 +15,9 @@ class GenerateTokensRequest;
 
 namespace tessera::gateway {
 
-std::string ToJson(const v1::ChatRequest& request);            // of /v1/chat/completions
+// Of /v1/chat/completions. kInvalidArgument with the param: a text that has to be a JSON object and
+// is none.
+absl::StatusOr<std::string> ToJson(const v1::ChatRequest& request);
 std::string ToJson(const v1::CompleteRequest& request);        // of /v1/completions
 std::string ToJson(const v1::GenerateTokensRequest& request);  // of /v1/completions
 
