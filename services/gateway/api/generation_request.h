@@ -83,6 +83,15 @@ struct ResponsesEcho {
   std::string metadata = "{}";
 };
 
+// How a request of tensors wants its texts told: KServe's ModelInfer, see infer_tensors.h.
+struct InferForm {
+  std::string id;              // the caller's, told again; may be empty
+  std::vector<int64_t> shape;  // of text_input, and so of every output
+  bool want_text = true;
+  bool want_reason = true;
+  bool is_raw = false;  // contents came raw and go raw
+};
+
 struct GenerationRequest {
   ApiDialect dialect = ApiDialect::kChat;
   std::string model;
@@ -121,7 +130,8 @@ struct GenerationRequest {
   std::optional<absl::Duration> timeout;  // over it: 504, or an error event
   std::string user;
 
-  ResponsesEcho echoed;  // kResponses
+  ResponsesEcho echoed;            // kResponses
+  std::optional<InferForm> infer;  // kCompletion that was asked for as tensors
 
   const ChatPrompt& chat() const { return std::get<ChatPrompt>(prompt); }
   const std::vector<CompletionPrompt>& prompts() const {

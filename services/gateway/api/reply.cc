@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "services/gateway/api/infer_json.h"
 #include "services/gateway/api/reply_parts.h"
 
 namespace tessera::gateway {
@@ -46,6 +47,7 @@ std::string WriteReply(const GenerationRequest& request, const ReplyHead& head,
     case ApiDialect::kChat:
       return WriteChatReply(request, head, choices, usage);
     case ApiDialect::kCompletion:
+      if (request.infer.has_value()) return WriteInferBody(request, head.model, choices, usage);
       return WriteCompletionReply(request, head, choices, usage);
     case ApiDialect::kMessages:
       return WriteMessagesReply(request, head, choices[0], usage);

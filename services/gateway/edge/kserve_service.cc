@@ -10,8 +10,8 @@
 #include "common/base/status.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "services/gateway/api/infer_names.h"
+#include "services/gateway/api/infer_tensors.h"
 #include "services/gateway/edge/call_status.h"
-#include "services/gateway/edge/infer_tensors.h"
 #include "services/gateway/edge/session_call.h"
 
 namespace tessera::gateway {
@@ -25,8 +25,8 @@ class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
       : SessionCall(tasks), reply_(reply) {}
 
   // Before StartSession.
-  void Expect(InferRequest asked, uint32_t choice_count) {
-    asked_ = std::move(asked);
+  void Expect(InferForm form, uint32_t choice_count) {
+    form_ = std::move(form);
     choices_.resize(choice_count);
   }
 
@@ -39,7 +39,7 @@ class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
   void OnEnd(const Usage& usage) override {
     absl::MutexLock lock(&mutex_);
     if (std::exchange(has_ended_, true)) return;
-    WriteInferReply(asked_, choices_, usage, reply_);
+    WriteInferReply(form_, choices_, usage, reply_);
     Finish(grpc::Status::OK);
   }
 
@@ -49,7 +49,7 @@ class InferCall final : public grpc::ServerUnaryReactor, public SessionCall {
  private:
   void FinishCall(const absl::Status& status) override { Finish(ToCallStatus(status)); }
 
-  InferRequest asked_;                    // set before the session starts
+  InferForm form_;                        // set before the session starts
   std::vector<InferChoice> choices_;      // the task thread's
   inference::ModelInferResponse& reply_;  // until has_ended_
 };
@@ -124,14 +124,13 @@ class KserveService final : public inference::GRPCInferenceService::CallbackServ
                              ResolveModel(context, request.model_name(), request.model_version()));
     TESSERA_ASSIGN_OR_RETURN(InferRequest asked, ReadInferRequest(request));
     std::shared_ptr<const ApiKey> key;
-    TESSERA_ASSIGN_OR_RETURN(PreparedRequest prepared,
-                             gate_.Read(context, ApiDialect::kCompletion, asked.body, key));
-    std::string().swap(asked.body);
+    TESSERA_ASSIGN_OR_RETURN(PreparedRequest prepared, gate_.Read(context, ApiDialect::kCompletion,
+                                                                  std::move(asked.body), key));
     reply.set_model_name(name);
     reply.set_model_version(std::string(kInferVersion));
     reply.set_id(request.id());
     const std::string id = gate_.RequestIdOf(context, request.id());
-    call->Expect(std::move(asked), prepared.choice_count());
+    call->Expect(std::move(asked.form), prepared.choice_count());
     running_.Add(call, id, "");
     call->StartSession(gate_.rooms().sessions, std::move(prepared), std::move(key), id);
     return absl::OkStatus();

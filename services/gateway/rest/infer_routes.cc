@@ -34,8 +34,9 @@ std::optional<InferModelPath> ParseInferModelPath(std::string_view path) {
     asked.version = UnescapePath(TakePart(path));
     if (asked.version.empty()) return std::nullopt;
   }
-  asked.asks_ready = path == "ready";
-  if (!path.empty() && !asked.asks_ready) return std::nullopt;
+  if (path.empty()) return asked;
+  if (path != "ready" && path != "infer") return std::nullopt;
+  asked.asks = path == "ready" ? InferAsk::kReady : InferAsk::kInfer;
   return asked;
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 
-// REST twins of KServe's Open Inference Protocol v2: what is served and whether it is ready.
+// REST twins of KServe's Open Inference Protocol v2.
 //
 //   GET /v2                                           name, version and extensions of the server
 //   GET /v2/health/live, /v2/health/ready             as /livez and /readyz, in JSON
 //   GET /v2/models/NAME[/versions/V]                  tensors of a model
 //   GET /v2/models/NAME[/versions/V]/ready            200 or 503
-// Inference itself is the gRPC port's.
+//   POST /v2/models/NAME[/versions/V]/infer           see infer_json.h
 
 #include <optional>
 #include <string>
@@ -14,11 +14,13 @@
 
 namespace tessera::gateway {
 
+enum class InferAsk { kModel, kReady, kInfer };
+
 // A path under /v2/models/.
 struct InferModelPath {
   std::string name;     // unescaped
   std::string version;  // empty: none is named
-  bool asks_ready = false;
+  InferAsk asks = InferAsk::kModel;
 
   friend bool operator==(const InferModelPath&, const InferModelPath&) = default;
 };

@@ -12,9 +12,9 @@
 #include "common/base/status.h"
 #include "common/json/json_writer.h"
 #include "services/gateway/api/api_error.h"
+#include "services/gateway/api/infer_json.h"
 #include "services/gateway/api/infer_names.h"
 #include "services/gateway/keys/access.h"
-#include "services/gateway/rest/infer_routes.h"
 #include "services/gateway/rest/request_timeout.h"
 #include "services/gateway/web/web_page.h"
 
@@ -112,11 +112,7 @@ void RestApi::Dispatch(const VisitPtr& visit) {
       allowed = Text(route.method);
       continue;
     }
-    const std::string type = absl::AsciiStrToLower(Text(request.Header("content-type")));
-    if (route.takes_json && !type.empty() && type.find("json") == std::string::npos) {
-      SendError(visit->call, rooms_.sessions.limiter, NotJson(type));
-      return;
-    }
+    if (route.takes_json && RefuseOtherThanJson(*visit)) return;
     Run(visit, route.action);
     return;
   }
@@ -124,9 +120,14 @@ void RestApi::Dispatch(const VisitPtr& visit) {
     if (method == "GET") return ShowModel(visit);
     allowed = "GET";
   }
-  if (ParseInferModelPath(request.path).has_value()) {
-    if (method == "GET") return InferModel(visit);
-    allowed = "GET";
+  if (const auto asked = ParseInferModelPath(request.path); asked.has_value()) {
+    const bool infers = asked->asks == InferAsk::kInfer;
+    allowed = infers ? "POST" : "GET";
+    if (method == allowed && !infers) return InferModel(visit);
+    if (method == allowed) {
+      if (!RefuseOtherThanJson(*visit)) Run(visit, &RestApi::Infer);
+      return;
+    }
   }
   if (std::optional<HttpResponse> page = AnswerWebPage(request); page.has_value()) {
     if (method == "GET") return visit->call.reply->Send(*std::move(page));
@@ -135,6 +136,13 @@ void RestApi::Dispatch(const VisitPtr& visit) {
   SendError(
       visit->call, rooms_.sessions.limiter,
       allowed.empty() ? UnknownPath(request.path) : MethodNotAllowed(request.method, allowed));
+}
+
+bool RestApi::RefuseOtherThanJson(const Visit& visit) const {
+  const std::string type = absl::AsciiStrToLower(Text(visit.request.Header("content-type")));
+  if (type.empty() || type.find("json") != std::string::npos) return false;
+  SendError(visit.call, rooms_.sessions.limiter, NotJson(type));
+  return true;
 }
 
 void RestApi::Run(const VisitPtr& visit, Action action) {
@@ -175,8 +183,7 @@ absl::Status RestApi::CheckOpen() const {
 
 absl::StatusOr<PreparedRequest> RestApi::Read(const Visit& visit, ApiDialect dialect) const {
   TESSERA_RETURN_IF_ERROR(CheckLimits(rooms_.sessions, visit.call.key.get()));
-  TESSERA_ASSIGN_OR_RETURN(GenerationRequest request,
-                           ReadGenerationRequest(dialect, visit.request.body, config_.limits));
+  TESSERA_ASSIGN_OR_RETURN(GenerationRequest request, ReadBody(visit, dialect));
   TESSERA_ASSIGN_OR_RETURN(request.model, ResolveModel(visit, request.model));
   TESSERA_ASSIGN_OR_RETURN(request.timeout, TimeoutOf(visit.request, request.stream));
   TESSERA_ASSIGN_OR_RETURN(
@@ -185,6 +192,16 @@ absl::StatusOr<PreparedRequest> RestApi::Read(const Visit& visit, ApiDialect dia
               {.reasoning = rooms_.sessions.config.reasoning}, rooms_.sessions.clock.Now()));
   prepared.trace = ParseTraceparent(visit.request.Header("traceparent"));
   return prepared;
+}
+
+absl::StatusOr<GenerationRequest> RestApi::ReadBody(const Visit& visit, ApiDialect dialect) const {
+  const std::string& body = visit.request.body;
+  const std::optional<InferModelPath> asked = ParseInferModelPath(visit.request.path);
+  if (!asked.has_value()) return ReadGenerationRequest(dialect, body, config_.limits);
+  TESSERA_ASSIGN_OR_RETURN(const std::string model, ResolveInferModel(visit, *asked));
+  TESSERA_ASSIGN_OR_RETURN(GenerationRequest request, ReadInferBody(body, model, config_.limits));
+  request.model = model;
+  return request;
 }
 
 void RestApi::Generate(const VisitPtr& visit, ApiDialect dialect) {
@@ -359,14 +376,18 @@ void RestApi::InferReady(const VisitPtr& visit) {
   Answer(*visit, WriteInferHealth("ready", is_ready), is_ready ? 200 : 503);
 }
 
+absl::StatusOr<std::string> RestApi::ResolveInferModel(const Visit& visit,
+                                                       const InferModelPath& asked) const {
+  TESSERA_ASSIGN_OR_RETURN(const std::string name, ResolveModel(visit, asked.name));
+  if (asked.version.empty() || asked.version == kInferVersion) return name;
+  return ModelNotFound(absl::StrCat(name, " in version ", asked.version));
+}
+
 void RestApi::InferModel(const VisitPtr& visit) {
   const InferModelPath asked = *ParseInferModelPath(visit->request.path);
-  const absl::StatusOr<std::string> name = ResolveModel(*visit, asked.name);
+  const absl::StatusOr<std::string> name = ResolveInferModel(*visit, asked);
   if (!name.ok()) return Fail(*visit, name.status());
-  if (!asked.version.empty() && asked.version != kInferVersion) {
-    return Fail(*visit, ModelNotFound(absl::StrCat(*name, " in version ", asked.version)));
-  }
-  if (!asked.asks_ready) return Answer(*visit, WriteInferModel(*name));
+  if (asked.asks == InferAsk::kModel) return Answer(*visit, WriteInferModel(*name));
   const bool is_ready = ReadinessReasons().empty();
   Answer(*visit, WriteInferModelReady(*name, is_ready), is_ready ? 200 : 503);
 }

@@ -19,6 +19,7 @@
 #include "services/gateway/http/http_server.h"
 #include "services/gateway/keys/key_store.h"
 #include "services/gateway/rest/expert_load_source.h"
+#include "services/gateway/rest/infer_routes.h"
 #include "services/gateway/rest/text_workers.h"
 #include "services/gateway/session/generation_session.h"
 #include "services/gateway/session/http_generation.h"
@@ -78,6 +79,8 @@ class RestApi {
 
   absl::Status Identify(Visit& visit) const;
   void Dispatch(const VisitPtr& visit);
+  // True if the body says it is something else; the client has its 415 then.
+  bool RefuseOtherThanJson(const Visit& visit) const;
   // Runs the action here or, with a large body, on a worker.
   void Run(const VisitPtr& visit, Action action);
   void Fail(const Visit& visit, const absl::Status& status) const;
@@ -91,7 +94,9 @@ class RestApi {
   void Complete(const VisitPtr& visit) { Generate(visit, ApiDialect::kCompletion); }
   void Messages(const VisitPtr& visit) { Generate(visit, ApiDialect::kMessages); }
   void Responses(const VisitPtr& visit) { Generate(visit, ApiDialect::kResponses); }
+  void Infer(const VisitPtr& visit) { Generate(visit, ApiDialect::kCompletion); }
   void Generate(const VisitPtr& visit, ApiDialect dialect);
+  absl::StatusOr<GenerationRequest> ReadBody(const Visit& visit, ApiDialect dialect) const;
   absl::StatusOr<PreparedRequest> Read(const Visit& visit, ApiDialect dialect) const;
   void StartSession(const VisitPtr& visit, PreparedRequest prepared);
   void CountTokens(const VisitPtr& visit);
@@ -111,6 +116,8 @@ class RestApi {
   void InferLive(const VisitPtr& visit);
   void InferReady(const VisitPtr& visit);
   void InferModel(const VisitPtr& visit);
+  absl::StatusOr<std::string> ResolveInferModel(const Visit& visit,
+                                                const InferModelPath& asked) const;
   void Version(const VisitPtr& visit);
   void Metrics(const VisitPtr& visit);
   void ExpertLoad(const VisitPtr& visit);

@@ -11,14 +11,19 @@ using ::testing::Optional;
 TEST(InferRoutesTest, Paths) {
   EXPECT_THAT(ParseInferModelPath("/v2/models/m"), Optional(InferModelPath{.name = "m"}));
   EXPECT_THAT(ParseInferModelPath("/v2/models/a%2Fb/ready"),
-              Optional(InferModelPath{.name = "a/b", .asks_ready = true}));
+              Optional(InferModelPath{.name = "a/b", .asks = InferAsk::kReady}));
   EXPECT_THAT(ParseInferModelPath("/v2/models/m/versions/1"),
               Optional(InferModelPath{.name = "m", .version = "1"}));
   EXPECT_THAT(ParseInferModelPath("/v2/models/m/versions/2/ready"),
-              Optional(InferModelPath{.name = "m", .version = "2", .asks_ready = true}));
+              Optional(InferModelPath{.name = "m", .version = "2", .asks = InferAsk::kReady}));
+  EXPECT_THAT(ParseInferModelPath("/v2/models/m/infer"),
+              Optional(InferModelPath{.name = "m", .asks = InferAsk::kInfer}));
+  EXPECT_THAT(ParseInferModelPath("/v2/models/m/versions/1/infer"),
+              Optional(InferModelPath{.name = "m", .version = "1", .asks = InferAsk::kInfer}));
   for (const char* path :
-       {"/v2/models", "/v2/models/", "/v2/models/m/", "/v2/models/m/infer", "/v2/models/m/versions",
-        "/v2/models/m/versions//ready", "/v2/models/m/ready/x", "/v1/models/m"}) {
+       {"/v2/models", "/v2/models/", "/v2/models/m/", "/v2/models/m/infer/x",
+        "/v2/models/m/generate", "/v2/models/m/versions", "/v2/models/m/versions//ready",
+        "/v2/models/m/ready/x", "/v1/models/m"}) {
     EXPECT_EQ(ParseInferModelPath(path), std::nullopt) << path;
   }
 }

@@ -1,17 +1,16 @@
 #pragma once
 
 // The Open Inference Protocol's tensors as what a completion takes and gives. See
-// protos/inference/grpc_service.proto for the names.
+// protos/inference/grpc_service.proto for the names. infer_json.h is the same over REST.
 //
 //   ModelInferRequest --ReadInferRequest--> body of /v1/completions + how to answer
 //   texts by prompt   --WriteInferReply-->  ModelInferResponse
 
-#include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
+#include "services/gateway/api/generation_request.h"
 #include "services/gateway/api/output.h"
 
 namespace inference {
@@ -23,11 +22,8 @@ class ModelMetadataResponse;
 namespace tessera::gateway {
 
 struct InferRequest {
-  std::string body;            // of /v1/completions: one reader checks ranges for all
-  std::vector<int64_t> shape;  // of text_input, and so of every output
-  bool want_text = true;
-  bool want_reason = true;
-  bool is_raw = false;  // contents came raw and go raw
+  std::string body;  // of /v1/completions: one reader checks ranges for all
+  InferForm form;
 };
 
 struct InferChoice {
@@ -41,7 +37,7 @@ struct InferChoice {
 absl::StatusOr<InferRequest> ReadInferRequest(const inference::ModelInferRequest& request);
 
 // `choices`: one per element of the shape. Id, model and version are the caller's.
-void WriteInferReply(const InferRequest& request, std::span<const InferChoice> choices,
+void WriteInferReply(const InferForm& form, std::span<const InferChoice> choices,
                      const Usage& usage, inference::ModelInferResponse& reply);
 
 // Platform, inputs and outputs; name and versions are the caller's.

@@ -1,4 +1,4 @@
-#include "services/gateway/edge/infer_tensors.h"
+#include "services/gateway/api/infer_tensors.h"
 
 #include <algorithm>
 #include <array>
@@ -275,7 +275,7 @@ absl::Status ReadTexts(const InputTensor& tensor, const Elements& elements, std:
   return absl::OkStatus();
 }
 
-absl::Status ReadOutputs(const inference::ModelInferRequest& request, InferRequest& result) {
+absl::Status ReadOutputs(const inference::ModelInferRequest& request, InferForm& result) {
   if (request.outputs_size() == 0) return absl::OkStatus();
   result.want_text = result.want_reason = false;
   for (const auto& output : request.outputs()) {
@@ -295,12 +295,13 @@ absl::Status ReadOutputs(const inference::ModelInferRequest& request, InferReque
 
 absl::StatusOr<InferRequest> ReadInferRequest(const inference::ModelInferRequest& request) {
   InferRequest result;
-  result.is_raw = request.raw_input_contents_size() > 0;
-  if (result.is_raw && request.raw_input_contents_size() != request.inputs_size()) {
+  result.form.id = request.id();
+  result.form.is_raw = request.raw_input_contents_size() > 0;
+  if (result.form.is_raw && request.raw_input_contents_size() != request.inputs_size()) {
     return Wrong("there are ", request.inputs_size(), " inputs and ",
                  request.raw_input_contents_size(), " raw_input_contents; expected one each");
   }
-  TESSERA_RETURN_IF_ERROR(ReadOutputs(request, result));
+  TESSERA_RETURN_IF_ERROR(ReadOutputs(request, result.form));
   std::optional<std::string> prompts;
   Options options;
   for (const auto& [name, parameter] : request.parameters()) {
@@ -311,14 +312,14 @@ absl::StatusOr<InferRequest> ReadInferRequest(const inference::ModelInferRequest
     const InputTensor& tensor = request.inputs(i);
     TESSERA_ASSIGN_OR_RETURN(
         const Elements elements,
-        ReadElements(tensor, result.is_raw ? &request.raw_input_contents(i) : nullptr));
+        ReadElements(tensor, result.form.is_raw ? &request.raw_input_contents(i) : nullptr));
     if (tensor.name() != kTextInput) {
       TESSERA_RETURN_IF_ERROR(AddTensorOption(tensor, elements, options));
       continue;
     }
     if (prompts.has_value()) return Wrong("the input text_input stands twice");
     TESSERA_RETURN_IF_ERROR(ReadTexts(tensor, elements, prompts.emplace()));
-    result.shape.assign(tensor.shape().begin(), tensor.shape().end());
+    result.form.shape.assign(tensor.shape().begin(), tensor.shape().end());
   }
   if (!prompts.has_value()) return Wrong("the input text_input (BYTES) is missing");
   JsonWriter json(result.body);
@@ -328,14 +329,14 @@ absl::StatusOr<InferRequest> ReadInferRequest(const inference::ModelInferRequest
   return result;
 }
 
-void WriteInferReply(const InferRequest& request, std::span<const InferChoice> choices,
+void WriteInferReply(const InferForm& form, std::span<const InferChoice> choices,
                      const Usage& usage, inference::ModelInferResponse& reply) {
   const auto add = [&](std::string_view name, const auto& text_of) {
     auto& output = *reply.add_outputs();
     output.set_name(std::string(name));
     output.set_datatype("BYTES");
-    output.mutable_shape()->Add(request.shape.begin(), request.shape.end());
-    std::string* raw = request.is_raw ? reply.add_raw_output_contents() : nullptr;
+    output.mutable_shape()->Add(form.shape.begin(), form.shape.end());
+    std::string* raw = form.is_raw ? reply.add_raw_output_contents() : nullptr;
     for (const InferChoice& choice : choices) {
       const std::string text(text_of(choice));
       if (raw == nullptr) {
@@ -347,8 +348,8 @@ void WriteInferReply(const InferRequest& request, std::span<const InferChoice> c
       raw->append(text);
     }
   };
-  if (request.want_text) add(kTextOutput, [](const InferChoice& choice) { return choice.text; });
-  if (request.want_reason) {
+  if (form.want_text) add(kTextOutput, [](const InferChoice& choice) { return choice.text; });
+  if (form.want_reason) {
     add(kReasonOutput, [](const InferChoice& choice) { return NameOf(choice.reason); });
   }
   auto& parameters = *reply.mutable_parameters();
