@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "common/admin/admin_routes.h"
 #include "common/base/entropy.h"
 #include "common/base/log.h"
@@ -17,6 +18,7 @@
 #include "common/http/http_server.h"
 #include "common/rpc/server.h"
 #include "common/tracing/tracer.h"
+#include "services/gateway/api/api_error.h"
 #include "services/gateway/edge/inference_service.h"
 #include "services/gateway/edge/kserve_service.h"
 #include "services/gateway/session/router_metrics.h"
@@ -28,6 +30,8 @@ constexpr absl::Duration kTick = absl::Milliseconds(20);
 // While no request is under way and every router is ready. A request or a router that goes wakes
 // the ticker before.
 constexpr absl::Duration kSlowTick = absl::Seconds(1);
+// For clients to take what they are told at the end of a drain.
+constexpr absl::Duration kLastWordsTime = absl::Seconds(1);
 
 // When the two files were last written; nothing if one cannot be told.
 int64_t StampOf(const std::string& certificate_file, const std::string& key_file) {
@@ -200,7 +204,7 @@ absl::Status GatewayServer::House::BuildListeners() {
     RpcServerConfig rpc;
     rpc.listen = config_.grpc_listen;
     rpc.tls = config_.tls;
-    rpc.stop_timeout = config_.drain;
+    rpc.stop_timeout = config_.drain + kLastWordsTime;
     std::vector<NamedService> services;
     for (const auto& call : calls_) services.push_back({call->name(), &call->service()});
     TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(rpc, std::move(services)));
@@ -295,24 +299,31 @@ void GatewayServer::House::SlowTick() {
 }
 
 void GatewayServer::House::Stop(absl::Duration timeout) {
+  const absl::Duration deadline = clock_.Elapsed() + timeout;
   if (rest_ != nullptr) rest_->Drain();
   for (const auto& service : calls_) service->Drain();
   admission_.Drain();
   if (rpc_ != nullptr) rpc_->Drain();
-  if (timeout <= absl::ZeroDuration()) {
-    for (const auto& service : calls_) service->EndCalls();
-  }
+  if (http_ != nullptr) http_->Drain();
   // Both ways of asking have the same time. The ticker runs on: what is cut must reach routers.
-  Thread rpc_stop;
-  if (rpc_ != nullptr) {
-    rpc_stop = Thread("rpc-stop", [this](std::stop_token) { rpc_->Stop(); });
+  // gRPC sends its clients elsewhere at once; HTTP has no word for that and answers until all is
+  // over.
+  absl::Notification rpc_stopped;
+  Thread rpc_stop("rpc-stop", [this, &rpc_stopped](std::stop_token) {
+    if (rpc_ != nullptr) rpc_->Stop();
+    rpc_stopped.Notify();
+  });
+  if (timeout > absl::ZeroDuration()) {
+    if (http_ != nullptr) http_->AwaitReplies(timeout);
+    rpc_stopped.WaitForNotificationWithTimeout(
+        std::max(absl::ZeroDuration(), deadline - clock_.Elapsed()));
+    // What is not over by now hears why it ends.
+    if (rest_ != nullptr) rest_->GiveUp(Draining());
   }
+  for (const auto& service : calls_) service->EndCalls();
+  rpc_stop.Join();
   if (expert_load_ != nullptr) expert_load_->Stop();
-  if (http_ != nullptr) {
-    http_->Drain();
-    http_->Stop(timeout);
-  }
-  if (rpc_stop.joinable()) rpc_stop.Join();
+  if (http_ != nullptr) http_->Stop(std::min(timeout, kLastWordsTime));
   for (const auto& service : calls_) service->Stop();
   if (workers_ != nullptr) workers_->Stop();
   ticks_.Close();

@@ -3,6 +3,8 @@
 #include <functional>
 #include <utility>
 
+#include "services/gateway/api/api_error.h"
+
 namespace tessera::gateway {
 
 void SessionCall::StartSession(const SessionRooms& rooms, PreparedRequest prepared,
@@ -69,7 +71,7 @@ void CallList::EndAll() {
   absl::MutexLock lock(&mutex_);
   for (const Running& running : running_) {
     if (const auto call = running.call.lock()) {
-      call->Abort(AbortCause::kInternal, absl::UnavailableError("the server is shutting down"));
+      call->Abort(AbortCause::kInternal, Draining());
     }
   }
 }

@@ -58,6 +58,7 @@ Connection::Connection(std::unique_ptr<ByteStream> stream, std::shared_ptr<Serve
     : stream_(std::move(stream)),
       server_(std::move(server)),
       context_(context),
+      is_old_(!server_->draining),
       read_signal_(context, net::steady_timer::time_point::max()),
       serve_signal_(context, net::steady_timer::time_point::max()),
       write_signal_(context, net::steady_timer::time_point::max()) {

@@ -77,6 +77,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Cuts it now.
   void Close();
   bool is_busy() const { return reply_active_ || !out_.empty() || !writing_.empty(); }
+  // Made before the server began to drain.
+  bool is_old() const { return is_old_; }
 
   // From any thread; dropped after the server stopped.
   void Dispatch(std::function<void()> task);
@@ -123,6 +125,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::unique_ptr<ByteStream> stream_;
   const std::shared_ptr<ServerState> server_;
   net::io_context& context_;
+  const bool is_old_;
   std::function<void(Connection*)> on_closed_;
   std::atomic<int> posted_{0};  // tasks of Dispatch that wait
   net::steady_timer read_signal_;

@@ -1,5 +1,6 @@
 #include "services/gateway/http/http_server.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -10,6 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
 #include "common/base/check.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
@@ -62,6 +64,13 @@ std::string WholeReply(const HttpResponse& response) {
 
 // An I/O thread's connections.
 struct Lane {
+  // Whether one has a reply under way.
+  bool IsBusy(bool old_ones_only) const {
+    return std::any_of(connections.begin(), connections.end(), [&](const auto& entry) {
+      return entry.first->is_busy() && (entry.first->is_old() || !old_ones_only);
+    });
+  }
+
   absl::flat_hash_map<Connection*, std::shared_ptr<Connection>> connections;  // its thread only
   std::unique_ptr<net::steady_timer> sweep_timer;
   bool stopping = false;
@@ -75,6 +84,7 @@ class HttpServer::Impl {
 
   absl::Status Listen();
   void Run();
+  void AwaitReplies(absl::Duration timeout);
   void Stop(absl::Duration timeout);
   absl::Status ReloadTls();
 
@@ -92,6 +102,8 @@ class HttpServer::Impl {
   net::awaitable<void> SweepLoop(size_t index);
   std::chrono::milliseconds SweepPause(const Lane& lane) const;
   void Admit(size_t index, tcp::socket socket);
+  // Of the lane's thread: until it is busy no more, or until `deadline`.
+  net::awaitable<void> AwaitIdle(size_t index, bool old_ones_only, absl::Duration deadline);
 
   const std::shared_ptr<ServerState> state_;
   tcp::acceptor acceptor_;  // thread 0
@@ -208,6 +220,32 @@ net::awaitable<void> HttpServer::Impl::SweepLoop(size_t index) {
   }
 }
 
+net::awaitable<void> HttpServer::Impl::AwaitIdle(size_t index, bool old_ones_only,
+                                                 absl::Duration deadline) {
+  net::steady_timer pause(*state_->contexts[index]);
+  while (lanes_[index].IsBusy(old_ones_only) && state_->clock.Elapsed() < deadline) {
+    pause.expires_after(std::chrono::milliseconds(5));
+    ErrorCode ignored;
+    co_await pause.async_wait(net::redirect_error(net::use_awaitable, ignored));
+  }
+}
+
+void HttpServer::Impl::AwaitReplies(absl::Duration timeout) {
+  if (threads_.empty()) return;
+  const absl::Duration deadline = state_->clock.Elapsed() + timeout;
+  absl::BlockingCounter lanes_left(static_cast<int>(lanes_.size()));
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    net::co_spawn(
+        *state_->contexts[i],
+        [this, i, deadline, &lanes_left]() -> net::awaitable<void> {
+          co_await AwaitIdle(i, /*old_ones_only=*/true, deadline);
+          lanes_left.DecrementCount();
+        },
+        net::detached);
+  }
+  lanes_left.Wait();
+}
+
 void HttpServer::Impl::Stop(absl::Duration timeout) {
   if (threads_.empty()) return;
   state_->draining = true;
@@ -223,18 +261,7 @@ void HttpServer::Impl::Stop(absl::Duration timeout) {
           [this, i, deadline]() -> net::awaitable<void> {
             Lane& lane = lanes_[i];
             lane.stopping = true;
-            net::steady_timer pause(*state_->contexts[i]);
-            const auto busy = [&lane] {
-              for (const auto& [key, connection] : lane.connections) {
-                if (connection->is_busy()) return true;
-              }
-              return false;
-            };
-            while (busy() && state_->clock.Elapsed() < deadline) {
-              pause.expires_after(std::chrono::milliseconds(5));
-              ErrorCode ignored;
-              co_await pause.async_wait(net::redirect_error(net::use_awaitable, ignored));
-            }
+            co_await AwaitIdle(i, /*old_ones_only=*/false, deadline);
             while (!lane.connections.empty()) {
               const std::shared_ptr<Connection> connection = lane.connections.begin()->second;
               connection->Close();
@@ -315,6 +342,8 @@ HttpServerStats HttpServer::stats() const {
 absl::Status HttpServer::ReloadTls() { return impl_->ReloadTls(); }
 
 void HttpServer::Drain() { impl_->state().draining = true; }
+
+void HttpServer::AwaitReplies(absl::Duration timeout) { impl_->AwaitReplies(timeout); }
 
 void HttpServer::Stop(absl::Duration timeout) { impl_->Stop(timeout); }
 

@@ -115,6 +115,9 @@ class HttpServer {
   // From now on each reply is the last of its connection and idle connections are closed; new ones
   // are still taken, so that probes hear what is going on.
   void Drain();
+  // After Drain: waits up to `timeout` for the replies that were under way then. Whoever comes
+  // meanwhile is answered, and not waited for.
+  void AwaitReplies(absl::Duration timeout);
   // Takes no more connections, waits up to `timeout` for replies under way, cuts the rest and joins
   // the threads. Callbacks are not called afterwards. A second Stop does nothing.
   void Stop(absl::Duration timeout = absl::ZeroDuration());

@@ -236,10 +236,7 @@ void RestApi::StartSession(const VisitPtr& visit, PreparedRequest prepared) {
   head.experts_per_token = rooms_.sessions.model.experts_per_token();
   head.temperature = prepared.sampling.temperature;
   head.top_p = prepared.sampling.top_p;
-  const bool is_stream = prepared.request.stream;
-  const auto generation =
-      HttpGeneration::Start(rooms_.sessions, std::move(prepared), head, visit->call);
-  if (is_stream) streams_.Add(generation);
+  running_.Add(HttpGeneration::Start(rooms_.sessions, std::move(prepared), head, visit->call));
 }
 
 std::string RestApi::RandomId(ApiDialect dialect) {

@@ -55,9 +55,11 @@ class RestApi {
   static HttpResponse ErrorReply(const HttpFault& fault);
 
   // To be called every few seconds at least.
-  void Tick() { streams_.Ping(config_.ping_interval); }
+  void Tick() { running_.Ping(config_.ping_interval); }
   // New work is refused from now on; probes say so.
   void Drain() { draining_ = true; }
+  // Ends what is under way: its time to finish is over.
+  void GiveUp(const absl::Status& status) { running_.GiveUp(status); }
   // Why no work is taken; empty: it is.
   std::vector<std::string> ReadinessReasons() const;
 
@@ -131,7 +133,7 @@ class RestApi {
   std::atomic<uint64_t> random_counter_{0};
   std::atomic<bool> draining_{false};
   std::atomic<bool> has_started_{false};
-  OpenStreams streams_;
+  OpenGenerations running_;
 };
 
 }  // namespace tessera::gateway

@@ -92,6 +92,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   void Abort(AbortCause cause);
 
   const PreparedRequest& prepared() const { return prepared_; }
+  bool is_over() const { return is_over_; }  // of the session's thread
   Usage usage() const;
 
  private:

@@ -99,13 +99,23 @@ void HttpGeneration::Write(std::string bytes) {
   call_.reply->Write(std::move(bytes));
 }
 
-void HttpGeneration::Ping(absl::Duration interval) {
-  if (writer_ == nullptr) return;
-  call_.reply->Post([self = shared_from_this(), interval] {
-    if (self->clock_.Elapsed() - self->written_at_ < interval) return;
+void HttpGeneration::Ping(std::shared_ptr<HttpGeneration> generation, absl::Duration interval) {
+  const std::shared_ptr<HttpReply> reply = generation->call_.reply;
+  reply->Post([self = std::move(generation), interval] {
+    if (self->writer_ == nullptr || self->clock_.Elapsed() - self->written_at_ < interval) return;
     std::string bytes;
     self->writer_->Ping(bytes);
     self->Write(std::move(bytes));
+  });
+}
+
+void HttpGeneration::GiveUp(std::shared_ptr<HttpGeneration> generation,
+                            const absl::Status& status) {
+  const std::shared_ptr<HttpReply> reply = generation->call_.reply;
+  reply->Post([self = std::move(generation), status] {
+    if (self->session_->is_over()) return;
+    self->session_->Abort(AbortCause::kInternal);
+    self->OnError(status);
   });
 }
 
@@ -169,24 +179,29 @@ void HttpGeneration::OnError(const absl::Status& status) {
   call_.reply->End();
 }
 
-void OpenStreams::Add(const std::shared_ptr<HttpGeneration>& generation) {
+void OpenGenerations::Add(const std::shared_ptr<HttpGeneration>& generation) {
   absl::MutexLock lock(&mutex_);
-  streams_.push_back(generation);
+  open_.push_back(generation);
 }
 
-void OpenStreams::Ping(absl::Duration interval) {
+void OpenGenerations::Ping(absl::Duration interval) {
+  for (auto& generation : Open()) HttpGeneration::Ping(std::move(generation), interval);
+}
+
+void OpenGenerations::GiveUp(const absl::Status& status) {
+  for (auto& generation : Open()) HttpGeneration::GiveUp(std::move(generation), status);
+}
+
+std::vector<std::shared_ptr<HttpGeneration>> OpenGenerations::Open() {
   std::vector<std::shared_ptr<HttpGeneration>> open;
-  {
-    absl::MutexLock lock(&mutex_);
-    std::erase_if(streams_, [&open](const std::weak_ptr<HttpGeneration>& stream) {
-      auto locked = stream.lock();
-      if (locked == nullptr) return true;
-      open.push_back(std::move(locked));
-      return false;
-    });
-  }
-  // Each is let go where it lives: the last reference would end it on this thread.
-  for (auto& generation : open) generation->Ping(interval);
+  absl::MutexLock lock(&mutex_);
+  std::erase_if(open_, [&open](const std::weak_ptr<HttpGeneration>& generation) {
+    auto locked = generation.lock();
+    if (locked == nullptr) return true;
+    open.push_back(std::move(locked));
+    return false;
+  });
+  return open;
 }
 
 }  // namespace tessera::gateway

@@ -50,8 +50,12 @@ class HttpGeneration final : public SessionSink,
                  HttpCall call);
   ~HttpGeneration() override;
 
-  // Writes a comment if nothing was written for `interval`. From any thread.
-  void Ping(absl::Duration interval);
+  // From any thread; what is given is let go on the connection's: the last reference would end the
+  // session where it goes.
+  //   Ping    writes a comment to a stream if nothing was written for `interval`
+  //   GiveUp  ends it with that error, unless it is over
+  static void Ping(std::shared_ptr<HttpGeneration> generation, absl::Duration interval);
+  static void GiveUp(std::shared_ptr<HttpGeneration> generation, const absl::Status& status);
 
   void OnBegin(uint32_t choice, const PromptReport& prompt, const Usage& usage) override;
   void OnStep(uint32_t choice, const ChoiceStep& step, const Usage& usage) override;
@@ -74,15 +78,18 @@ class HttpGeneration final : public SessionSink,
   absl::Duration written_at_;
 };
 
-// The streams that are open, for pings. Thread-safe.
-class OpenStreams {
+// Those that are under way. Thread-safe.
+class OpenGenerations {
  public:
   void Add(const std::shared_ptr<HttpGeneration>& generation);
   void Ping(absl::Duration interval);
+  void GiveUp(const absl::Status& status);
 
  private:
+  std::vector<std::shared_ptr<HttpGeneration>> Open();
+
   absl::Mutex mutex_;
-  std::vector<std::weak_ptr<HttpGeneration>> streams_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<HttpGeneration>> open_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tessera::gateway

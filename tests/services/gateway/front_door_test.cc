@@ -236,6 +236,14 @@ TEST_F(FrontDoorTest, WhatDrainsSaysSo) {
   const RawReply ready = probe.ReadReply();
   EXPECT_EQ(ready.status, 503);
   EXPECT_THAT(ready.body, HasSubstr("draining"));
+  // Connections that are made now are answered, too.
+  const RawReply fresh = Fetch(port(), Chat());
+  EXPECT_EQ(fresh.status, 503) << fresh.body;
+  EXPECT_EQ(Member(fresh, "code"), "draining");
+  EXPECT_EQ(fresh.Header("connection"), "close");
+  EXPECT_NE(fresh.Header("retry-after"), "");
+  EXPECT_EQ(Fetch(port(), RawGet("/readyz")).status, 503);
+  EXPECT_EQ(Fetch(port(), RawGet("/livez")).status, 200);
   router_.Release();
   EXPECT_TRUE(running.ReadUntil("data: [DONE]\n\n").has_value());
   stop.Join();

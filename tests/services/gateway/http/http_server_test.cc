@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/concurrency/bounded_queue.h"
+#include "common/concurrency/thread.h"
 #include "services/gateway/http/sse_writer.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/raw_http.h"
@@ -394,6 +395,41 @@ TEST_F(HttpServerTest, DrainEndsConnectionsAfterTheirReply) {
   EXPECT_EQ(reply.body, "done");
   EXPECT_EQ(reply.Header("connection"), "close");
   EXPECT_EQ(Fetch(port(), RawGet("/echo")).status, 200);
+}
+
+TEST_F(HttpServerTest, ADrainWaitsForWhatWasUnderWayAndAnswersOthersMeanwhile) {
+  Start();
+  RawConnection old(port());
+  ASSERT_TRUE(old.Send(RawGet("/stream")));
+  const Exchange first = NextExchange();
+  server_->Drain();
+  Thread waiting("await", [this](std::stop_token) { server_->AwaitReplies(absl::Seconds(20)); });
+  EXPECT_EQ(Fetch(port(), RawGet("/echo")).Header("connection"), "close");
+  RawConnection fresh(port());
+  ASSERT_TRUE(fresh.Send(RawGet("/stream")));
+  const Exchange second = NextExchange();
+  first.reply->Send({.status = 200, .headers = {}, .body = "done"});
+  waiting.Join();  // though the second has no answer yet
+  EXPECT_EQ(old.ReadReply().body, "done");
+  EXPECT_EQ(Fetch(port(), RawGet("/echo")).status, 200);
+  second.reply->Send({.status = 200, .headers = {}, .body = "done, too"});
+  EXPECT_EQ(fresh.ReadReply().body, "done, too");
+}
+
+TEST_F(HttpServerTest, ADrainWaitsNoLongerThanItMay) {
+  Start();
+  server_->AwaitReplies(absl::Seconds(20));  // for nothing
+  RawConnection busy(port());
+  ASSERT_TRUE(busy.Send(RawGet("/stream")));
+  const Exchange exchange = NextExchange();
+  server_->Drain();
+  std::atomic<bool> is_over{false};
+  Thread waiting("await", [&](std::stop_token) {
+    server_->AwaitReplies(absl::Seconds(20));
+    is_over = true;
+  });
+  while (!is_over) clock_.Advance(absl::Seconds(7));
+  EXPECT_FALSE(exchange.reply->is_gone());
 }
 
 TEST_F(HttpServerTest, StopCutsWhatIsLeft) {
