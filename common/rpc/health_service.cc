@@ -27,12 +27,19 @@ class HealthService::Watcher final : public grpc::ServerWriteReactor<HealthCheck
   void End(const grpc::Status& status) {
     if (!std::exchange(finished_, true)) Finish(status);
   }
+  // The server stops: behind the last change, which may have to wait for the write under way.
+  void EndWhenTold() {
+    WriteIfChanged();
+    if (!writing_) End(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server stops"));
+  }
 
   void OnWriteDone(bool ok) override {
     absl::MutexLock lock(&health_.mutex_);
     writing_ = false;
-    if (!ok || health_.watches_ended_) {
-      End(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server stops"));
+    if (!ok) {
+      End(grpc::Status::CANCELLED);
+    } else if (health_.watches_ended_) {
+      EndWhenTold();
     } else {
       WriteIfChanged();
     }
@@ -74,9 +81,7 @@ void HealthService::ShutDown() {
 void HealthService::EndWatches() {
   absl::MutexLock lock(&mutex_);
   watches_ended_ = true;
-  for (Watcher* watcher : watchers_) {
-    watcher->End(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server stops"));
-  }
+  for (Watcher* watcher : watchers_) watcher->EndWhenTold();
 }
 
 void HealthService::Notify() {
@@ -111,7 +116,7 @@ grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(
   absl::MutexLock lock(&mutex_);
   watchers_.insert(watcher);
   if (watches_ended_) {
-    watcher->End(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server stops"));
+    watcher->EndWhenTold();
   } else {
     watcher->WriteIfChanged();
   }

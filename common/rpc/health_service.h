@@ -20,7 +20,8 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   void SetServing(const std::string& service, bool serving);
   // Every service is NOT_SERVING from now on, whatever is set later.
   void ShutDown();
-  // Ends all watches, so that a server can stop without waiting for them.
+  // Ends all watches, each behind the last change, so that a server can stop without waiting for
+  // them.
   void EndWatches();
 
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,

@@ -123,7 +123,9 @@ TEST_F(RpcServerTest, AWatchSeesEachChangeAndEndsWithTheServer) {
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
   Thread stopping("stop", [this](std::stop_token) { server_->Stop(); });
-  while (watch->Read(&response)) EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  ASSERT_TRUE(watch->Read(&response)) << "the last change is told before the end";
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  EXPECT_FALSE(watch->Read(&response));
   EXPECT_EQ(FromGrpc(watch->Finish()).code(), absl::StatusCode::kUnavailable);
 }
 
