@@ -24,11 +24,6 @@ bool Has(const CpuFeatures& features, Isa isa) {
   return false;
 }
 
-std::string FeatureList(const CpuFeatures& features) {
-  const std::string list = ToString(features);
-  return list.empty() ? "none of them" : list;
-}
-
 }  // namespace
 
 std::string_view NameOf(Isa isa) {
@@ -53,14 +48,14 @@ absl::StatusOr<Isa> ChooseIsa(std::string_view name, const CpuFeatures& features
     if (best != Isa::kReference) return best;
     return absl::FailedPreconditionError(absl::StrCat(
         "this CPU lacks AVX2, FMA and F16C, which fast arithmetic needs; it has ",
-        FeatureList(features), " (instruction set 'reference' works everywhere, slowly)"));
+        ToString(features), " (instruction set 'reference' works everywhere, slowly)"));
   }
   for (const Isa isa : kLevels) {
     if (name != NameOf(isa)) continue;
     if (Has(features, isa)) return isa;
     return absl::FailedPreconditionError(absl::StrCat("this CPU lacks the instruction set '",
                                                       std::string(name), "'; it has ",
-                                                      FeatureList(features)));
+                                                      ToString(features)));
   }
   return absl::InvalidArgumentError(
       absl::StrCat("instruction set '", std::string(name),

@@ -29,6 +29,7 @@ TEST(ChooseIsaTest, ErrorsSayWhatThereIs) {
   const absl::Status lacking = ChooseIsa("amx", {.avx2 = true}).status();
   EXPECT_EQ(lacking.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(lacking.message()), HasSubstr("it has avx2"));
+  EXPECT_THAT(std::string(ChooseIsa("amx", {}).status().message()), HasSubstr("it has none"));
   const absl::Status unknown = ChooseIsa("sse9", {.avx2 = true}).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(unknown.message()), HasSubstr("avx512"));
