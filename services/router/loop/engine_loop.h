@@ -141,9 +141,9 @@ class EngineLoop {
   BoundedQueue<Admission> inbox_;
   std::atomic<uint64_t> next_id_ = 1;
   std::atomic<bool> draining_ = false;
+  Metrics metrics_;  // any thread; Submit counts what it takes and refuses
 
   // Owned by the engine thread.
-  Metrics metrics_;
   std::vector<Parked> parked_;
   uint64_t parked_version_ = 0;  // of the cluster when the first was parked
   absl::Duration unpark_at_;
