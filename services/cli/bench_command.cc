@@ -6,12 +6,13 @@
 #include <ostream>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/base/clock.h"
+#include "common/base/in_range.h"
+#include "common/base/json_string.h"
 #include "common/base/status.h"
 #include "common/device/host_memory.h"
 #include "services/cli/bench_runs.h"
@@ -49,18 +50,27 @@ struct CaseResult {
   size_t resident_bytes = 0;  // now, of this process and the shards', shared pages once
 };
 
+// Every sequence has a row in each decode step.
+size_t BatchMax() { return CapacityOptions{}.batch_tokens_max; }
+// Far above every context, far below what a sequence's counters hold.
+constexpr size_t kTokensMax = size_t{1} << 24;
+
 absl::StatusOr<std::vector<BenchCase>> Cases(const BenchOptions& options) {
   if (options.logits != "last" && options.logits != "all") {
     return absl::InvalidArgumentError(
         absl::StrCat("--logits=", options.logits, " is unknown; use last or all"));
   }
   if (options.rounds == 0) return absl::InvalidArgumentError("--rounds must be at least 1");
+  TESSERA_RETURN_IF_ERROR(
+      InRange("--prompt_tokens", static_cast<double>(options.prompt_tokens), 0, kTokensMax));
+  TESSERA_RETURN_IF_ERROR(
+      InRange("--generate_tokens", static_cast<double>(options.generate_tokens), 0, kTokensMax));
   std::vector<BenchCase> cases;
   for (absl::string_view word : absl::StrSplit(options.batch, ',')) {
     uint32_t batch = 0;
-    if (!absl::SimpleAtoi(word, &batch) || batch == 0 || batch > 4096) {
+    if (!absl::SimpleAtoi(word, &batch) || batch == 0 || batch > BatchMax()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--batch: '", word, "' is not a number from 1 to 4096"));
+          absl::StrCat("--batch: '", word, "' is not a number from 1 to ", BatchMax()));
     }
     cases.push_back({.batch = batch,
                      .prompt_tokens = options.prompt_tokens,
@@ -117,14 +127,14 @@ void PrintJson(const BenchOptions& options, const BenchCase& c, const LocalEngin
   const DecodeResult& decode = result.decode;
   const double steps_per_second = decode.tokens_per_second / static_cast<double>(c.batch);
   out << absl::StreamFormat(
-             R"({"model":"%s","dtype":"%s","threads":%d,"shards":%d,"transport":"%s","strict":%s,"batch":%d,"prompt_tokens":%d,"generate_tokens":%d,)"
+             R"({"model":%s,"dtype":"%s","threads":%d,"shards":%d,"transport":%s,"strict":%s,"batch":%d,"prompt_tokens":%d,"generate_tokens":%d,)"
              R"("logits":"%s","decode_tokens_per_second":%.3f,"prefill_tokens_per_second":%.3f,"ms_per_token_p50":%.3f,)"
              R"("ms_per_token_p99":%.3f,"peak_rss_bytes":%d,"resident_bytes":%d,"bytes_read_per_token":%.0f,"read_bandwidth_bytes_per_second":%.0f,)"
              R"("bandwidth_share":%.4f,"load_seconds":%.3f,"time_to_first_token_seconds":%.3f,"weight_bytes":%d,)"
-             R"("kv_bytes":%d,"kernels":"%s"})",
-             absl::CEscape(options.model), kernels::NameOf(engine.expert_weight_type()),
+             R"("kv_bytes":%d,"kernels":%s})",
+             JsonQuoted(options.model), kernels::NameOf(engine.expert_weight_type()),
              engine.pool().thread_count(), options.compute.shards,
-             options.compute.shards == 0 ? "none" : options.compute.transport,
+             JsonQuoted(options.compute.shards == 0 ? "none" : options.compute.transport),
              options.compute.strict ? "true" : "false", c.batch, c.prompt_tokens, c.generate_tokens,
              options.logits, decode.tokens_per_second, result.prefill_tokens_per_second,
              decode.ms_per_token_p50, decode.ms_per_token_p99, result.peak_rss_bytes,
@@ -132,7 +142,7 @@ void PrintJson(const BenchOptions& options, const BenchCase& c, const LocalEngin
              setting.read_bandwidth,
              steps_per_second * decode.bytes_per_step / setting.read_bandwidth,
              setting.load_seconds, setting.first_token_seconds, engine.weight_bytes(),
-             engine.kv().stats().total_bytes, KernelNames(engine, options.compute))
+             engine.kv().stats().total_bytes, JsonQuoted(KernelNames(engine, options.compute)))
       << std::endl;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 
 namespace tessera::cli {
@@ -44,6 +45,10 @@ absl::StatusOr<DecodeResult> BenchRunner::Decode(const BenchCase& c) {
   TESSERA_RETURN_IF_ERROR(
       Submit(c, /*prompt_tokens=*/1, c.generate_tokens + 1, /*all_logits=*/false));
   TESSERA_RETURN_IF_ERROR(engine_.Step());
+  if (const size_t waiting = engine_.scheduler().stats().waiting; waiting > 0) {
+    return absl::InternalError(
+        absl::StrCat(waiting, " of ", c.batch, " sequences do not decode beside the others"));
+  }
   const size_t expert_bytes_before = engine_.experts().weight_bytes_read();
   std::vector<double> step_ms;
   const absl::Duration start = clock_.Elapsed();

@@ -51,6 +51,7 @@ class BenchRunner {
   // Prompt tokens a second, from the submission to the first token of the last sequence.
   absl::StatusOr<double> Prefill(const BenchCase& c);
   // Steps in which all sequences decode, after a prompt of one token each.
+  // kInternal: the engine holds fewer at the same time than its capacity promised.
   absl::StatusOr<DecodeResult> Decode(const BenchCase& c);
 
  private:

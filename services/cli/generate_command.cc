@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include <limits>
 #include <ostream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/base/in_range.h"
 #include "common/base/status.h"
 #include "services/cli/process/cluster_file.h"
 #include "services/cli/token_ids.h"
@@ -27,6 +29,13 @@ struct GenerateOptions {
   bool stream = false;
   double timeout_seconds = 600;
 };
+
+// A flag as the 32 bits that the request has for it.
+absl::StatusOr<uint32_t> Narrow(const char* flag, size_t value) {
+  TESSERA_RETURN_IF_ERROR(
+      InRange(flag, static_cast<double>(value), 0, std::numeric_limits<uint32_t>::max()));
+  return static_cast<uint32_t>(value);
+}
 
 // The router of the cluster that runs in a state folder.
 absl::StatusOr<std::string> RouterOf(const std::string& state_dir) {
@@ -80,11 +89,13 @@ absl::Status Generate(const FlagSet& flags, const GenerateOptions& options,
   wire::GenerationParams params;
   TESSERA_ASSIGN_OR_RETURN(params.prompt, ParseTokenIds(options.ids));
   params.request_id = absl::StrCat("generate-", getpid());
-  params.tokens_max = static_cast<uint32_t>(options.max_tokens);
+  TESSERA_ASSIGN_OR_RETURN(params.tokens_max, Narrow("--max_tokens", options.max_tokens));
   params.sampling.temperature = static_cast<float>(options.temperature);
   params.ignore_eos = options.ignore_eos;
   if (flags.given("seed")) params.sampling.seed = options.seed;
-  if (flags.given("logprobs")) params.logprobs = static_cast<uint32_t>(options.logprobs);
+  if (flags.given("logprobs")) {
+    TESSERA_ASSIGN_OR_RETURN(params.logprobs, Narrow("--logprobs", options.logprobs));
+  }
   if (options.address.empty()) {
     const absl::StatusOr<std::string> router = RouterOf(options.state_dir);
     if (absl::IsNotFound(router.status())) {

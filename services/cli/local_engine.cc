@@ -1,6 +1,7 @@
 #include "services/cli/local_engine.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -17,9 +18,14 @@ router::BlockCounts BlocksFor(const router::KvGeometry& geometry, const Capacity
   if (capacity.kv_blocks.has_value()) return *capacity.kv_blocks;
   router::BlockCounts blocks =
       geometry.SequenceBlocks(capacity.context_max, capacity.prefill_chunk_max);
-  blocks.full *= capacity.sequence_count;
-  blocks.sliding *= capacity.sequence_count;
-  return blocks;
+  if (capacity.sequence_count == 1) return blocks;  // alone it may have all
+  // Beside others a sequence is admitted only if a share of the blocks stays free.
+  const double admitted = 1 - router::SchedulerConfig{}.admission_reserve;
+  const auto all = [&](size_t of_one) {
+    return static_cast<size_t>(
+        std::ceil(static_cast<double>(of_one * capacity.sequence_count) / admitted));
+  };
+  return {.full = all(blocks.full), .sliding = all(blocks.sliding)};
 }
 
 }  // namespace
@@ -42,7 +48,8 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(
   const router::RouterModel& model = *engine->model_;
   const router::KvGeometry geometry = router::KvGeometry::Of(model.spec(), model.kv_type());
   const router::KvPlan kv{BlocksFor(geometry, capacity), capacity.context_max};
-  TESSERA_RETURN_IF_ERROR(engine->CheckMemory(compute, geometry.BytesOf(kv.blocks)));
+  TESSERA_RETURN_IF_ERROR(
+      engine->CheckMemory(compute, geometry.BytesOf(kv.blocks), capacity.logits_rows_max));
   TESSERA_RETURN_IF_ERROR(engine->LoadWeights(compute, progress));
   TESSERA_ASSIGN_OR_RETURN(router::ExpertCalls* const calls,
                            engine->OpenExperts(model_dir, compute, clock, start_shards));
@@ -54,7 +61,7 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(
       router::RouterRooms::Create(
           *engine->model_,
           {.sequences_max = std::min(capacity.sequence_count, capacity.logits_rows_max),
-           .waiting_max = router::SchedulerConfig{}.waiting_max,
+           .waiting_max = std::max(router::SchedulerConfig{}.waiting_max, capacity.sequence_count),
            .batch_tokens_max = capacity.batch_tokens_max,
            .prefill_chunk_max = capacity.prefill_chunk_max,
            .logits_rows_max = capacity.logits_rows_max,
@@ -63,7 +70,8 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(
   return engine;
 }
 
-absl::Status LocalEngine::CheckMemory(const ComputeOptions& options, size_t cache) const {
+absl::Status LocalEngine::CheckMemory(const ComputeOptions& options, size_t cache,
+                                      size_t logits_rows_max) const {
   TESSERA_ASSIGN_OR_RETURN(const kernels::WeightChoice expert_dtype,
                            kernels::ParseWeightChoice(options.expert_dtype));
   if (model_->mapped()) {
@@ -73,7 +81,8 @@ absl::Status LocalEngine::CheckMemory(const ComputeOptions& options, size_t cach
   const size_t experts = expert_shard::ExpertStore::PackedBytes(spec(), model_->manifest(),
                                                                 expert_dtype, compute().arithmetic);
   const size_t dense = model_->PackedBytes();
-  const size_t needed = experts + dense + cache + router::kWorkspaceBytes;
+  const size_t workspace = router::WorkspaceBytes(spec(), logits_rows_max);
+  const size_t needed = experts + dense + cache + workspace;
   if (needed <= budget.available_bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrFormat("the model does not fit: %.2f GB of experts (%s) + %.2f GB of other weights "
@@ -82,7 +91,7 @@ absl::Status LocalEngine::CheckMemory(const ComputeOptions& options, size_t cach
                       "--expert_dtype or --dense_dtype "
                       "(q8, q4), a shorter context, or --weights=mapped",
                       Gigabytes(experts), options.expert_dtype, Gigabytes(dense),
-                      options.dense_dtype, Gigabytes(cache), Gigabytes(router::kWorkspaceBytes),
+                      options.dense_dtype, Gigabytes(cache), Gigabytes(workspace),
                       Gigabytes(needed), Gigabytes(budget.available_bytes)));
 }
 

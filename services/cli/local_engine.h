@@ -67,7 +67,8 @@ class LocalEngine {
 
  private:
   LocalEngine() = default;
-  absl::Status CheckMemory(const ComputeOptions& options, size_t cache_bytes) const;
+  absl::Status CheckMemory(const ComputeOptions& options, size_t cache_bytes,
+                           size_t logits_rows_max) const;
   absl::Status LoadWeights(const ComputeOptions& options, const LoadProgress& progress);
   // The calls to experts in shards, or to those just loaded.
   absl::StatusOr<router::ExpertCalls*> OpenExperts(const std::string& model_dir,

@@ -1,10 +1,15 @@
 #include "services/cli/logits_command.h"
 
+#include <unistd.h>
+
 #include <bit>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <ostream>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
@@ -21,11 +26,19 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "the file's byte order is that of memory");
 
-// Writes logits to a file as they come.
+// Writes logits to a file as they come: beside `path`, which they replace once all are there. What
+// is no file (a pipe, /dev/stdout) is written to at once.
 class FileSink final : public router::TokenSink {
  public:
   explicit FileSink(const std::string& path)
-      : path_(path), file_(path, std::ios::binary | std::ios::trunc) {}
+      : path_(path),
+        written_(IsReplaced(path) ? absl::StrCat(path, ".partial.", getpid()) : path),
+        file_(written_, std::ios::binary | std::ios::trunc) {}
+  ~FileSink() override {
+    if (written_ != path_) std::remove(written_.c_str());  // if it is still there
+  }
+  FileSink(const FileSink&) = delete;
+  FileSink& operator=(const FileSink&) = delete;
 
   void OnToken(const router::Sequence&, const router::SampledToken&) override {}
   void OnPromptLogits(const router::Sequence&, uint32_t, std::span<const float> logits) override {
@@ -44,9 +57,10 @@ class FileSink final : public router::TokenSink {
           absl::StrCat(positions_, " of ", positions_wanted, " positions were computed"));
     }
     file_.close();
-    if (!file_)
+    if (!file_ || (written_ != path_ && std::rename(written_.c_str(), path_.c_str()) != 0)) {
       return absl::UnavailableError(
           absl::StrCat("cannot write ", path_, ": ", std::strerror(errno)));
+    }
     return absl::OkStatus();
   }
   absl::Status opened() const {
@@ -56,7 +70,15 @@ class FileSink final : public router::TokenSink {
   }
 
  private:
+  static bool IsReplaced(const std::string& path) {
+    std::error_code ignored;
+    const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+    return status.type() == std::filesystem::file_type::regular ||
+           status.type() == std::filesystem::file_type::not_found;
+  }
+
   const std::string path_;
+  const std::string written_;
   std::ofstream file_;
   absl::Status status_;
   size_t positions_ = 0;

@@ -6,6 +6,7 @@
 #include "common/base/status.h"
 #include "common/device/cpu_features.h"
 #include "common/kernels/compute.h"
+#include "common/kernels/compute_level.h"
 #include "common/kernels/weight_choice.h"
 #include "services/router/assembly/router_model.h"
 
@@ -62,7 +63,7 @@ absl::Status CheckSettings(const ClusterSettings& settings) {
         absl::StrCat("--transport: '", settings.transport, "' is unknown; use shm, ucx or grpc"));
   }
   TESSERA_RETURN_IF_ERROR(
-      check("--precision", router::ParsePrecision(settings.precision).status()));
+      check("--precision", kernels::ParseArithmetic(settings.precision).status()));
   TESSERA_RETURN_IF_ERROR(
       check("--isa", kernels::ChooseIsa(settings.isa, DetectCpuFeatures()).status()));
   TESSERA_RETURN_IF_ERROR(

@@ -1,19 +1,14 @@
 #include "services/router/assembly/router_model.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/base/in_range.h"
 #include "common/base/status.h"
+#include "common/kernels/compute_level.h"
 #include "common/model/model_config.h"
 
 namespace tessera::router {
 
 using kernels::Arithmetic;
-
-absl::StatusOr<Arithmetic> ParsePrecision(const std::string& name) {
-  if (name == "float32") return Arithmetic::kFloat32;
-  if (name == "fast") return Arithmetic::kFast;
-  return absl::InvalidArgumentError(
-      absl::StrCat("precision '", name, "' is unknown; use float32 or fast"));
-}
 
 absl::StatusOr<bool> ParseMapped(const std::string& name) {
   if (name == "packed") return false;
@@ -31,8 +26,9 @@ absl::StatusOr<std::unique_ptr<RouterModel>> RouterModel::Open(const std::string
 }
 
 absl::Status RouterModel::ChooseCompute(const ComputeConfig& config) {
+  TESSERA_RETURN_IF_ERROR(InRange("threads", static_cast<double>(config.threads), 0, 4096));
   TESSERA_ASSIGN_OR_RETURN(kernel_choice_, kernels::ChooseKernels(config.isa));
-  TESSERA_ASSIGN_OR_RETURN(const Arithmetic arithmetic, ParsePrecision(config.precision));
+  TESSERA_ASSIGN_OR_RETURN(const Arithmetic arithmetic, kernels::ParseArithmetic(config.precision));
   TESSERA_ASSIGN_OR_RETURN(dense_dtype_, kernels::ParseWeightChoice(config.dense_dtype));
   TESSERA_ASSIGN_OR_RETURN(mapped_, ParseMapped(config.weights));
   pool_ = std::make_unique<ThreadPool>(ThreadPoolConfig{.thread_count = config.threads});

@@ -23,15 +23,13 @@
 namespace tessera::router {
 
 struct ComputeConfig {
-  size_t threads = 0;                // 0: as many as this process may use
+  size_t threads = 0;                // 0: as many as this process may use; <= 4096
   std::string isa = "auto";          // auto, avx2, avx512, amx
   std::string precision = "fast";    // float32, fast
   std::string dense_dtype = "auto";  // auto, f32, bf16, q8, q4
   std::string weights = "packed";    // packed, mapped
 };
 
-// "float32", "fast"; kInvalidArgument for another name.
-absl::StatusOr<kernels::Arithmetic> ParsePrecision(const std::string& name);
 // Whether "mapped" and not "packed"; kInvalidArgument for another name.
 absl::StatusOr<bool> ParseMapped(const std::string& name);
 
@@ -39,7 +37,7 @@ absl::StatusOr<bool> ParseMapped(const std::string& name);
 class RouterModel {
  public:
   // Reads config and manifest, starts the compute threads; loads nothing yet.
-  //   kInvalidArgument      an option that is unknown, or a checkpoint that is none
+  //   kInvalidArgument      an option that is unknown or out of range, or a checkpoint that is none
   //   kFailedPrecondition   a CPU without the instruction set
   static absl::StatusOr<std::unique_ptr<RouterModel>> Open(const std::string& model_dir,
                                                            const ComputeConfig& config);

@@ -14,11 +14,11 @@ constexpr double kKvShare = 0.8;
 
 double Gigabytes(size_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
+// taken: bytes of weights and workspace.
 absl::StatusOr<size_t> KvBytes(const KvGeometry& geometry, const CapacityConfig& capacity,
-                               size_t context_wanted, size_t weight_bytes) {
+                               size_t context_wanted, size_t taken) {
   if (capacity.kv_bytes > 0) return capacity.kv_bytes;
   TESSERA_ASSIGN_OR_RETURN(const MemoryBudget memory, ReadMemoryBudget());
-  const size_t taken = weight_bytes + kWorkspaceBytes;
   if (memory.available_bytes <= taken) {
     return absl::ResourceExhaustedError(absl::StrFormat(
         "no memory for keys and values: %.2f GB are available, weights and workspace take %.2f GB",
@@ -32,6 +32,11 @@ absl::StatusOr<size_t> KvBytes(const KvGeometry& geometry, const CapacityConfig&
 
 }  // namespace
 
+size_t WorkspaceBytes(const ModelSpec& spec, size_t logits_rows_max) {
+  constexpr size_t kFixedBytes = size_t{1} << 30;
+  return kFixedBytes + logits_rows_max * spec.vocab * sizeof(float);
+}
+
 absl::StatusOr<KvPlan> PlanKv(const ModelSpec& spec, kernels::KvType type,
                               const CapacityConfig& capacity, size_t weight_bytes) {
   const KvGeometry geometry = KvGeometry::Of(spec, type);
@@ -40,7 +45,8 @@ absl::StatusOr<KvPlan> PlanKv(const ModelSpec& spec, kernels::KvType type,
   KvBudget budget{.context_max = context,
                   .sequence_count = capacity.sequences_max,
                   .chunk_tokens = capacity.prefill_chunk_max};
-  TESSERA_ASSIGN_OR_RETURN(budget.bytes, KvBytes(geometry, capacity, context, weight_bytes));
+  const size_t taken = weight_bytes + WorkspaceBytes(spec, capacity.logits_rows_max);
+  TESSERA_ASSIGN_OR_RETURN(budget.bytes, KvBytes(geometry, capacity, context, taken));
   if (capacity.context_max == 0) {
     // Nobody asked for a length: as long as there is room for.
     budget.context_max = std::max<size_t>(1, LongestContext(geometry, budget));

@@ -41,8 +41,9 @@ struct KvPlan {
 absl::StatusOr<KvPlan> PlanKv(const ModelSpec& spec, kernels::KvType type,
                               const CapacityConfig& capacity, size_t weight_bytes);
 
-// Activations, logits and code, beside weights and cache.
-inline constexpr size_t kWorkspaceBytes = size_t{1} << 30;
+// What a process takes beside weights and cache: 1 GiB of activations and code, and the logits of a
+// step, float32 [logits_rows_max, vocab].
+size_t WorkspaceBytes(const ModelSpec& spec, size_t logits_rows_max);
 
 // What the rooms meet; all borrowed.
 struct RoomsOutside {
