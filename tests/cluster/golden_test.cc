@@ -4,12 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 
 #include "common/base/clock.h"
+#include "common/model/model_config.h"
 #include "services/cli/local_engine.h"
 #include "tests/support/golden_run.h"
+#include "tests/support/reference_forward.h"
 
 namespace tessera {
 namespace {
@@ -38,9 +42,12 @@ class GoldenTest : public ::testing::TestWithParam<const char*> {
     engine_ = *std::move(engine);
   }
 
-  void Submit(uint64_t id, const GoldenPrompt& prompt, bool wants_logits) {
+  // wants_logprobs: of the whole vocabulary at every token it makes.
+  void Submit(uint64_t id, const GoldenPrompt& prompt, bool wants_logits,
+              bool wants_logprobs = false) {
     router::SequenceRequest request = testing::GoldenRequest(prompt, id);
     request.wants_prompt_logits = wants_logits;
+    if (wants_logprobs) request.sampling.logprobs = engine_->spec().vocab;
     ASSERT_TRUE(
         engine_->scheduler().Submit(std::make_unique<router::Sequence>(std::move(request))).ok());
   }
@@ -63,6 +70,39 @@ class GoldenTest : public ::testing::TestWithParam<const char*> {
     const float worst = testing::WorstError(sink_.of(id).logits, prompt);
     EXPECT_LE(worst, kTolerance) << "sequence " << id;
     RecordProperty("worst_logit_error", std::to_string(worst));
+  }
+
+  // What the sequence sampled its tokens from, against the plain forward pass over prompt and
+  // tokens at once.
+  void ExpectLogprobs(uint64_t id, const GoldenPrompt& prompt) {
+    const std::vector<std::vector<double>> expected = ReferenceLogprobs(prompt);
+    const auto& steps = sink_.of(id).top_logprobs;
+    ASSERT_EQ(steps.size(), prompt.greedy.size());
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const std::vector<double>& row = expected[prompt.ids.size() - 1 + i];
+      ASSERT_EQ(steps[i].size(), row.size());
+      for (const router::TokenLogprob& entry : steps[i]) {
+        ASSERT_NEAR(entry.logprob, row[static_cast<size_t>(entry.token)], kTolerance)
+            << "sequence " << id << " token " << i;
+      }
+    }
+  }
+
+  // [position][vocab], of prompt and greedy tokens.
+  std::vector<std::vector<double>> ReferenceLogprobs(const GoldenPrompt& prompt) const {
+    std::vector<TokenId> ids = prompt.ids;
+    ids.insert(ids.end(), prompt.greedy.begin(), prompt.greedy.end());
+    const ModelSpec spec = *ReadModelSpec(golden_.model_dir);
+    const std::unique_ptr<const Checkpoint> checkpoint = *Checkpoint::Open(golden_.model_dir);
+    std::vector<std::vector<double>> rows =
+        testing::ReferenceForward(spec, *ModelManifest::Resolve(spec, *checkpoint), ids);
+    for (std::vector<double>& row : rows) {
+      const double max = *std::ranges::max_element(row);
+      double sum = 0;
+      for (const double logit : row) sum += std::exp(logit - max);
+      for (double& logit : row) logit -= max + std::log(sum);
+    }
+    return rows;
   }
 
   Golden golden_;
@@ -154,22 +194,35 @@ TEST_P(GoldenTest, ChunkedPrefillChangesNoBit) {
 
 TEST_P(GoldenTest, MixedBatchesOfDecodeAndPrefill) {
   Start({.context_max = 256, .sequence_count = 8, .prefill_chunk_max = 5});
-  // A new prompt comes every two steps, while the earlier ones decode.
-  bool mixed = false;
+  // A new prompt comes every two steps, while the earlier ones decode. Mixed are steps that gave a
+  // further token to one sequence and several prompt positions to another.
+  size_t mixed_steps = 0;
   for (size_t i = 0; i < golden_.prompts.size(); ++i) {
     Submit(i, golden_.prompts[i], /*wants_logits=*/true);
-    for (int step = 0; step < 2; ++step) ASSERT_TRUE(engine_->Step().ok());
-    mixed = mixed || engine_->scheduler().stats().running > 1;
+    for (int step = 0; step < 2; ++step) {
+      std::vector<size_t> tokens, positions;
+      for (size_t id = 0; id <= i; ++id) {
+        tokens.push_back(sink_.of(id).tokens.size());
+        positions.push_back(sink_.of(id).logits.size());
+      }
+      ASSERT_TRUE(engine_->Step().ok());
+      bool decoded = false, prefilled = false;
+      for (size_t id = 0; id <= i; ++id) {
+        decoded = decoded || (tokens[id] > 0 && sink_.of(id).tokens.size() > tokens[id]);
+        prefilled = prefilled || sink_.of(id).logits.size() > positions[id] + 1;
+      }
+      mixed_steps += decoded && prefilled ? 1 : 0;
+    }
   }
   Run();
-  EXPECT_TRUE(mixed);
+  EXPECT_GT(mixed_steps, 0u);
   for (size_t i = 0; i < golden_.prompts.size(); ++i) {
     ExpectLogits(i, golden_.prompts[i]);
     ExpectGreedy(i, golden_.prompts[i]);
   }
 }
 
-TEST_P(GoldenTest, TokensSurvivePreemption) {
+TEST_P(GoldenTest, LogitsSurvivePreemption) {
   // Two prompts fit, but not what both will have grown to: the younger sequence must give way.
   const GoldenPrompt& prompt = golden_.prompts.back();
   const size_t tokens = prompt.ids.size() + prompt.greedy.size();
@@ -178,24 +231,34 @@ TEST_P(GoldenTest, TokensSurvivePreemption) {
          .sequence_count = 4,
          .prefill_chunk_max = 16,
          .kv_blocks = router::BlockCounts{.full = full_blocks, .sliding = 64}});
-  for (uint64_t id = 0; id < 4; ++id) Submit(id, prompt, /*wants_logits=*/false);
+  for (uint64_t id = 0; id < 4; ++id) {
+    Submit(id, prompt, /*wants_logits=*/true, /*wants_logprobs=*/true);
+  }
   Run();
   EXPECT_GT(engine_->scheduler().stats().preemptions, 0u);
-  for (uint64_t id = 0; id < 4; ++id) ExpectGreedy(id, prompt);
+  EXPECT_GT(engine_->scheduler().stats().recomputed_tokens, 0u);
+  for (uint64_t id = 0; id < 4; ++id) {
+    ExpectLogits(id, prompt);
+    ExpectLogprobs(id, prompt);
+    ExpectGreedy(id, prompt);
+  }
   EXPECT_EQ(engine_->kv().stats().used_bytes, 0u);
 }
 
-TEST_P(GoldenTest, PrefixCacheHitGivesTheSameTokens) {
+TEST_P(GoldenTest, PrefixCacheHitGivesTheSameLogits) {
   Start({.context_max = 256, .sequence_count = 4, .prefix_cache = true});
   const GoldenPrompt& prompt = golden_.prompts.back();
-  Submit(0, prompt, /*wants_logits=*/false);
+  // Without the logits of prompt positions, for which each would have to be computed.
+  Submit(0, prompt, /*wants_logits=*/false, /*wants_logprobs=*/true);
   Run();
   EXPECT_EQ(engine_->kv().stats().prefix_hit_tokens, 0u);
-  Submit(1, prompt, /*wants_logits=*/false);
+  Submit(1, prompt, /*wants_logits=*/false, /*wants_logprobs=*/true);
   Run();
   EXPECT_GE(engine_->kv().stats().prefix_hit_tokens, 16u);
-  ExpectGreedy(0, prompt);
-  ExpectGreedy(1, prompt);
+  for (const uint64_t id : {0, 1}) {
+    ExpectLogprobs(id, prompt);
+    ExpectGreedy(id, prompt);
+  }
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ class CollectingSink final : public router::TokenSink {
  public:
   struct Result {
     std::vector<TokenId> tokens;
-    std::vector<float> logprobs;  // of the tokens, where asked for
+    std::vector<float> logprobs;                                  // of the tokens, where asked for
+    std::vector<std::vector<router::TokenLogprob>> top_logprobs;  // the same, [tokens]
     std::vector<std::vector<float>>
         logits;  // of prompt positions, where asked for; [position][vocab]
     std::vector<uint32_t> logits_positions;  // as they came
@@ -25,6 +26,7 @@ class CollectingSink final : public router::TokenSink {
   void OnToken(const router::Sequence& sequence, const router::SampledToken& token) override {
     results_[sequence.id()].tokens.push_back(token.token);
     results_[sequence.id()].logprobs.push_back(token.logprob);
+    results_[sequence.id()].top_logprobs.push_back(token.top_logprobs);
   }
   void OnPromptLogits(const router::Sequence& sequence, uint32_t position,
                       std::span<const float> logits) override {
