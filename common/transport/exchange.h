@@ -24,6 +24,8 @@ struct ExchangeConfig {
   absl::Duration peer_timeout = absl::Milliseconds(150);
   // A call given up holds its slot for this long; then it is used again and a late answer dropped.
   absl::Duration abandon_grace = absl::Milliseconds(150);
+  // What an answer said of the shard's queue is forgotten after so long.
+  absl::Duration queue_memory = absl::Milliseconds(20);
   // Server: a connection that did not greet by then is cut off.
   absl::Duration greeting_timeout = absl::Seconds(2);
   // Server: a router that sent nothing for so long is gone (it pings at idle_ping_interval).

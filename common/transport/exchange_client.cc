@@ -49,13 +49,13 @@ absl::StatusOr<PeerId> ExchangeClient::Connect(const std::string& address, const
   peers_[link] = std::move(owned);
   auto frame = std::make_shared<ControlFrame>();
   SendControl(link, frame, wire::WriteHello(hello, /*answer=*/false, frame->bytes));
-  // A peer that has not answered is forgotten by nobody but us, so `peer` stays valid.
   progress_.RunUntil([peer] { return peer->answer.has_value() || !peer->refused.ok(); }, timeout);
   absl::Status status = peer->refused;
   if (status.ok() && !peer->answer) {
     status = absl::DeadlineExceededError(absl::StrCat(
         address, " did not answer the greeting within ", absl::FormatDuration(timeout)));
   }
+  peer->connecting = false;
   if (status.ok()) return link;
   progress_.transport().Close(link, /*flush=*/false);
   peers_.erase(link);
@@ -192,7 +192,8 @@ PeerLoad ExchangeClient::LoadNow(PeerId id, absl::Duration now) const {
   PeerLoad load;
   if (it == peers_.end() || !it->second->answer) return load;
   const Peer& peer = *it->second;
-  load.rows_queued = peer.rows_queued;
+  // A shard that looks busy is asked less; nothing else would ever tell that it no longer is.
+  if (now - peer.rows_queued_at < config_.queue_memory) load.rows_queued = peer.rows_queued;
   for (uint32_t i = 0; i < peer.slots.size(); ++i) {
     const Slot& slot = peer.slots[i];
     if (slot.state == Slot::State::kInFlight) {
@@ -345,6 +346,7 @@ bool ExchangeClient::OnAnswer(Peer& peer, const wire::FrameHeader& header, Trans
     return false;
   }
   peer.rows_queued = reply->trailer.rows_queued;
+  peer.rows_queued_at = clock_.Elapsed();
   if (reply->trailer.credits > 0) {
     peer.credits =
         std::min<uint32_t>(reply->trailer.credits, static_cast<uint32_t>(peer.slots.size()));
@@ -385,8 +387,8 @@ void ExchangeClient::Lose(LinkId link, const absl::Status& status) {
   if (it == peers_.end()) return;
   Peer& peer = *it->second;
   const absl::Status gone = absl::UnavailableError(status.message());
-  if (!peer.answer) {
-    if (peer.refused.ok()) peer.refused = gone;  // Connect is waiting for it
+  if (peer.connecting) {
+    if (peer.refused.ok()) peer.refused = gone;  // perhaps right behind its answer
     return;
   }
   for (const Slot& slot : peer.slots) {

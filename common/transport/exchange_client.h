@@ -122,12 +122,14 @@ class ExchangeClient {
     LinkId link{};
     wire::Hello hello;                  // ours
     std::optional<wire::Hello> answer;  // theirs
-    absl::Status refused;               // why the greeting failed
+    bool connecting = true;             // Connect waits; nobody else forgets it meanwhile
+    absl::Status refused;               // why connecting failed
     bool draining = false;
     std::vector<Slot> slots;  // [credits granted]
     uint32_t credits = 0;     // <= slots.size(); the shard may lower it
     FramePool frames;
-    uint32_t rows_queued = 0;
+    uint32_t rows_queued = 0;  // by its last answer
+    absl::Duration rows_queued_at;
     absl::Duration heard_at;
     absl::Duration asked_at;                  // when it was last pinged
     std::optional<absl::Duration> pinged_at;  // the oldest unanswered ping

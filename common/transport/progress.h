@@ -28,9 +28,9 @@ struct ProgressConfig {
 
 // Drives a Transport. A caller that waits lends its own thread: the frame that it waits for wakes
 // it directly, one wake-up instead of two. While nobody waits (the engine computes, the shard's
-// kernels run) the progress thread takes over within kTakeOver, so heartbeats are answered, sends
-// finish and deaths are seen. One thread at a time sleeps in the transport; of several callers the
-// others wait until it saw something or left, so no wake-up can go to the wrong one.
+// kernels run) the progress thread takes over within twice kTakeOver, so heartbeats are answered,
+// sends finish and deaths are seen. One thread at a time sleeps in the transport; of several
+// callers the others wait until it saw something or left, so no wake-up can go to the wrong one.
 //
 // Everything of the owner (an exchange) is guarded by mutex(); callbacks run under it.
 class Progress {

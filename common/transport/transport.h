@@ -1,6 +1,7 @@
 #pragma once
 
 // Moves whole frames between two processes and knows nothing of calls. Ways of doing it:
+//   transport_shm.h       memory that two processes of one box share
 //   transport_ucx.h       shared memory and TCP of one box, TCP or RDMA between boxes
 //   transport_grpc.h      a gRPC stream, where nothing else passes
 //   transport_loopback.h  in process; injects faults
