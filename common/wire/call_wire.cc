@@ -166,10 +166,11 @@ absl::StatusOr<CallView> ReadCall(const FrameGeometry& geometry, const FrameHead
   CallView call;
   call.header = header;
   call.rows = {frame.data() + layout.rows_offset, header.dtype, header.rows, geometry.d_model};
-  call.segments = {reinterpret_cast<const CallSegment*>(frame.data() + layout.segments_offset),
-                   header.segments};
-  call.pair_rows = {reinterpret_cast<const uint16_t*>(frame.data() + layout.pair_rows_offset),
-                    header.pairs};
+  const auto* segments =
+      reinterpret_cast<const CallSegment*>(frame.data() + layout.segments_offset);
+  call.segments.assign(segments, segments + header.segments);
+  const auto* pair_rows = reinterpret_cast<const uint16_t*>(frame.data() + layout.pair_rows_offset);
+  call.pair_rows.assign(pair_rows, pair_rows + header.pairs);
   call.pair_weights = {reinterpret_cast<const float*>(frame.data() + layout.pair_weights_offset),
                        header.pairs};
   TESSERA_RETURN_IF_ERROR(CheckPairs(geometry, call));

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/moe/dispatch_plan.h"
@@ -72,12 +73,13 @@ absl::StatusOr<FrameHeader> WriteCall(const FrameGeometry& geometry, const CallO
                                       const ShardPlan& plan, ConstMatrixView rows,
                                       std::span<std::byte> frame);
 
-// A received call whose every length and index has been checked. Valid as long as its frame.
+// A received call whose every length and index has been checked, and is ours since: the sender may
+// share the frame's memory and change it later. Rows and weights are valid as long as the frame.
 struct CallView {
   FrameHeader header;
   RowsView rows;
-  std::span<const CallSegment> segments;
-  std::span<const uint16_t> pair_rows;
+  std::vector<CallSegment> segments;
+  std::vector<uint16_t> pair_rows;
   std::span<const float> pair_weights;
   std::optional<TraceContext> trace;  // sampled; what is done about the call is a span below it
 
