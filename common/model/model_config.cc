@@ -308,4 +308,31 @@ absl::StatusOr<ModelSpec> ReadModelSpec(const std::string& directory) {
   return spec;
 }
 
+absl::StatusOr<size_t> ReadTokenCount(const std::string& directory, size_t vocab) {
+  const std::string path = (std::filesystem::path(directory) / "tokenizer.json").string();
+  const absl::StatusOr<JsonDocument> tokenizer = JsonDocument::ReadFile(path);
+  if (absl::IsNotFound(tokenizer.status())) return vocab;
+  TESSERA_RETURN_IF_ERROR(tokenizer.status());
+  int64_t highest = -1;
+  const auto count = [&](const JsonValue& id) -> absl::Status {
+    TESSERA_ASSIGN_OR_RETURN(const int64_t number, id.AsInteger(0));
+    highest = std::max(highest, number);
+    return absl::OkStatus();
+  };
+  absl::Status status;
+  if (const auto model = tokenizer->root().Find("model")) {
+    if (const auto pieces = model->Find("vocab")) {
+      for (const auto& [piece, id] : pieces->members()) status.Update(count(id));
+    }
+  }
+  if (const auto added = tokenizer->root().Find("added_tokens")) {
+    for (const JsonValue& token : added->elements()) {
+      const auto id = token.Find("id");
+      status.Update(id ? count(*id) : token.Unexpected("an object with an id"));
+    }
+  }
+  TESSERA_RETURN_IF_ERROR(Annotate(status, path));
+  return highest < 0 ? vocab : std::min(vocab, static_cast<size_t>(highest) + 1);
+}
+
 }  // namespace tessera

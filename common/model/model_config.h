@@ -38,4 +38,9 @@ absl::StatusOr<ModelSpec> ParseModelSpec(
 // JsonDocument::ReadFile; each names directory and file.
 absl::StatusOr<ModelSpec> ReadModelSpec(const std::string& directory);
 
+// One more than the highest id that `directory`/tokenizer.json knows, and at most `vocab`: rows of
+// the output head behind it are padding. `vocab` if there is no such file, or it is not of a kind
+// that lists ids. Errors: of JsonDocument::ReadFile; kInvalidArgument for an id that is none.
+absl::StatusOr<size_t> ReadTokenCount(const std::string& directory, size_t vocab);
+
 }  // namespace tessera

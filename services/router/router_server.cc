@@ -193,13 +193,14 @@ absl::Status RouterServer::House::BuildEngine() {
       config_.dispatch,
       DispatchRooms{
           *exchange_, directory, clock_, registry_, {}, &model_->pool(), &cluster_->meter()});
-  book_ = std::make_unique<RequestBook>(BookConfig{.tracer = tracer_.get()}, clock_);
+  book_ = std::make_unique<RequestBook>(
+      BookConfig{.token_count = model_->token_count(), .tracer = tracer_.get()}, clock_);
   TESSERA_ASSIGN_OR_RETURN(
       rooms_, RouterRooms::Create(*model_, config_.capacity, kv_,
                                   {*dispatcher_, *book_, clock_, registry_, &directory, &tally()}));
   loop_ = std::make_unique<EngineLoop>(
       EngineLoopConfig{.waiting_max = config_.capacity.waiting_max,
-                       .vocab = model_->spec().vocab,
+                       .vocab = model_->token_count(),
                        .seed = FreshNumber(),
                        .experts_wait_max = config_.experts_wait_max},
       EngineLoopRooms{rooms_->engine(), rooms_->scheduler(), *book_, board_, clock_, registry_,

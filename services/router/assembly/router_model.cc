@@ -42,6 +42,7 @@ absl::Status RouterModel::ChooseCompute(const ComputeConfig& config) {
 
 absl::Status RouterModel::ReadCheckpoint(const std::string& model_dir) {
   TESSERA_ASSIGN_OR_RETURN(spec_, ReadModelSpec(model_dir));
+  TESSERA_ASSIGN_OR_RETURN(token_count_, ReadTokenCount(model_dir, spec_.vocab));
   TESSERA_ASSIGN_OR_RETURN(checkpoint_, Checkpoint::Open(model_dir));
   TESSERA_ASSIGN_OR_RETURN(ModelManifest manifest, ModelManifest::Resolve(spec_, *checkpoint_));
   manifest_ = std::make_unique<ModelManifest>(std::move(manifest));

@@ -49,6 +49,9 @@ class RouterModel {
   absl::Status Load(const LoadProgress& progress);
 
   const ModelSpec& spec() const { return spec_; }
+  // Ids below mean something, by the checkpoint's tokenizer.json; the logits of others, which only
+  // fill up the output head, are never sampled. spec().vocab where there is no such file.
+  size_t token_count() const { return token_count_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelManifest& manifest() const { return *manifest_; }
   ThreadPool& pool() const { return *pool_; }
@@ -67,6 +70,7 @@ class RouterModel {
   absl::Status ReadCheckpoint(const std::string& model_dir);
 
   ModelSpec spec_;
+  size_t token_count_ = 0;
   std::unique_ptr<const Checkpoint> checkpoint_;
   std::unique_ptr<ModelManifest> manifest_;
   std::unique_ptr<ThreadPool> pool_;

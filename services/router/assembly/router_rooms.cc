@@ -79,7 +79,8 @@ absl::StatusOr<std::unique_ptr<RouterRooms>> RouterRooms::Create(RouterModel& mo
                                                   .blocks = kv.blocks,
                                                   .prefix_cache = capacity.prefix_cache}));
   rooms->scheduler_ = std::make_unique<Scheduler>(config, *rooms->kv_);
-  rooms->sampler_ = std::make_unique<Sampler>(SamplerConfig{.vocab = spec.vocab}, model.pool());
+  rooms->sampler_ =
+      std::make_unique<Sampler>(SamplerConfig{.vocab = model.token_count()}, model.pool());
   rooms->model_ =
       std::make_unique<Model>(spec, model.weights(), model.compute(), capacity.batch_tokens_max);
   const EngineRooms engine_rooms{*rooms->scheduler_, *rooms->kv_,  *rooms->model_, outside.experts,

@@ -197,7 +197,7 @@ void EngineLoop::OnStepFailed(const absl::Status& status, uint64_t version_befor
     // missing, and the next step would meet the same.
     if (absl::IsUnavailable(status) && rooms_.scheduler.LeaveOutHomeless(id)) continue;
     rooms_.scheduler.Park(id);
-    parked_.push_back({id, rooms_.book.NoteStall(id, sequence->token_count())});
+    parked_.push_back({id, rooms_.book.NoteStall(id, sequence->committed())});
     ++parked_now;
   }
   if (parked_now == 0) return;

@@ -135,8 +135,9 @@ void RequestBook::OnPromptLogits(const Sequence& sequence, uint32_t position,
   SampledToken scored;
   scored.token = sequence.prompt()[position + 1];
   // The engine has seen that all logits are finite.
-  TESSERA_CHECK(
-      ComputeLogprobs(logits, scored.token, sequence.sampling().logprobs.value_or(0), scored).ok());
+  TESSERA_CHECK(ComputeLogprobs(logits.first(std::min(config_.token_count, logits.size())), scored.token,
+                                sequence.sampling().logprobs.value_or(0), scored)
+                    .ok());
   record.prompt.push_back(ToOutput(scored, /*wants_logprobs=*/true));
 }
 
@@ -238,11 +239,12 @@ std::vector<SequenceId> RequestBook::OpenIds() const {
   return ids;
 }
 
-absl::Duration RequestBook::NoteStall(SequenceId id, size_t token_count) {
+absl::Duration RequestBook::NoteStall(SequenceId id, size_t committed) {
   Record& record = records_.at(id);
-  const bool moved = record.stalled_tokens != token_count;
+  // A preempted sequence computes again what it had: that is no progress.
+  const bool moved = committed > record.stalled_rows;
   if (moved || record.stalled_since == absl::InfiniteDuration()) {
-    record.stalled_tokens = token_count;
+    record.stalled_rows = std::max(record.stalled_rows, committed);
     record.stalled_since = clock_.Elapsed();
   }
   return record.stalled_since;

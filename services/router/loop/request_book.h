@@ -24,6 +24,7 @@ namespace tessera::router {
 
 // What a request that cannot be served now is told about coming back.
 struct BookConfig {
+  size_t token_count = SIZE_MAX;  // logits from here on are padding
   absl::Duration retry_after = absl::Seconds(1);
   Tracer* tracer = nullptr;  // borrowed; takes a span of each request that is traced; may be null
 };
@@ -66,8 +67,9 @@ class RequestBook final : public TokenSink {
   // Ids of open requests whose readers cancelled.
   std::vector<SequenceId> CancelledIds() const;
   std::vector<SequenceId> OpenIds() const;
-  // Remembers that a request could not be computed. Returns since when, without a token between.
-  absl::Duration NoteStall(SequenceId id, size_t token_count);
+  // Remembers that a request of so many computed tokens could not be computed on. Returns since
+  // when it has come no further than that.
+  absl::Duration NoteStall(SequenceId id, size_t committed);
 
   // Request ids of open requests, for the log: "a, b and 7 more".
   std::string NamesOf(std::span<const SequenceId> ids) const;
@@ -83,7 +85,7 @@ class RequestBook final : public TokenSink {
     absl::Duration first_token_at;
     absl::Duration last_token_at;
     std::vector<wire::TokenOutput> prompt;                    // outputs gathered for Started
-    size_t stalled_tokens = 0;                                // token count when it stalled first
+    size_t stalled_rows = 0;                                  // computed when it stalled first
     absl::Duration stalled_since = absl::InfiniteDuration();  // infinite: it is not
   };
 

@@ -355,6 +355,25 @@ TEST(ModelConfigTest, WhatIsNotComputedIsRefused) {
   EXPECT_THAT(Refusal({{"rope_scaling", "2"}}), HasSubstr("expected an object"));
 }
 
+TEST(ModelConfigTest, RowsBehindTheTokenizersIdsArePadding) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / absl::StrCat("token_count_test_", getpid());
+  std::filesystem::create_directories(folder);
+  const auto count = [&](const std::string& tokenizer) {
+    std::ofstream(folder / "tokenizer.json") << tokenizer;
+    return ReadTokenCount(folder.string(), 100);
+  };
+  EXPECT_EQ(*ReadTokenCount(folder.string(), 100), 100u) << "there is none";
+  EXPECT_EQ(*count(R"({"model": {"vocab": {"a": 0, "b": 41, "c": 7}}, "added_tokens": []})"), 42u);
+  EXPECT_EQ(*count(R"({"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 90}]})"), 91u);
+  EXPECT_EQ(*count(R"({"model": {"vocab": {"a": 500}}})"), 100u);
+  EXPECT_EQ(*count(R"({"model": {"type": "Unigram", "vocab": [["a", 0.5]]}})"), 100u);
+  EXPECT_THAT(std::string(count(R"({"model": {"vocab": {"a": -1}}})").status().message()),
+              AllOf(HasSubstr("tokenizer.json"), HasSubstr("model.vocab.a")));
+  EXPECT_FALSE(count("{").ok());
+  std::filesystem::remove_all(folder);
+}
+
 TEST(ModelConfigTest, FilesAreNamed) {
   const std::filesystem::path root =
       std::filesystem::path(::testing::TempDir()) / ("model_config_" + std::to_string(getpid()));
