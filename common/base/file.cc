@@ -50,7 +50,11 @@ bool WriteAll(int fd, std::string_view content) {
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path, size_t bytes_max) {
   const OpenFile file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.fd() < 0) return absl::NotFoundError(CannotBe("read", path));
+  if (file.fd() < 0) {
+    const bool absent = errno == ENOENT || errno == ENOTDIR;
+    const std::string why = CannotBe("read", path);
+    return absent ? absl::NotFoundError(why) : absl::UnavailableError(why);
+  }
   struct stat info {};
   // What it says of its size is a hint: files of /proc say 0, and others may grow meanwhile.
   const size_t hint = fstat(file.fd(), &info) == 0 ? static_cast<size_t>(info.st_size) : 0;

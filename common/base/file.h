@@ -13,7 +13,8 @@
 namespace tessera {
 
 // The content of the file `path`; messages begin with the path.
-//   kNotFound         it cannot be opened
+//   kNotFound         there is none
+//   kUnavailable      it cannot be opened: no permission, no descriptor left
 //   kInvalidArgument  it holds more than `bytes_max`
 //   kDataLoss         it cannot be read to its end; a folder
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path, size_t bytes_max = SIZE_MAX);

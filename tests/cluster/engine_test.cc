@@ -299,7 +299,8 @@ TEST(EngineTest, ANonFiniteLogitFailsItsRequestOnly) {
     tensor.bytes.replace(7 * row.size(), row.size(), row);
   }
   testing::WriteCheckpoint(model.path(), tensors);
-  model.Start({.threads = 1, .precision = "float32"}, {.context_max = 64, .sequence_count = 2});
+  model.Start({.threads = 1, .precision = "float32"},
+              {.context_max = 64, .sequence_count = 2, .prefix_cache = true});
   router::SequenceRequest bad = Request(1, {1, 7, 2, 7}, 4);
   router::SequenceRequest good = Request(2, {1, 2, 3}, 4);
   bad.wants_prompt_logits = good.wants_prompt_logits = false;
@@ -314,6 +315,14 @@ TEST(EngineTest, ANonFiniteLogitFailsItsRequestOnly) {
   // The same where only logits are wanted.
   model.Run(Request(3, {1, 7, 2}, 0));
   EXPECT_EQ(model.sink().of(3).finished->error().code(), absl::StatusCode::kInternal);
+  // Its keys and values are remembered for nobody.
+  std::vector<TokenId> prompt(40, 1);
+  prompt[3] = 7;
+  router::SequenceRequest long_one = Request(5, prompt, 4);
+  long_one.uses_prefix_cache = true;
+  model.Run(std::move(long_one));
+  EXPECT_EQ(model.sink().of(5).finished->error().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(model.engine().kv().prefix_cache().node_count(), 0u);
   // The blocks that held its keys and values serve others unharmed.
   model.Run(Request(4, {1, 2, 3}, 4));
   EXPECT_EQ(model.sink().of(4).tokens, model.sink().of(2).tokens);

@@ -163,13 +163,19 @@ absl::StatusOr<std::shared_ptr<HeldExpert>> ExpertStore::MakeRoom(const ExpertUn
 absl::Status ExpertStore::FillIn(HeldExpert& expert) const {
   const SwiGluTensors& tensors = manifest_.expert(expert.unit.layer, expert.unit.expert);
   SwiGluWeights& network = expert.network;
-  if (config_.mapped) {
-    TESSERA_ASSIGN_OR_RETURN(network.gate, WeightMatrix::Borrow(tensors.gate));
-    TESSERA_ASSIGN_OR_RETURN(network.up, WeightMatrix::Borrow(tensors.up));
-    TESSERA_ASSIGN_OR_RETURN(network.down, WeightMatrix::Borrow(tensors.down));
+  const auto borrow = [this](const TensorView& tensor, WeightMatrix& matrix) -> absl::Status {
+    auto made = WeightMatrix::Borrow(tensor);
+    if (!made.ok()) return Annotate(made.status(), checkpoint_.Whereabouts(tensor.data));
+    matrix = *std::move(made);
     return absl::OkStatus();
+  };
+  if (config_.mapped) {
+    TESSERA_RETURN_IF_ERROR(borrow(tensors.gate, network.gate));
+    TESSERA_RETURN_IF_ERROR(borrow(tensors.up, network.up));
+    return borrow(tensors.down, network.down);
   }
-  TESSERA_RETURN_IF_ERROR(Pack(tensors, expert));
+  TESSERA_RETURN_IF_ERROR(
+      Annotate(Pack(tensors, expert), checkpoint_.Whereabouts(tensors.gate.data)));
   for (const TensorView& tensor : {tensors.gate, tensors.up, tensors.down}) {
     checkpoint_.Release(tensor);
   }

@@ -274,13 +274,16 @@ void Engine::HandOutPromptLogits(const StepBatch& batch, ConstMatrixView logits)
 void Engine::HandOutTokens(const StepBatch& batch, std::span<const SampledToken> sampled) {
   TESSERA_CHECK(sampled.size() == batch.samples().size());
   for (size_t i = 0; i < sampled.size(); ++i) {
-    if (sampled[i].status.ok()) {
-      rooms_.metrics.tokens.Increment();
-      if (batch.samples()[i].sequence->degraded()) rooms_.metrics.degraded_tokens.Increment();
-      rooms_.sink.OnToken(*batch.samples()[i].sequence, sampled[i]);
-    } else if (sampled[i].status.code() == absl::StatusCode::kInternal) {
+    if (sampled[i].status.code() == absl::StatusCode::kInternal) {
       rooms_.metrics.non_finite_logits.Increment();
     }
+    // One that failed or was cancelled amid the step has not taken its token.
+    const Sequence& sequence = *batch.samples()[i].sequence;
+    const FinishReason reason = sequence.finish_reason();
+    if (reason == FinishReason::kError || reason == FinishReason::kCancelled) continue;
+    rooms_.metrics.tokens.Increment();
+    if (sequence.degraded()) rooms_.metrics.degraded_tokens.Increment();
+    rooms_.sink.OnToken(sequence, sampled[i]);
   }
 }
 

@@ -230,6 +230,11 @@ void KvCache::Release(Sequence& sequence) {
   sequence.SetCommitted(0);
 }
 
+void KvCache::Forget(const Sequence& sequence) {
+  const PrefixCache::NodeId node = sequence.tables().chain_node;
+  if (node != PrefixCache::kNoNode) prefix_.ForgetPrefix(node);
+}
+
 size_t KvCache::Available(KvGroup group) const {
   return allocators_[Index(group)].free_count() + prefix_.idle_count(group);
 }

@@ -85,6 +85,8 @@ class KvCache {
   void Commit(Sequence& sequence, size_t row_count);
   // Gives all blocks back and sets committed() to 0.
   void Release(Sequence& sequence);
+  // The sequence's keys and values may be spoilt: nobody finds them by its tokens any more.
+  void Forget(const Sequence& sequence);
 
   // Free or idle.
   BlockCounts available() const;

@@ -100,15 +100,28 @@ void PrefixCache::Release(KvGroup group, uint32_t block) {
 bool PrefixCache::Evict(KvGroup group) {
   Group& state = groups_[Index(group)];
   if (state.idle_count == 0) return false;
-  const uint32_t block = state.next[state.allocator->block_count()];
-  const NodeId node = state.node_of_block[block];
-  UnlinkIdle(state, block);
-  state.node_of_block[block] = kNoNode;
-  nodes_[node].blocks[Index(group)] = kNoBlock;
-  TESSERA_CHECK(state.allocator->Release(block));
+  const NodeId node = state.node_of_block[state.next[state.allocator->block_count()]];
+  ForgetBlock(node, group);
   DropIfUnused(node);
   ++eviction_count_;
   return true;
+}
+
+void PrefixCache::ForgetPrefix(NodeId node) {
+  TESSERA_CHECK(nodes_[node].pin_count > 0);  // so the nodes before it stay, too
+  for (; node != kNoNode; node = nodes_[node].key.parent) {
+    for (const KvGroup group : {KvGroup::kFull, KvGroup::kSliding}) {
+      if (BlockOf(node, group)) ForgetBlock(node, group);
+    }
+  }
+}
+
+void PrefixCache::ForgetBlock(NodeId node, KvGroup group) {
+  Group& state = groups_[Index(group)];
+  const uint32_t block = std::exchange(nodes_[node].blocks[Index(group)], kNoBlock);
+  if (state.allocator->ref_count(block) == 1) UnlinkIdle(state, block);
+  state.node_of_block[block] = kNoNode;
+  state.allocator->Release(block);
 }
 
 PrefixCache::NodeId PrefixCache::NewNode() {

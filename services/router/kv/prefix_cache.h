@@ -53,6 +53,10 @@ class PrefixCache {
   void Remember(NodeId node, KvGroup group, uint32_t block);  // the node has none of that group
   bool Remembers(KvGroup group, uint32_t block) const;
 
+  // Nothing of the prefix that ends with the pinned `node` is remembered any more. Blocks that
+  // sequences have stay theirs.
+  void ForgetPrefix(NodeId node);
+
   // One more / one less owner beside the cache; used for remembered blocks only.
   void Acquire(KvGroup group, uint32_t block);
   void Release(KvGroup group, uint32_t block);
@@ -91,6 +95,7 @@ class PrefixCache {
   };
   static size_t Index(KvGroup group) { return static_cast<size_t>(group); }
 
+  void ForgetBlock(NodeId node, KvGroup group);
   NodeId NewNode();
   void DropIfUnused(NodeId node);
   static void LinkIdle(Group& group, uint32_t block);

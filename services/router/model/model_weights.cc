@@ -14,6 +14,14 @@ using kernels::WeightChoice;
 using kernels::WeightMatrix;
 using kernels::WeightType;
 
+// Names file and tensor (of a woven pair the first) if `made` is none.
+absl::Status Take(absl::StatusOr<WeightMatrix> made, const Checkpoint& checkpoint,
+                  const TensorView& tensor, WeightMatrix& matrix) {
+  if (!made.ok()) return Annotate(made.status(), checkpoint.Whereabouts(tensor.data));
+  matrix = *std::move(made);
+  return absl::OkStatus();
+}
+
 // Fills matrices, now (mapped) or when the plan runs (packed).
 class Filler {
  public:
@@ -28,13 +36,13 @@ class Filler {
   absl::Status Fill(std::string name, const TensorView& tensor, WeightChoice dtype,
                     WeightMatrix& matrix) {
     if (config_.mapped) {
-      TESSERA_ASSIGN_OR_RETURN(matrix, WeightMatrix::Borrow(tensor));
-      return absl::OkStatus();
+      return Take(WeightMatrix::Borrow(tensor), checkpoint_, tensor, matrix);
     }
     const WeightType type = ResolveWeightType(dtype, tensor.dtype, config_.arithmetic);
     plan_.Add(std::move(name), tensor.size_bytes(),
               [&checkpoint = checkpoint_, tensor, type, &matrix]() -> absl::Status {
-                TESSERA_ASSIGN_OR_RETURN(matrix, WeightMatrix::Pack(tensor, type));
+                TESSERA_RETURN_IF_ERROR(
+                    Take(WeightMatrix::Pack(tensor, type), checkpoint, tensor, matrix));
                 checkpoint.Release(tensor);
                 return absl::OkStatus();
               });
@@ -51,8 +59,9 @@ class Filler {
         ResolveWeightType(config_.dtype, tensors.gate.dtype, config_.arithmetic);
     plan_.Add(name, tensors.gate.size_bytes() + tensors.up.size_bytes(),
               [&checkpoint = checkpoint_, tensors, type, &network]() -> absl::Status {
-                TESSERA_ASSIGN_OR_RETURN(network.gate_up,
-                                         WeightMatrix::PackGateUp(tensors.gate, tensors.up, type));
+                auto packed = WeightMatrix::PackGateUp(tensors.gate, tensors.up, type);
+                TESSERA_RETURN_IF_ERROR(
+                    Take(std::move(packed), checkpoint, tensors.gate, network.gate_up));
                 checkpoint.Release(tensors.gate);
                 checkpoint.Release(tensors.up);
                 return absl::OkStatus();

@@ -169,6 +169,8 @@ bool Scheduler::End(SequenceId id, FinishReason reason, absl::Status error) {
 }
 
 void Scheduler::Retire(Entry& entry, FinishReason reason, absl::Status error) {
+  // A logit that is not finite comes from keys and values that may be none either.
+  if (absl::IsInternal(error)) kv_.Forget(*entry.sequence);
   entry.sequence->Finish(reason, std::move(error));
   kv_.Release(*entry.sequence);
   (entry.is_running ? running_ : waiting_).erase(&entry);

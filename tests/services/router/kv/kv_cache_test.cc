@@ -248,5 +248,27 @@ TEST(KvCache, CountsLookups) {
   EXPECT_EQ(kv->stats().prefix_hit_tokens, 48u);
 }
 
+TEST(KvCache, WhatMayBeSpoiltIsFoundByNobody) {
+  for (const auto& kinds : {std::vector{kFull, kSliding}, {kSliding}, {kFull}}) {
+    const auto kv = Cache(Spec(kinds), {32, 32});
+    const auto spoilt = Tokens(6 * kBlockTokens);
+    Compute(*kv, *spoilt, 6 * kBlockTokens - 1);
+    const auto user = Tokens(6 * kBlockTokens);
+    const size_t reused = kv->Attach(*user, 6 * kBlockTokens);
+    EXPECT_GT(reused, 0u);
+    kv->Forget(*spoilt);
+    kv->Release(*spoilt);
+    const auto next = Tokens(6 * kBlockTokens);
+    EXPECT_EQ(kv->Attach(*next, 6 * kBlockTokens), 0u);
+    // Who had found it before keeps its blocks, and goes on.
+    EXPECT_EQ(user->committed(), reused);
+    Compute(*kv, *user, kBlockTokens - 1);
+    kv->Release(*user);
+    kv->Release(*next);
+    const KvStats stats = kv->stats();
+    EXPECT_EQ(stats.full.used_count + stats.sliding.used_count, 0u);
+  }
+}
+
 }  // namespace
 }  // namespace tessera::router
