@@ -135,8 +135,8 @@ void RequestBook::OnPromptLogits(const Sequence& sequence, uint32_t position,
   SampledToken scored;
   scored.token = sequence.prompt()[position + 1];
   // The engine has seen that all logits are finite.
-  TESSERA_CHECK(ComputeLogprobs(logits.first(std::min(config_.token_count, logits.size())), scored.token,
-                                sequence.sampling().logprobs.value_or(0), scored)
+  TESSERA_CHECK(ComputeLogprobs(logits.first(std::min(config_.token_count, logits.size())),
+                                scored.token, sequence.sampling().logprobs.value_or(0), scored)
                     .ok());
   record.prompt.push_back(ToOutput(scored, /*wants_logprobs=*/true));
 }
