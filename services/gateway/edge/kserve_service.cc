@@ -122,15 +122,21 @@ class KserveService final : public inference::GRPCInferenceService::CallbackServ
                           const std::shared_ptr<InferCall>& call) {
     TESSERA_ASSIGN_OR_RETURN(const std::string name,
                              ResolveModel(context, request.model_name(), request.model_version()));
-    TESSERA_ASSIGN_OR_RETURN(InferRequest asked, ReadInferRequest(request));
+    absl::StatusOr<InferRequest> asked = ReadInferRequest(request);
+    absl::StatusOr<std::string> body("");
+    if (asked.ok()) {
+      body = std::move(asked->body);
+    } else {
+      body = asked.status();
+    }
     std::shared_ptr<const ApiKey> key;
-    TESSERA_ASSIGN_OR_RETURN(PreparedRequest prepared, gate_.Read(context, ApiDialect::kCompletion,
-                                                                  std::move(asked.body), key));
+    TESSERA_ASSIGN_OR_RETURN(PreparedRequest prepared,
+                             gate_.Read(context, ApiDialect::kCompletion, std::move(body), key));
     reply.set_model_name(name);
     reply.set_model_version(std::string(kInferVersion));
     reply.set_id(request.id());
     const std::string id = gate_.RequestIdOf(context, request.id());
-    call->Expect(std::move(asked.form), prepared.choice_count());
+    call->Expect(std::move(asked->form), prepared.choice_count());
     running_.Add(call, id, "");
     call->StartSession(gate_.rooms().sessions, std::move(prepared), std::move(key), id);
     return absl::OkStatus();

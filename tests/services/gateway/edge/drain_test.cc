@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "common/base/clock.h"
 #include "common/concurrency/thread.h"
 #include "common/rpc/rpc_status.h"
@@ -69,6 +70,17 @@ class GatewayDrainTest : public ::testing::Test {
     return FromGrpc(stream->Finish()).code();
   }
 
+  // At once, or as soon as the server does not listen any more and clients have read that they
+  // should go elsewhere: gRPC cancels what reaches it in the moment between.
+  static void ExpectUnavailable(absl::FunctionRef<absl::StatusCode()> ask) {
+    EXPECT_TRUE(testing::WaitUntil([&] {
+      const absl::StatusCode code = ask();
+      EXPECT_TRUE(code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kCancelled)
+          << code;
+      return code == absl::StatusCode::kUnavailable;
+    }));
+  }
+
   const testing::TempFolder folder_;
   const RealClock clock_;
   StubRouter router_;
@@ -97,20 +109,14 @@ TEST_F(GatewayDrainTest, StreamsFinishNewCallsGoElsewhereAndHealthSaysSo) {
   EXPECT_EQ(health.status(), HealthCheckResponse::NOT_SERVING);
   EXPECT_FALSE(watch->Read(&health));
   EXPECT_EQ(FromGrpc(watch->Finish()).code(), absl::StatusCode::kUnavailable);
-  // On the connection that is there, as soon as the client has read that it should go elsewhere
-  // (gRPC cancels what it sends before), and on a new one.
-  EXPECT_TRUE(testing::WaitUntil([this] {
-    const absl::StatusCode code = Ask(*inference_);
-    EXPECT_TRUE(code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kCancelled);
-    return code == absl::StatusCode::kUnavailable;
-  }));
-  EXPECT_EQ(Ask(*v1::Inference::NewStub(Channel())), absl::StatusCode::kUnavailable);
-  grpc::ClientContext infer_context;
-  inference::ModelInferResponse inferred;
-  EXPECT_EQ(FromGrpc(inference::GRPCInferenceService::NewStub(Channel())->ModelInfer(&infer_context,
-                                                                                     {}, &inferred))
-                .code(),
-            absl::StatusCode::kUnavailable);
+  ExpectUnavailable([this] { return Ask(*inference_); });  // on the connection that is there
+  ExpectUnavailable([this] { return Ask(*v1::Inference::NewStub(Channel())); });
+  ExpectUnavailable([this] {
+    grpc::ClientContext infer_context;
+    inference::ModelInferResponse inferred;
+    const auto kserve = inference::GRPCInferenceService::NewStub(Channel());
+    return FromGrpc(kserve->ModelInfer(&infer_context, {}, &inferred)).code();
+  });
   // As long as the stream runs, HTTP has an answer for everybody.
   const auto late = Fetch(server_->http_port(), RawPost("/v1/completions", R"({"prompt":"a"})"));
   EXPECT_EQ(late.status, 503) << late.body;
@@ -119,7 +125,8 @@ TEST_F(GatewayDrainTest, StreamsFinishNewCallsGoElsewhereAndHealthSaysSo) {
 
   router_.Release();
   while (stream->Read(&reply)) text += reply.text();
-  EXPECT_TRUE(stream->Finish().ok());
+  const absl::Status end = FromGrpc(stream->Finish());
+  EXPECT_TRUE(end.ok()) << end;
   EXPECT_EQ(text, kStory);
   stop.Join();
 }
