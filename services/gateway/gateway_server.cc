@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "common/admin/admin_routes.h"
 #include "common/base/entropy.h"
 #include "common/base/log.h"
@@ -32,6 +32,8 @@ constexpr absl::Duration kTick = absl::Milliseconds(20);
 constexpr absl::Duration kSlowTick = absl::Seconds(1);
 // For clients to take what they are told at the end of a drain.
 constexpr absl::Duration kLastWordsTime = absl::Seconds(1);
+constexpr absl::Duration kStatusReadTime = absl::Milliseconds(100);  // gRPC's
+constexpr absl::Duration kCallsPollTime = absl::Milliseconds(5);
 
 // When the two files were last written; nothing if one cannot be told.
 int64_t StampOf(const std::string& certificate_file, const std::string& key_file) {
@@ -82,6 +84,7 @@ class GatewayServer::House {
   ~House() { Stop(absl::ZeroDuration()); }
 
   absl::Status Build();
+  void AwaitCalls(absl::Duration deadline);
   void Stop(absl::Duration timeout);
 
   const GatewayConfig& config() const { return config_; }
@@ -204,7 +207,7 @@ absl::Status GatewayServer::House::BuildListeners() {
     RpcServerConfig rpc;
     rpc.listen = config_.grpc_listen;
     rpc.tls = config_.tls;
-    rpc.stop_timeout = config_.drain + kLastWordsTime;
+    rpc.stop_timeout = kLastWordsTime;  // House::Stop waits before
     std::vector<NamedService> services;
     for (const auto& call : calls_) services.push_back({call->name(), &call->service()});
     TESSERA_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(rpc, std::move(services)));
@@ -298,6 +301,21 @@ void GatewayServer::House::SlowTick() {
   }
 }
 
+// gRPC's server listens until its calls are over, though it takes none: one that shuts down closes
+// a connection behind the last call's status, and a client that is just writing may lose it.
+void GatewayServer::House::AwaitCalls(absl::Duration deadline) {
+  const auto has_calls = [this] {
+    return std::any_of(calls_.begin(), calls_.end(),
+                       [](const auto& service) { return service->has_calls(); });
+  };
+  bool had_calls = false;
+  while (has_calls() && clock_.Elapsed() < deadline) {
+    had_calls = true;
+    absl::SleepFor(kCallsPollTime);
+  }
+  if (had_calls) absl::SleepFor(kStatusReadTime);
+}
+
 void GatewayServer::House::Stop(absl::Duration timeout) {
   const absl::Duration deadline = clock_.Elapsed() + timeout;
   if (rest_ != nullptr) rest_->Drain();
@@ -306,22 +324,14 @@ void GatewayServer::House::Stop(absl::Duration timeout) {
   if (rpc_ != nullptr) rpc_->Drain();
   if (http_ != nullptr) http_->Drain();
   // Both ways of asking have the same time. The ticker runs on: what is cut must reach routers.
-  // gRPC sends its clients elsewhere at once; HTTP has no word for that and answers until all is
-  // over.
-  absl::Notification rpc_stopped;
-  Thread rpc_stop("rpc-stop", [this, &rpc_stopped](std::stop_token) {
-    if (rpc_ != nullptr) rpc_->Stop();
-    rpc_stopped.Notify();
-  });
   if (timeout > absl::ZeroDuration()) {
     if (http_ != nullptr) http_->AwaitReplies(timeout);
-    rpc_stopped.WaitForNotificationWithTimeout(
-        std::max(absl::ZeroDuration(), deadline - clock_.Elapsed()));
+    AwaitCalls(deadline);
     // What is not over by now hears why it ends.
     if (rest_ != nullptr) rest_->GiveUp(Draining());
   }
   for (const auto& service : calls_) service->EndCalls();
-  rpc_stop.Join();
+  if (rpc_ != nullptr) rpc_->Stop();
   if (expert_load_ != nullptr) expert_load_->Stop();
   if (http_ != nullptr) http_->Stop(std::min(timeout, kLastWordsTime));
   for (const auto& service : calls_) service->Stop();

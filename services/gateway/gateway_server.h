@@ -25,9 +25,9 @@ class GatewayServer final : public Service {
   // "http", and "grpc" and "admin" if they are configured.
   std::vector<std::pair<std::string, std::string>> Endpoints() const override;
   // Lets running requests finish within config.drain; what is not over then is told that the server
-  // drains. Until the last one has ended new ones, on new connections too, are answered 503, code
-  // "draining"; gRPC takes no new call and sends its clients elsewhere (what they send before
-  // they have read that is kUnavailable or cancelled). Nothing running: stops at once.
+  // drains. Until the last one has ended new ones, on new connections too, are answered 503 and
+  // UNAVAILABLE, code "draining", and gRPC's health says NOT_SERVING. Nothing running: stops at
+  // once.
   void Stop() override;
 
   int http_port() const;

@@ -29,6 +29,7 @@ class CallService {
 
   // New requests are refused, kUnavailable.
   void Drain() { gate_.Drain(); }
+  bool has_calls() { return running_.has_any(); }  // under way
   // Ends the calls under way, kUnavailable.
   void EndCalls() { running_.EndAll(); }
   // Ends the sessions' thread; after the server has stopped.

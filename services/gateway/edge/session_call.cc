@@ -76,4 +76,10 @@ void CallList::EndAll() {
   }
 }
 
+bool CallList::has_any() {
+  absl::MutexLock lock(&mutex_);
+  std::erase_if(running_, [](const Running& running) { return running.call.expired(); });
+  return !running_.empty();
+}
+
 }  // namespace tessera::gateway

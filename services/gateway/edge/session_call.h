@@ -58,6 +58,8 @@ class CallList {
   uint32_t Abort(const std::string& request_id, const std::string& owner);
   // The server shuts down.
   void EndAll();
+  // Whether one is under way: gRPC has not taken its status yet.
+  bool has_any();
 
  private:
   struct Running {
