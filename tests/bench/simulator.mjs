@@ -5,8 +5,8 @@
 //   node tests/bench/simulator.mjs [--bin=build/release/bin] [--shards=1,2,3,4] [--lanes=8] [--rounds=3] [--seconds=5]
 //
 // The simulator is told what the cluster with one shard was measured to need (kernels, link, router, and what gateway and clients take
-// of the processors that all share) and which experts its steps chose; it then has to foretell the others. Throughput is counted in
-// steps: a step has as many rows in each cluster. All clusters stand ready and take turns, so that they meet the same moods of the
+// of the processors that all share) and which experts its steps chose, prompts' rows included; it then has to foretell the others.
+// Throughput is counted in steps: a step has as many rows in each cluster. All clusters stand ready and take turns, so that they meet the same moods of the
 // machine; medians are compared. Aim: within 15 %. Exit code 1: it was missed.
 
 import { execFileSync } from "node:child_process";
@@ -53,7 +53,7 @@ async function look(cluster) {
   const router = cluster.process("router-0");
   const page = await (await fetch(`http://${router.admin}/metrics`)).text();
   const { ran, waited } = threadSeconds(router.pid, "engine");
-  const seen = { at: performance.now() / 1000, steps: metric(page, "tessera_router_steps_total"), tokens: metric(page, "tessera_router_tokens_total"),
+  const seen = { at: performance.now() / 1000, steps: metric(page, "tessera_router_steps_total"),
     calls: metric(page, "tessera_router_shard_calls_total"), pairs: metric(page, "tessera_router_shard_pairs_total"),
     experts: metric(page, "tessera_router_shard_experts_total"), engine: ran, engine_waited: waited, router: cpuSeconds(router.pid),
     gateway: cpuSeconds(cluster.gatewayPid), clients: process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6,
@@ -99,7 +99,7 @@ async function measure(cluster) {
 
 // Microseconds of the simulator's flags. Its processors are shared by all, so it wants the time that work takes alone: what passed,
 // less the share of it in which the thread could have run and had no processor.
-async function costs(cluster, m, layers) {
+async function costs(cluster, m, { layers, topK }) {
   const fitted = (await (await fetch(`http://${cluster.process("router-0").admin}/balance`)).json()).costs;
   const visits = m.steps * layers;
   const us = (seconds, by) => (1e6 * seconds) / by;
@@ -113,7 +113,7 @@ async function costs(cluster, m, layers) {
   const away = m.shared + m.wait;
   const link_us = Math.max(0, us((away - m.service) * Math.min(routerRuns, shardRuns), visits)) / 2;
   const step_us = us((m.at - m.attention - m.gate - m.dispatch - m.combine - away) * routerRuns, m.steps);
-  const rows = Math.max(1, Math.round(m.tokens / m.steps));
+  const rows = m.pairs / (layers * topK * m.steps); // a prompt's too, as in the trace
   const others_us = us(m.gateway + m.clients + Math.max(0, m.router - m.engine) + Math.max(0, m.shards - m.compute), rows * m.steps);
   return { attention_us, post_us, step_us, others_us, call_us, touch_us, row_us, link_us, rows };
 }
@@ -136,22 +136,22 @@ try {
   const speeds = (shards) => measured.get(shards).map((m) => m.steps / m.at);
   const middle = first.find((m) => m.steps / m.at === percentile(speeds(counts[0]), 0.5));
   const model = JSON.parse(readFileSync(path.join(root, "deploy/models/tessera-demo/config.json"), "utf8"));
-  const given = await costs(clusters.get(counts[0]), middle, model.num_hidden_layers - model.num_dense_layers);
+  const given = await costs(clusters.get(counts[0]), middle, { layers: model.num_hidden_layers - model.num_dense_layers, topK: model.num_experts_per_tok });
   for (const cluster of clusters.values()) await cluster.stop(); // the trace is whole then
   clusters.clear();
   const { rows, ...us } = given;
-  const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false", "--steps=1500", "--warmup_steps=100", `--rows=${rows}`,
+  const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false", "--steps=1500", "--warmup_steps=100",
     `--processors=${availableParallelism()}`, "--link_gigabits=1000000", ...Object.entries(us).map(([name, value]) => `--${name}=${value.toFixed(3)}`)];
   console.log(`tessera ${flags.join(" ")} --shards=N\n`);
   console.log("| shards | measured (steps/s) | simulated | simulated / measured |\n|---|---|---|---|");
   for (const shards of counts) {
     const line = JSON.parse(execFileSync(path.join(process.env.TESSERA_BIN, "tessera"), [...flags, `--shards=${shards}`], { encoding: "utf8" }));
-    const simulated = line.tokens_per_second / rows;
+    const simulated = line.steps_per_second;
     const real = percentile(speeds(shards), 0.5);
     failed ||= Math.abs(simulated / real - 1) > 0.15;
     console.log(`| ${shards} | ${real.toFixed(0)} (${Math.min(...speeds(shards)).toFixed(0)}–${Math.max(...speeds(shards)).toFixed(0)}) | ${simulated.toFixed(0)} | ${(simulated / real).toFixed(2)} |`);
   }
-  console.log(`\n${options.rounds} rounds of ${options.seconds} s, ${options.lanes} lanes, ${rows} rows a step; load average ${loadavg()[0].toFixed(1)}; within 15 %: ${failed ? "no" : "yes"}`);
+  console.log(`\n${options.rounds} rounds of ${options.seconds} s, ${options.lanes} lanes, ${rows.toFixed(1)} rows a step; load average ${loadavg()[0].toFixed(1)}; within 15 %: ${failed ? "no" : "yes"}`);
 } finally {
   for (const cluster of clusters.values()) await cluster.stop();
   rmSync(folder, { recursive: true, force: true });

@@ -9,13 +9,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/random.h"
 #include "common/base/status.h"
 #include "common/moe/dispatch_plan.h"
+#include "services/cli/plan/simulated_balancer.h"
 #include "services/cli/plan/simulated_events.h"
 #include "services/cli/plan/simulated_shards.h"
-#include "services/router/balance/balance_planner.h"
 #include "services/router/balance/fair_shares.h"
-#include "services/router/balance/load_window.h"
 
 namespace tessera::cli {
 namespace {
@@ -35,16 +35,13 @@ class Run {
   Run(const SimulationConfig& config, router::RoutingSource& routing)
       : config_(config),
         routing_(routing),
-        layers_(config.moe_layers),
-        shards_(config.shape, LayersOf(config), config.shards, config.copies, SlotCount(config)),
-        seen_in_(config.shape.expert_count),
-        window_(config.shape, /*window_steps=*/1000.0),
+        layers_(LayersOf(config)),
+        shards_(config.shape, layers_, config.shards, config.copies, SlotCount(config)),
+        balancer_(config, layers_),
         routers_(config.routers),
         events_(config.processors),
         pairs_(config.shape.layer_count * config.shards),
         costs_(pairs_.size()) {
-    if (layers_.empty()) layers_ = LayersOf(config);
-    BeginCounting();
     for (Router& router : routers_) {
       router.shares.SetCosts({config.call_us, config.touch_us, config.row_us, true});
     }
@@ -77,6 +74,7 @@ class Run {
   struct Router {
     size_t layer = 0;     // index into layers_
     size_t measured = 0;  // steps
+    size_t rows = 0;      // of this step, as its first layer was asked for
     size_t waits = 0;     // calls not answered
     double step_began = 0;
     router::FairShares shares;
@@ -111,7 +109,8 @@ class Run {
       case Kind::kRetry:
         return Retry(event.call);
       case Kind::kMoves:
-        return Moves();
+        balancer_.LandBatch(shards_);
+        return AwaitMoves();
     }
   }
 
@@ -122,7 +121,8 @@ class Run {
     Router& router = routers_[r];
     const LayerIndex layer = layers_[router.layer];
     const RoutingView routing = routing_.Next(layer, config_.rows);
-    Count(layer, routing);
+    if (router.layer == 0) router.rows = routing.rows;
+    balancer_.Count(layer, routing);
     planner_.Plan(layer, routing, shards_.Map(),
                   router.shares.Choice(layer, shards_.Weights(), events_.order()), plan_);
     router.waits = 0;
@@ -156,23 +156,6 @@ class Run {
     router.written.clear();
   }
 
-  void BeginCounting() {
-    counted_.shape = config_.shape;
-    counted_.rows.assign(config_.shape.layer_count * config_.shape.expert_count, 0);
-    counted_.touches.assign(counted_.rows.size(), 0);
-    counted_.steps.assign(config_.shape.layer_count, 0);
-  }
-  void Count(LayerIndex layer, const RoutingView& routing) {
-    ++dispatches_;
-    ++counted_.steps[ToIndex(layer)];
-    const size_t first = ToIndex(layer) * config_.shape.expert_count;
-    for (const uint32_t expert : routing.experts) {
-      ++counted_.rows[first + expert];
-      counted_.touches[first + expert] +=
-          std::exchange(seen_in_[expert], dispatches_) != dispatches_;
-    }
-  }
-
   // Of plan_.
   void Measure(LayerIndex layer) {
     double sum = 0, most = 0, experts = 0, experts_most = 0;
@@ -195,14 +178,14 @@ class Run {
     ++measured_layers_;
   }
 
-  double WireUs(uint32_t rows) const {
-    const double bits = 8.0 * static_cast<double>(rows * config_.row_bytes);
+  double WireUs(uint32_t rows, size_t row_bytes) const {
+    const double bits = 8.0 * static_cast<double>(rows * row_bytes);
     return config_.link_us + bits / (config_.link_gigabits * 1e3);
   }
 
   void Send(SimulatedCall call, uint32_t shard) {
     shards_[shard].outstanding_rows += call.rows;
-    const double wire = WireUs(call.rows);
+    const double wire = WireUs(call.rows, config_.row_bytes_up);
     calls_.push_back(std::move(call));
     Push(now() + wire, Kind::kArrive, shard, calls_.size() - 1);
   }
@@ -243,7 +226,7 @@ class Run {
     shard.busy = false;
     for (const SimulatedCall& call : shard.at_work) {
       shard.outstanding_rows -= std::min<uint64_t>(shard.outstanding_rows, call.rows);
-      Push(now() + WireUs(call.rows), Kind::kReply, call.router);
+      Push(now() + WireUs(call.rows, config_.row_bytes_down), Kind::kReply, call.router);
     }
     shard.at_work.clear();
     Serve(s);
@@ -267,18 +250,23 @@ class Run {
   void EndStep(Router& router) {
     if (measuring() && router.step_began >= measured_from_) {
       ++router.measured;
+      rows_measured_ += router.rows;
       step_ms_.push_back((now() - router.step_began) / 1e3);
     }
     router.step_began = now();
     ++steps_done_;
-    if (config_.others_us > 0) others_wait_ += config_.rows;
+    ++steps_since_round_;
+    if (config_.others_us > 0) others_wait_ += router.rows;
     LetOthersWork();
-    const size_t round_steps = config_.warmup_steps * config_.routers;
-    if (round_steps > 0 && steps_done_ % round_steps == 0 && rounds_done_ < config_.rounds) {
+    // A round that is due while the last one's moves are on their way waits for them.
+    if (steps_since_round_ >= config_.warmup_steps * config_.routers &&
+        rounds_done_ < config_.rounds && balancer_.idle()) {
       ++rounds_done_;
-      if (config_.balance) Round();
+      steps_since_round_ = 0;
+      if (config_.balance) balancer_.Plan(shards_);
+      AwaitMoves();
     }
-    if (!measuring() && rounds_done_ == config_.rounds && pending_.empty()) BeginMeasuring();
+    if (!measuring() && rounds_done_ == config_.rounds && balancer_.idle()) BeginMeasuring();
   }
 
   // Gateway and clients, one thread each, take tokens in their turn.
@@ -296,40 +284,23 @@ class Run {
                           static_cast<double>(config_.steps * config_.routers);
       const double at =
           now() + span * static_cast<double>(i + 1) / static_cast<double>(config_.failures + 1);
-      Push(at, Kind::kFail, static_cast<uint32_t>((i * 7 + 3) % config_.shards));
+      const uint64_t drawn = MixBits(config_.seed + i) % config_.shards;
+      Push(at, Kind::kFail, static_cast<uint32_t>(drawn));
     }
   }
 
-  void Round() {
-    window_.Add(counted_);
-    BeginCounting();
-    const router::CostModel costs{config_.call_us, config_.touch_us, config_.row_us, true};
-    const router::BalanceProblem problem = shards_.Problem(window_.UnitCosts(costs, layers_));
-    router::BalancePlan plan =
-        router::PlanBalance(problem, {.loads_max = config_.loads_max, .slots_kept_free = 0});
-    planned_ = plan.after;
-    loads_ += plan.loads;
-    pending_.insert(pending_.end(), plan.moves.begin(), plan.moves.end());
-    if (!pending_.empty()) Push(now(), Kind::kMoves, 0);
+  void AwaitMoves() {
+    if (!balancer_.idle()) Push(now() + balancer_.BatchUs(), Kind::kMoves, 0);
   }
 
-  // A sixteenth of the moves at a time; all shards read at once.
-  void Moves() {
-    const size_t batch = std::max<size_t>(1, (pending_.size() + 15) / 16);
-    const size_t count = std::min(batch, pending_.size());
-    for (size_t i = 0; i < count; ++i) shards_.Apply(pending_[i]);
-    pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(count));
-    if (pending_.empty()) return;
-    const double bytes = static_cast<double>(count) * config_.unit_bytes;
-    const double us =
-        1e6 * bytes / config_.load_bytes_per_second / static_cast<double>(shards_.living());
-    Push(now() + us, Kind::kMoves, 0);
-  }
-
-  void Fail(uint32_t s) {
+  // `drawn` dies, or the next one that lives; the last one does not.
+  void Fail(uint32_t drawn) {
+    if (shards_.living() < 2) return;
+    uint32_t s = drawn;
+    while (!shards_[s].lives) s = (s + 1) % static_cast<uint32_t>(shards_.size());
     SimulatedShard& shard = shards_[s];
-    if (!shard.lives || shards_.living() < 2) return;
     shards_.Kill(s);
+    ++died_;
     for (auto* list : {&shard.at_work, &shard.queue}) {
       for (SimulatedCall& call : *list) {
         calls_.push_back(std::move(call));
@@ -399,7 +370,8 @@ class Run {
   SimulationResult Result() {
     SimulationResult result;
     result.seconds = (now() - measured_from_) / 1e6;
-    result.tokens_per_second = static_cast<double>(step_ms_.size() * config_.rows) / result.seconds;
+    result.tokens_per_second = static_cast<double>(rows_measured_) / result.seconds;
+    result.steps_per_second = static_cast<double>(step_ms_.size()) / result.seconds;
     result.step_ms_p50 = Percentile(step_ms_, 0.5);
     result.step_ms_p99 = Percentile(step_ms_, 0.99);
     result.step_ms_max = Percentile(step_ms_, 1);
@@ -413,8 +385,9 @@ class Run {
       result.busy_mean += busy / static_cast<double>(shards_.size());
       result.busy_max = std::max(result.busy_max, busy);
     }
-    result.loads = loads_;
-    result.planned = planned_;
+    result.loads = balancer_.loads();
+    result.planned = balancer_.planned();
+    result.died_shards = died_;
     result.retried_calls = retried_;
     result.restored_units = restored_;
     result.lost_steps = stuck_;
@@ -423,32 +396,29 @@ class Run {
 
   const SimulationConfig& config_;
   router::RoutingSource& routing_;
-  std::vector<LayerIndex> layers_;
+  const std::vector<LayerIndex> layers_;
   SimulatedShards shards_;
-  router::ExpertTotals counted_;   // since the last round
-  std::vector<uint64_t> seen_in_;  // [experts] the count of Dispatch that met the expert last
-  uint64_t dispatches_ = 0;
-  router::LoadWindow window_;
+  SimulatedBalancer balancer_;
   std::vector<Router> routers_;
   std::vector<SimulatedCall> calls_;
   SimulatedEvents events_;
-  std::vector<router::BalanceMove> pending_;
   DispatchPlanner planner_;
   DispatchPlan plan_;
   size_t finished_ = 0;
   size_t steps_done_ = 0;
+  size_t steps_since_round_ = 0;
   size_t rounds_done_ = 0;
   size_t others_wait_ = 0;  // tokens that gateway and clients have not handled
   size_t others_at_work_ = 0;
   double measured_from_ = -1;
   std::vector<double> step_ms_;
+  uint64_t rows_measured_ = 0;
   std::vector<double> pairs_;  // [layers, shards]
   std::vector<double> costs_;  // [layers, shards]
   double step_balance_ = 0;
   double experts_balance_ = 0;
   size_t measured_layers_ = 0;
-  size_t loads_ = 0;
-  double planned_ = 0;
+  size_t died_ = 0;
   size_t retried_ = 0;
   size_t restored_ = 0;
   size_t stuck_ = 0;
@@ -471,6 +441,8 @@ absl::Status CheckConfig(const SimulationConfig& c) {
   TESSERA_RETURN_IF_ERROR(Check(c.copies >= 1 && c.copies <= c.shards, "copies", "1..shards"));
   TESSERA_RETURN_IF_ERROR(Check(c.steps >= 1, "steps", ">= 1"));
   TESSERA_RETURN_IF_ERROR(Check(c.spare_slots >= 0 && c.spare_slots <= 16, "spare", "0..16"));
+  TESSERA_RETURN_IF_ERROR(
+      Check(c.slots_kept_free >= 0 && c.slots_kept_free <= 1, "slots_kept_free", "0..1"));
   TESSERA_RETURN_IF_ERROR(Check(c.warmup_steps >= 1 && c.rounds >= 1, "warmup", ">= 1"));
   return Check(c.link_gigabits > 0 && c.load_bytes_per_second > 0 && c.attention_us >= 0 &&
                    c.post_us >= 0 && c.step_us >= 0 && c.others_us >= 0 && c.call_us >= 0 &&

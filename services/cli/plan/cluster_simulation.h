@@ -25,13 +25,14 @@ struct SimulationConfig {
   PlacementShape shape{.layer_count = 60, .expert_count = 256};
   std::vector<LayerIndex> moe_layers;  // those with experts; empty: all
   uint32_t top_k = 4;
-  size_t row_bytes = 6144;  // one way; answers take as much again
+  size_t row_bytes_up = 6144;     // to a shard: bf16
+  size_t row_bytes_down = 12288;  // of an answer: float32
 
   size_t shards = 16;
   size_t copies = 1;          // of every expert to begin with
   double spare_slots = 0.25;  // of the slots the experts take, in addition
   size_t routers = 1;
-  size_t rows = 64;   // of each router's step: sequences that decode
+  size_t rows = 64;   // of each router's step: sequences that decode; a trace has its own numbers
   size_t steps = 50;  // of each router, measured
   uint64_t seed = 1;
 
@@ -51,6 +52,7 @@ struct SimulationConfig {
   size_t warmup_steps = 50;            // of each router, before the round; not measured
   size_t rounds = 1;                   // each after so many steps, loads_max bounds them
   size_t loads_max = SIZE_MAX;         // in a round
+  double slots_kept_free = 0.1;        // of a shard's slots, by rounds; a router's default
   double unit_bytes = 57e6;            // of an expert of a layer
   double load_bytes_per_second = 1e9;  // of a shard that reads one
 
@@ -60,8 +62,9 @@ struct SimulationConfig {
 };
 
 struct SimulationResult {
-  double seconds = 0;  // simulated, measured part
-  double tokens_per_second = 0;
+  double seconds = 0;            // simulated, measured part
+  double tokens_per_second = 0;  // rows of steps: of a trace also those of prompts
+  double steps_per_second = 0;   // of all routers
   double step_ms_p50 = 0;
   double step_ms_p99 = 0;
   double step_ms_max = 0;
@@ -72,8 +75,9 @@ struct SimulationResult {
   double experts_balance = 0;  // of different experts, of each step, averaged
   double busy_mean = 0;        // share of time a shard computes
   double busy_max = 0;
-  size_t loads = 0;    // by rounds
-  double planned = 0;  // balance the last round promised
+  size_t loads = 0;        // by rounds
+  double planned = 0;      // balance the last round promised
+  size_t died_shards = 0;  // fewer than were to fail: only one was left
   size_t retried_calls = 0;
   size_t restored_units = 0;
   size_t lost_steps = 0;  // that could not go on: nobody had room; 0 or the run is no good

@@ -1,7 +1,10 @@
 #include "services/cli/plan/load_report.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +17,8 @@ namespace {
 
 using router::BalanceMove;
 using router::BalancePlan;
+
+constexpr std::string_view kShardPrefix = "expert-";
 
 absl::StatusOr<LoadReport::Layer> ReadLayer(const JsonValue& value) {
   LoadReport::Layer layer;
@@ -45,6 +50,30 @@ absl::StatusOr<LoadReport::Shard> ReadShard(const JsonValue& value) {
     TESSERA_ASSIGN_OR_RETURN(shard.busy_ratio, busy->AsNumber());
   }
   return shard;
+}
+
+// Ascending.
+absl::StatusOr<std::vector<ShardId>> LiveShards(const LoadReport& report) {
+  std::vector<ShardId> live;
+  for (const LoadReport::Shard& shard : report.shards) {
+    if (shard.state != "live") continue;
+    uint32_t number = 0;
+    const std::string_view id = shard.id;
+    const char* const end = id.data() + id.size();
+    const size_t digits = std::min(kShardPrefix.size(), id.size());
+    const auto read = std::from_chars(id.data() + digits, end, number);
+    if (!id.starts_with(kShardPrefix) || read.ec != std::errc() || read.ptr != end) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("shard '", shard.id, "': expected an id like expert-0"));
+    }
+    live.push_back(ShardId{number});
+  }
+  std::ranges::sort(live);
+  if (const auto twice = std::ranges::adjacent_find(live); twice != live.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shard expert-", ToIndex(*twice), " is named twice"));
+  }
+  return live;
 }
 
 std::string Line(const char* kind, uint64_t layer, uint64_t expert, const std::string& way) {
@@ -79,10 +108,9 @@ absl::StatusOr<LoadReport> ReadLoadReport(const std::string& json) {
 }
 
 absl::StatusOr<BalancePlan> PlanFor(const LoadReport& report, const LoadAssumptions& assumptions) {
-  const auto live = static_cast<uint32_t>(
-      std::ranges::count(report.shards, std::string("live"), &LoadReport::Shard::state));
-  if (live == 0 || report.layers.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat("the report names ", live,
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<ShardId> live, LiveShards(report));
+  if (live.empty() || report.layers.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat("the report names ", live.size(),
                                                       " live shards and ", report.layers.size(),
                                                       " layers; there is nothing to balance"));
   }
@@ -90,17 +118,17 @@ absl::StatusOr<BalancePlan> PlanFor(const LoadReport& report, const LoadAssumpti
   const size_t experts = report.layers.front().rows.size();
   problem.shape = {report.layers.back().layer + size_t{1}, experts};
   problem.cost.resize(problem.shape.layer_count * experts);
-  const size_t copies = std::clamp<size_t>(assumptions.copies, 1, live);
+  const size_t copies = std::clamp<size_t>(assumptions.copies, 1, live.size());
   double rows = 0;
-  std::vector<size_t> held(live);
+  std::vector<size_t> held(live.size());
   for (const LoadReport::Layer& layer : report.layers) {
     for (uint32_t e = 0; e < experts; ++e) {
       problem.cost[layer.layer * experts + e] = layer.rows[e];
       rows += layer.rows[e];
       for (size_t c = 0; c < copies; ++c) {
-        const auto shard = static_cast<uint32_t>((size_t{e} * live / experts + c) % live);
-        problem.copies.push_back({LayerIndex{layer.layer}, ExpertId{e}, ShardId{shard}});
-        ++held[shard];
+        const size_t place = (size_t{e} * live.size() / experts + c) % live.size();
+        problem.copies.push_back({LayerIndex{layer.layer}, ExpertId{e}, live[place]});
+        ++held[place];
       }
     }
   }
@@ -108,9 +136,10 @@ absl::StatusOr<BalancePlan> PlanFor(const LoadReport& report, const LoadAssumpti
     return absl::FailedPreconditionError(
         "no rows in the window: send some requests, then ask again");
   }
-  for (uint32_t s = 0; s < live; ++s) {
-    const double slots = std::ceil(static_cast<double>(held[s]) * (1 + assumptions.spare_slots));
-    problem.shards.push_back({.shard = ShardId{s}, .slot_count = static_cast<uint32_t>(slots)});
+  for (size_t place = 0; place < live.size(); ++place) {
+    const double slots =
+        std::ceil(static_cast<double>(held[place]) * (1 + assumptions.spare_slots));
+    problem.shards.push_back({.shard = live[place], .slot_count = static_cast<uint32_t>(slots)});
   }
   return router::PlanBalance(problem, {.loads_max = assumptions.loads_max});
 }
@@ -138,6 +167,12 @@ std::string DescribePlan(const BalancePlan& plan, size_t moves_max) {
     absl::StrAppend(&text, "  ... and ", plan.moves.size() - moves_max, " more (--moves=N)\n");
   }
   return text;
+}
+
+absl::StatusOr<uint64_t> LooksOf(const std::string& json) {
+  TESSERA_ASSIGN_OR_RETURN(const JsonDocument document, JsonDocument::Parse(json));
+  TESSERA_ASSIGN_OR_RETURN(const JsonValue looks, document.root().Member("looks"));
+  return looks.AsUnsigned();
 }
 
 absl::StatusOr<std::string> DescribeBalance(const std::string& json, size_t moves_max) {

@@ -3,6 +3,7 @@
 // `tessera plan --from`: reads the load of a running cluster and says what balancing would do.
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,10 @@ struct LoadAssumptions {
   size_t loads_max = SIZE_MAX;
 };
 
-// The plan for these rows on the report's live shards, which are taken to hold contiguous slices as
-// a cluster begins. kFailedPrecondition: no live shard, or no rows in the window.
+// An estimate: the plan for these rows on the report's live shards, which are taken to hold even
+// slices in their order, as a cluster begins. Shards keep the report's numbers.
+// kFailedPrecondition: no live shard, or no rows in the window. kInvalidArgument: an id is not
+// "expert-N", or there twice.
 absl::StatusOr<router::BalancePlan> PlanFor(const LoadReport& report,
                                             const LoadAssumptions& assumptions);
 
@@ -49,5 +52,7 @@ std::string DescribePlan(const router::BalancePlan& plan, size_t moves_max);
 // GET /balance of a router's admin listener: what its own balancer found last, as text.
 // kInvalidArgument if it is something else.
 absl::StatusOr<std::string> DescribeBalance(const std::string& json, size_t moves_max);
+// Of the same, how often it has looked.
+absl::StatusOr<uint64_t> LooksOf(const std::string& json);
 
 }  // namespace tessera::cli

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/base/status.h"
 #include "common/http/http_client.h"
 #include "common/model/model_config.h"
@@ -17,6 +19,10 @@
 
 namespace tessera::cli {
 namespace {
+
+// Large clusters are planned for up to some seconds.
+constexpr absl::Duration kLookPause = absl::Milliseconds(50);
+constexpr int kLookWaits = 400;
 
 struct PlanOptions {
   std::string model;
@@ -83,6 +89,8 @@ void AddSimulationFlags(FlagSet& flags, PlanOptions& options) {
   flags.Add("rounds", &s.rounds, "of moves before measuring");
   flags.Add("loads_max", &s.loads_max, "experts loaded in one round");
   flags.Add("spare", &s.spare_slots, "slots in addition, as a share");
+  flags.Add("slots_kept_free", &s.slots_kept_free,
+            "of a shard's slots, by rounds of moves, as the router's balance.slots_kept_free");
   flags.Add("replicas", &s.copies, "of every expert to begin with");
   flags.Add("balance", &s.balance, "false: experts stay where they began");
   flags.Add("failures", &s.failures, "shards that die while it is measured");
@@ -124,54 +132,92 @@ absl::Status Capacity(const FlagSet& flags, PlanOptions& options, const Streams&
   return absl::FailedPreconditionError("no number of these devices keeps that time");
 }
 
+absl::Status FromGateway(const std::string& body, const PlanOptions& options,
+                         const Streams& streams) {
+  TESSERA_ASSIGN_OR_RETURN(const LoadReport report, ReadLoadReport(body));
+  TESSERA_ASSIGN_OR_RETURN(const router::BalancePlan plan, PlanFor(report, options.assumptions));
+  streams.out << absl::StreamFormat(
+      "an estimate from the load of the last %.0f s: a gateway does not know who holds what, so "
+      "experts are taken to lie in even slices on the live shards, with %.0f %% spare slots; ask "
+      "the admin address of the router for its own plan\n",
+      report.window_seconds, 100 * options.assumptions.spare_slots);
+  streams.out << DescribePlan(plan, options.moves);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> FetchBalance(const HttpClient& client) {
+  TESSERA_ASSIGN_OR_RETURN(HttpAnswer answer, client.Fetch("/balance"));
+  if (answer.status == 200) return std::move(answer.body);
+  return absl::UnavailableError(absl::StrCat(client.address(), " answers ", answer.status,
+                                             " to GET /v1/experts/load or GET /balance; expected "
+                                             "a gateway or the admin address of a router"));
+}
+
+// What the last look found may be half a minute old, so the router is told to look now.
+absl::Status FromRouter(const HttpClient& client, const PlanOptions& options,
+                        const Streams& streams) {
+  TESSERA_ASSIGN_OR_RETURN(std::string balance, FetchBalance(client));
+  TESSERA_ASSIGN_OR_RETURN(const uint64_t before, LooksOf(balance));
+  const auto ignore = [](std::string_view) { return absl::OkStatus(); };
+  TESSERA_ASSIGN_OR_RETURN(const HttpAnswer asked, client.PostJson("/balance/look", "", ignore));
+  if (asked.status != 202) {
+    return absl::FailedPreconditionError(absl::StrCat(client.address(), " answers ", asked.status,
+                                                      " to POST /balance/look: ", asked.body));
+  }
+  uint64_t looks = before;
+  for (int wait = 0; looks <= before; ++wait) {
+    if (wait == kLookWaits) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          client.address(), " has not looked for ", absl::FormatDuration(kLookWaits * kLookPause)));
+    }
+    if (wait > 0) absl::SleepFor(kLookPause);
+    TESSERA_ASSIGN_OR_RETURN(balance, FetchBalance(client));
+    TESSERA_ASSIGN_OR_RETURN(looks, LooksOf(balance));
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::string text, DescribeBalance(balance, options.moves));
+  streams.out << text;
+  return absl::OkStatus();
+}
+
 absl::Status FromCluster(const PlanOptions& options, const Streams& streams) {
   HttpClientConfig config;
   config.bearer = options.api_key;
   TESSERA_ASSIGN_OR_RETURN(const HttpClient client, HttpClient::For(options.from, config));
   TESSERA_ASSIGN_OR_RETURN(const HttpAnswer load, client.Fetch("/v1/experts/load"));
-  if (load.status == 200) {
-    TESSERA_ASSIGN_OR_RETURN(const LoadReport report, ReadLoadReport(load.body));
-    TESSERA_ASSIGN_OR_RETURN(const router::BalancePlan plan, PlanFor(report, options.assumptions));
-    streams.out << absl::StreamFormat(
-        "load of the last %.0f s; taken: experts lie in even slices, %.0f %% of the slots are "
-        "spare\n",
-        report.window_seconds, 100 * options.assumptions.spare_slots);
-    streams.out << DescribePlan(plan, options.moves);
-    return absl::OkStatus();
-  }
-  TESSERA_ASSIGN_OR_RETURN(const HttpAnswer balance, client.Fetch("/balance"));
-  if (balance.status != 200) {
-    return absl::UnavailableError(absl::StrCat(options.from, " answers ", load.status,
-                                               " to GET /v1/experts/load and ", balance.status,
-                                               " to GET /balance"));
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::string text, DescribeBalance(balance.body, options.moves));
-  streams.out << text;
-  return absl::OkStatus();
+  return load.status == 200 ? FromGateway(load.body, options, streams)
+                            : FromRouter(client, options, streams);
+}
+
+// On average: steps of a trace differ.
+double RowsOfStep(const SimulationResult& result) {
+  return result.steps_per_second > 0 ? result.tokens_per_second / result.steps_per_second : 0;
 }
 
 void PrintJson(const SimulationConfig& c, const SimulationResult& r, std::ostream& out) {
   out << absl::StreamFormat(
-      "{\"shards\":%d,\"routers\":%d,\"rows\":%d,\"tokens_per_second\":%.1f,\"step_ms_p50\":%.3f,"
+      "{\"shards\":%d,\"routers\":%d,\"rows\":%.6g,\"tokens_per_second\":%.1f,\"step_ms_p50\":%.3f,"
       "\"step_ms_p99\":%.3f,\"step_ms_max\":%.3f,\"window_balance\":%.4f,\"step_balance\":%.4f,"
       "\"experts_balance\":%.4f,\"planned_balance\":%.4f,\"busy_mean\":%.3f,\"busy_max\":%.3f,"
-      "\"loads\":%d,\"retried_calls\":%d,\"restored_experts\":%d,\"seconds\":%.4f}\n",
-      c.shards, c.routers, c.rows, r.tokens_per_second, r.step_ms_p50, r.step_ms_p99, r.step_ms_max,
-      r.window_balance, r.step_balance, r.experts_balance, r.planned, r.busy_mean, r.busy_max,
-      r.loads, r.retried_calls, r.restored_units, r.seconds);
+      "\"loads\":%d,\"retried_calls\":%d,\"restored_experts\":%d,\"lost_steps\":%d,"
+      "\"died_shards\":%d,\"steps_per_second\":%.3f,\"seconds\":%.4f}\n",
+      c.shards, c.routers, RowsOfStep(r), r.tokens_per_second, r.step_ms_p50, r.step_ms_p99,
+      r.step_ms_max, r.window_balance, r.step_balance, r.experts_balance, r.planned, r.busy_mean,
+      r.busy_max, r.loads, r.retried_calls, r.restored_units, r.lost_steps, r.died_shards,
+      r.steps_per_second, r.seconds);
 }
 
 void PrintResult(const SimulationConfig& c, const SimulationResult& r, std::ostream& out) {
   out << absl::StreamFormat(
-      "%d layers x %d experts, %d shards, %d routers x %d rows, %.1f %% spare slots\n"
+      "%d layers x %d experts, %d shards, %d routers x %.6g rows, %.1f %% spare slots\n"
       "tokens/s          %.0f\n"
       "step (ms)         p50 %.2f, p99 %.2f, longest %.2f\n"
       "balance           %.3f over all steps (of pairs %.3f), %.3f of each step (of its different "
       "experts %.3f)\n"
       "shards busy       %.0f %% on average, the busiest %.0f %%\n",
-      c.shape.layer_count, c.shape.expert_count, c.shards, c.routers, c.rows, 100 * c.spare_slots,
-      r.tokens_per_second, r.step_ms_p50, r.step_ms_p99, r.step_ms_max, r.window_balance,
-      r.pairs_balance, r.step_balance, r.experts_balance, 100 * r.busy_mean, 100 * r.busy_max);
+      c.shape.layer_count, c.shape.expert_count, c.shards, c.routers, RowsOfStep(r),
+      100 * c.spare_slots, r.tokens_per_second, r.step_ms_p50, r.step_ms_p99, r.step_ms_max,
+      r.window_balance, r.pairs_balance, r.step_balance, r.experts_balance, 100 * r.busy_mean,
+      100 * r.busy_max);
   if (c.balance) {
     out << absl::StreamFormat("moves             %d experts loaded, balance %.3f promised\n",
                               r.loads, r.planned);
@@ -180,7 +226,7 @@ void PrintResult(const SimulationConfig& c, const SimulationResult& r, std::ostr
     out << absl::StreamFormat(
         "failures          %d shards died: %d calls asked again, %d experts loaded elsewhere, "
         "%d times nobody had room\n",
-        c.failures, r.retried_calls, r.restored_units, r.lost_steps);
+        r.died_shards, r.retried_calls, r.restored_units, r.lost_steps);
   }
 }
 
@@ -217,7 +263,8 @@ absl::Status Simulation(PlanOptions& options, const Streams& streams) {
     TESSERA_ASSIGN_OR_RETURN(const ModelSpec spec, ReadModelSpec(options.model));
     config.shape = {spec.moe_layer_count(), spec.expert_count};
     config.top_k = static_cast<uint32_t>(spec.top_k);
-    config.row_bytes = 2 * spec.d_model;
+    config.row_bytes_up = 2 * spec.d_model;    // bf16
+    config.row_bytes_down = 4 * spec.d_model;  // float32
     config.unit_bytes = 6.0 * static_cast<double>(spec.d_model * spec.expert_width);
   }
   if (options.table) return PrintTable(options, streams.out);

@@ -72,6 +72,35 @@ TEST(CapacityPlanTest, MoreLoadNeedsNoLess) {
   }
 }
 
+// A link of 1 Gbit/s carries 50 sequences' rows of 6144 bytes and answers of 12288 to and from one
+// shard in 7.4 ms a layer; among eighty shards, of which a row visits four, in a twentieth.
+TEST(CapacityPlanTest, MoreShardsShareTheRowsOnTheWay) {
+  CapacityWishes wishes = Wishes();
+  wishes.context = 1024;
+  wishes.link_gigabits = 1;
+  wishes.shard.memory_gb = 1000;
+  const auto plan = PlanCapacity(Large(), wishes);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_TRUE(plan->feasible);
+  EXPECT_EQ(plan->routers, 1u);
+  EXPECT_GT(plan->shards, 4u);
+}
+
+TEST(CapacityPlanTest, RowsGoInBf16AndComeInFloat32) {
+  CapacityWishes wishes = Wishes();
+  wishes.context = 1024;
+  const auto wide = PlanCapacity(Large(), wishes);
+  wishes.link_gigabits = 50;
+  const auto narrow = PlanCapacity(Large(), wishes);
+  ASSERT_TRUE(wide.ok() && narrow.ok());
+  ASSERT_EQ(wide->shards, narrow->shards);
+  ASSERT_EQ(wide->routers, 1u);
+  // 54 layers, 50 rows of which a shard gets four in `shards`.
+  const double bits = 54 * 50 * 4.0 / static_cast<double>(wide->shards) * 3072 * (2 + 4) * 8;
+  EXPECT_NEAR(narrow->step_ms - wide->step_ms, bits / 50e6 - bits / 100e6, 1e-6);
+  EXPECT_THAT(absl::StrJoin(wide->arithmetic, "\n"), HasSubstr("rows of 3072 x (2 + 4) bytes"));
+}
+
 TEST(CapacityPlanTest, WhatCannotBeIsSaid) {
   CapacityWishes wishes = Wishes();
   wishes.tpot_ms = 0.5;  // 54 round trips alone take longer

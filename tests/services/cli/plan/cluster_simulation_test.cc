@@ -3,7 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <vector>
+
+#include "services/cli/plan/simulated_balancer.h"
+#include "services/cli/plan/simulated_shards.h"
+#include "services/router/cluster/balancer.h"
 
 namespace tessera::cli {
 namespace {
@@ -27,7 +33,7 @@ SimulationConfig OneShardOneRow() {
   config.shards = 1;
   config.spare_slots = 0;
   config.rows = 1;
-  config.row_bytes = 0;
+  config.row_bytes_up = config.row_bytes_down = 0;
   config.balance = false;
   return config;
 }
@@ -46,6 +52,52 @@ TEST(ClusterSimulationTest, OneShardTakesTheSumOfItsParts) {
   EXPECT_NEAR(result.step_ms_p50, 4 * 0.388, 1e-9);
   EXPECT_NEAR(result.tokens_per_second, 1e3 / (4 * 0.388), 25);
   EXPECT_EQ(result.window_balance, 1);
+}
+
+TEST(ClusterSimulationTest, RowsGoAndAnswersComeOverALink) {
+  SimulationConfig config = OneShardOneRow();
+  config.link_gigabits = 1;
+  config.row_bytes_up = 1000;    // 8 us
+  config.row_bytes_down = 4000;  // 32 us
+  EXPECT_NEAR(Simulated(config).step_ms_p50, 4 * (0.388 + 0.040), 1e-9);
+}
+
+// Two routers share a trace whose steps have five rows, then one: three on average.
+TEST(ClusterSimulationTest, TokensAreTheRowsOfATrace) {
+  SimulationConfig config = OneShardOneRow();
+  config.shape = {.layer_count = 2, .expert_count = 8};
+  config.top_k = 1;
+  config.rows = 100;  // not what the trace has
+  config.steps = 40;
+  router::RoutingTrace trace;
+  trace.shape = config.shape;
+  trace.top_k = 1;
+  for (const std::vector<uint32_t>& experts : {std::vector<uint32_t>{0, 1, 2, 3, 4}, {5}}) {
+    for (uint32_t l = 0; l < 2; ++l) {
+      trace.steps.push_back({LayerIndex{l}, static_cast<uint32_t>(experts.size()), experts});
+    }
+  }
+  for (const size_t routers : {1, 2}) {
+    config.routers = routers;
+    router::TraceRouting routing(trace);
+    const auto result = Simulate(config, routing);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_NEAR(result->tokens_per_second, 3 * result->steps_per_second,
+                1e-3 * result->tokens_per_second)
+        << routers;
+    EXPECT_NEAR(result->steps_per_second * result->seconds, static_cast<double>(40 * routers), 1);
+  }
+  // What gateways and clients do is for as many rows: on one processor it takes its time.
+  config.routers = 1;
+  config.processors = 1;
+  config.others_us = 0;
+  router::TraceRouting alone(trace);
+  const auto without = Simulate(config, alone);
+  config.others_us = 500;
+  router::TraceRouting again(trace);
+  const auto with = Simulate(config, again);
+  ASSERT_TRUE(without.ok() && with.ok());
+  EXPECT_NEAR(1 / with->steps_per_second, 1 / without->steps_per_second + 3 * 500e-6, 60e-6);
 }
 
 TEST(ClusterSimulationTest, ProcessorsAreShared) {
@@ -89,6 +141,9 @@ TEST(ClusterSimulationTest, FiveHundredTwelveShardsAndEightRouters) {
               without.window_balance, with.loads);
   EXPECT_GT(with.window_balance, without.window_balance);
   EXPECT_GT(with.loads, 0u);
+  EXPECT_EQ(with.died_shards, 2u);
+  EXPECT_EQ(with.lost_steps, 0u);
+  EXPECT_EQ(without.lost_steps, 0u);
 }
 
 TEST(ClusterSimulationTest, TheSameSeedGivesTheSameRun) {
@@ -126,6 +181,7 @@ TEST(ClusterSimulationTest, SeveralRoutersShareTheShards) {
 TEST(ClusterSimulationTest, DeadShardsCostTimeAndNoStep) {
   SimulationConfig config = Small();
   config.steps = 200;
+  config.spare_slots = 1;  // three shards have room for what the fourth alone held
   config.failures = 2;
   config.detect_ms = 5;
   config.return_seconds = 0.05;
@@ -133,6 +189,103 @@ TEST(ClusterSimulationTest, DeadShardsCostTimeAndNoStep) {
   EXPECT_GT(result.retried_calls, 0u);
   EXPECT_GT(result.step_ms_max, result.step_ms_p50 + 4);
   EXPECT_GT(result.tokens_per_second, 0);
+  EXPECT_EQ(result.died_shards, 2u);
+  EXPECT_GT(result.restored_units, 0u);
+  EXPECT_EQ(result.lost_steps, 0u);
+}
+
+TEST(ClusterSimulationTest, AFailureMeetsTheNextShardThatLives) {
+  SimulationConfig config = Small();
+  config.shards = 7;
+  config.spare_slots = 7;  // one shard has room for all
+  config.failures = 6;
+  config.detect_ms = 5;
+  config.return_seconds = 1e6;  // never
+  const SimulationResult most = Simulated(config);
+  EXPECT_EQ(most.died_shards, 6u);
+  EXPECT_EQ(most.lost_steps, 0u);
+  config.failures = 9;
+  EXPECT_EQ(Simulated(config).died_shards, 6u) << "the last one stays";
+}
+
+TEST(ClusterSimulationTest, WhereNobodyHasRoomStepsAreLost) {
+  SimulationConfig config = Small();
+  config.spare_slots = 0;
+  config.balance = false;
+  config.failures = 1;
+  config.detect_ms = 5;
+  config.return_seconds = 0.05;
+  EXPECT_GT(Simulated(config).lost_steps, 0u);
+}
+
+// Moves take the time that reading takes, from the first one on.
+TEST(ClusterSimulationTest, ExpertsLandWhenTheyAreRead) {
+  SimulationConfig config = Small();
+  config.shape.layer_count = 1;
+  config.shards = 2;
+  config.warmup_steps = 200;
+  config.steps = 1;
+  config.loads_max = 1;
+  config.touch_us = 4;
+  config.row_us = 20;
+  config.unit_bytes = 2e9;  // two seconds
+  router::ZipfRouting routing(config.shape, config.top_k, 1.0, config.seed);
+  SimulatedShards shards(config.shape, {LayerIndex{0}}, 2, 1, 24);
+  SimulatedBalancer balancer(config, {LayerIndex{0}});
+  for (int step = 0; step < 200; ++step) balancer.Count(LayerIndex{0}, routing.Next({}, 32));
+  EXPECT_TRUE(balancer.idle());
+  balancer.Plan(shards);
+  ASSERT_FALSE(balancer.idle());
+  EXPECT_EQ(balancer.loads(), 1u);
+  EXPECT_DOUBLE_EQ(balancer.BatchUs(), 2e6);
+  balancer.LandBatch(shards);
+  EXPECT_TRUE(balancer.idle());
+}
+
+TEST(ClusterSimulationTest, ARoundLandsInSixteenEqualBatches) {
+  SimulationConfig config;
+  config.shape = {.layer_count = 8, .expert_count = 64};
+  config.shards = 8;
+  config.slots_kept_free = 0.02;
+  config.touch_us = 4;
+  config.row_us = 20;
+  std::vector<LayerIndex> layers;
+  for (uint32_t l = 0; l < 8; ++l) layers.push_back(LayerIndex{l});
+  SimulatedShards shards(config.shape, layers, 8, 1, 96);
+  SimulatedBalancer balancer(config, layers);
+  router::ZipfRouting routing(config.shape, config.top_k, 1.0, 1);
+  for (int step = 0; step < 200; ++step) {
+    for (const LayerIndex layer : layers) balancer.Count(layer, routing.Next(layer, 64));
+  }
+  balancer.Plan(shards);
+  ASSERT_GT(balancer.loads(), 16u);
+  const auto held = [&shards] {
+    size_t count = 0;
+    for (size_t s = 0; s < shards.size(); ++s) {
+      count += static_cast<size_t>(std::ranges::count_if(
+          shards[s].slots, [](const auto& slot) { return slot.has_value(); }));
+    }
+    return count;
+  };
+  const size_t before = held();
+  size_t batches = 0;
+  for (; !balancer.idle(); ++batches) {
+    EXPECT_GT(balancer.BatchUs(), 0);
+    balancer.LandBatch(shards);
+  }
+  EXPECT_GE(batches, 9u);  // ceil(n / ceil(n / 16))
+  EXPECT_LE(batches, 16u);
+  EXPECT_GT(held(), before);
+}
+
+TEST(ClusterSimulationTest, SlotsAreKeptFreeAsARouterKeepsThem) {
+  SimulationConfig config = Small();
+  EXPECT_EQ(config.slots_kept_free, router::BalancerConfig{}.slots_kept_free);
+  config.shards = 16;
+  config.spare_slots = 0.125;
+  const SimulationResult with = Simulated(config);
+  config.slots_kept_free = 0;
+  EXPECT_GT(Simulated(config).planned, with.planned + 0.02);
 }
 
 TEST(ClusterSimulationTest, ErrorsNameTheField) {
@@ -143,6 +296,9 @@ TEST(ClusterSimulationTest, ErrorsNameTheField) {
   config = Small();
   config.copies = 9;
   EXPECT_THAT(Simulate(config, routing).status().message(), HasSubstr("copies"));
+  config = Small();
+  config.slots_kept_free = 1.5;
+  EXPECT_THAT(Simulate(config, routing).status().message(), HasSubstr("slots_kept_free"));
 }
 
 }  // namespace

@@ -40,6 +40,29 @@ TEST(LoadReportTest, ThePlanIsForTheLiveShards) {
   EXPECT_THAT(text, HasSubstr("layer 2 expert 0"));
 }
 
+TEST(LoadReportTest, ShardsKeepTheirNumbers) {
+  auto report = ReadLoadReport(kReport);
+  ASSERT_TRUE(report.ok()) << report.status();
+  report->shards[0].state = "lost";
+  report->shards[2].state = "live";
+  report->shards.push_back({.id = "expert-10", .state = "live"});
+  const auto plan = PlanFor(*report, {.spare_slots = 1});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_FALSE(plan->moves.empty());
+  bool to_last = false;
+  for (const auto& move : plan->moves) {
+    if (move.kind == router::BalanceMove::Kind::kDrop) continue;
+    EXPECT_THAT(ToIndex(move.to), ::testing::AnyOf(1, 2, 10));
+    to_last = to_last || ToIndex(move.to) == 10;
+  }
+  EXPECT_TRUE(to_last);
+  EXPECT_THAT(DescribePlan(*plan, 100), HasSubstr("to expert-10\n"));
+  report->shards.back().id = "expert-2";
+  EXPECT_THAT(PlanFor(*report, {}).status().message(), HasSubstr("expert-2 is named twice"));
+  report->shards.back().id = "left";
+  EXPECT_THAT(PlanFor(*report, {}).status().message(), HasSubstr("'left'"));
+}
+
 TEST(LoadReportTest, NothingToBalanceIsSaid) {
   auto report = ReadLoadReport(kReport);
   ASSERT_TRUE(report.ok()) << report.status();
