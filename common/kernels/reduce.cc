@@ -1,12 +1,10 @@
 #include "common/kernels/reduce.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "common/base/check.h"
 #include "common/kernels/reduce_loops.h"
-#include "common/kernels/softmax.h"
 
 namespace tessera::kernels {
 
@@ -15,6 +13,10 @@ Isa LocalIsa() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
 #endif
   return Isa::kReference;
+}
+
+float MaxOf(std::span<const float> values, Isa isa) {
+  return (isa >= Isa::kAvx2 ? MaxOfAvx2 : MaxOfReference)(values.data(), values.size());
 }
 
 size_t ArgMax(std::span<const float> values, Isa isa) {
@@ -39,21 +41,6 @@ size_t ArgMax(std::span<const float> values, Isa isa) {
 
 bool AllFinite(std::span<const float> values, Isa isa) {
   return (isa >= Isa::kAvx2 ? AllFiniteAvx2 : AllFiniteReference)(values.data(), values.size());
-}
-
-void Softmax(std::span<float> values, Isa isa) {
-  const bool fast = isa >= Isa::kAvx2;
-  const float max = (fast ? MaxOfAvx2 : MaxOfReference)(values.data(), values.size());
-  const double sum =
-      (fast ? ExpInPlaceAvx2 : ExpInPlaceReference)(values.data(), values.size(), max);
-  (fast ? ScaleAvx2 : ScaleReference)(values.data(), values.size(), static_cast<float>(1.0 / sum));
-}
-
-double LogSumExp(std::span<const float> values, Isa isa) {
-  const bool fast = isa >= Isa::kAvx2;
-  const float max = (fast ? MaxOfAvx2 : MaxOfReference)(values.data(), values.size());
-  if (std::isinf(max)) return max;
-  return max + std::log((fast ? SumExpAvx2 : SumExpReference)(values.data(), values.size(), max));
 }
 
 }  // namespace tessera::kernels

@@ -13,6 +13,9 @@ namespace tessera::kernels {
 // Compute. Cheap: reads what the process found out about its CPU at start.
 Isa LocalIsa();
 
+// The largest value. NaN is passed over; minus infinity for no values.
+float MaxOf(std::span<const float> values, Isa isa = LocalIsa());
+
 // The index of the largest value, ties to the lower index. NaN is passed over; a row of nothing but
 // NaN gives 0. `values` must not be empty.
 size_t ArgMax(std::span<const float> values, Isa isa = LocalIsa());

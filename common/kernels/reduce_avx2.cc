@@ -6,10 +6,6 @@ namespace {
 
 constexpr float kInfinity = __builtin_inff();
 
-// Sums in float over this many values at a time, then in double: 4 additions a lane, so the error
-// stays that of the exponentials however long the row.
-constexpr size_t kSumPiece = 128;
-
 // The eight values from i on; lanes past the end hold minus infinity.
 __m256 LoadTail(const float* values, size_t remaining) {
   const __m256i mask = LaneMask(remaining);
@@ -37,34 +33,6 @@ size_t FirstThat(const float* values, size_t begin, size_t count, float bound) {
     if (hits != 0) return i + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(hits)));
   }
   return count;
-}
-
-// e^(value - max) of all values; kStore writes them back.
-template <bool kStore>
-double SumExp(const float* values, size_t count, float max, float* out) {
-  const __m256 shift = _mm256_set1_ps(max);
-  double sum = 0;
-  for (size_t begin = 0; begin < count; begin += kSumPiece) {
-    const size_t end = begin + kSumPiece < count ? begin + kSumPiece : count;
-    __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
-                      _mm256_setzero_ps()};
-    size_t i = begin;
-    for (; i + 32 <= end; i += 32) {
-      for (size_t j = 0; j < 4; ++j) {
-        const __m256 v = ExpNonPositive(_mm256_sub_ps(_mm256_loadu_ps(values + i + 8 * j), shift));
-        if constexpr (kStore) _mm256_storeu_ps(out + i + 8 * j, v);
-        sums[j] = _mm256_add_ps(sums[j], v);
-      }
-    }
-    for (; i < end; i += 8) {
-      const __m256 v = ExpNonPositive(_mm256_sub_ps(LoadTail(values + i, end - i), shift));
-      if constexpr (kStore) _mm256_maskstore_ps(out + i, LaneMask(end - i), v);
-      sums[0] = _mm256_add_ps(sums[0], v);
-    }
-    sum += static_cast<double>(HorizontalSum(
-        _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]))));
-  }
-  return sum;
 }
 
 }  // namespace
@@ -111,23 +79,6 @@ bool AllFiniteAvx2(const float* values, size_t count) {
     }
   }
   return true;
-}
-
-double SumExpAvx2(const float* values, size_t count, float max) {
-  return SumExp<false>(values, count, max, nullptr);
-}
-
-double ExpInPlaceAvx2(float* values, size_t count, float max) {
-  return SumExp<true>(values, count, max, values);
-}
-
-void ScaleAvx2(float* values, size_t count, float factor) {
-  const __m256 f = _mm256_set1_ps(factor);
-  size_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    _mm256_storeu_ps(values + i, _mm256_mul_ps(_mm256_loadu_ps(values + i), f));
-  }
-  for (; i < count; ++i) values[i] *= factor;
 }
 
 }  // namespace tessera::kernels

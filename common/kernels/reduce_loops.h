@@ -1,6 +1,6 @@
 #pragma once
 
-// The loops behind reduce.h, softmax.h and TopK, per level. Internal to this room.
+// The loops behind reduce.h and TopK, per level. Internal to this room.
 
 #include <cstddef>
 
@@ -18,15 +18,5 @@ size_t FirstAtLeastAvx2(const float* values, size_t begin, size_t count, float b
 
 bool AllFiniteReference(const float* values, size_t count);
 bool AllFiniteAvx2(const float* values, size_t count);
-
-// sum(exp(values[i] - max)) for max >= all values.
-double SumExpReference(const float* values, size_t count, float max);
-double SumExpAvx2(const float* values, size_t count, float max);
-
-// The same, leaving exp(values[i] - max) in place; and the multiplication that follows.
-double ExpInPlaceReference(float* values, size_t count, float max);
-double ExpInPlaceAvx2(float* values, size_t count, float max);
-void ScaleReference(float* values, size_t count, float factor);
-void ScaleAvx2(float* values, size_t count, float factor);
 
 }  // namespace tessera::kernels

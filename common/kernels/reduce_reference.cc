@@ -30,23 +30,4 @@ bool AllFiniteReference(const float* values, size_t count) {
   return true;
 }
 
-double SumExpReference(const float* values, size_t count, float max) {
-  double sum = 0;
-  for (size_t i = 0; i < count; ++i) sum += std::exp(values[i] - max);
-  return sum;
-}
-
-double ExpInPlaceReference(float* values, size_t count, float max) {
-  double sum = 0;
-  for (size_t i = 0; i < count; ++i) {
-    values[i] = std::exp(values[i] - max);
-    sum += values[i];
-  }
-  return sum;
-}
-
-void ScaleReference(float* values, size_t count, float factor) {
-  for (size_t i = 0; i < count; ++i) values[i] *= factor;
-}
-
 }  // namespace tessera::kernels

@@ -25,7 +25,6 @@
 #include "common/kernels/reduce.h"
 #include "common/kernels/rms_norm.h"
 #include "common/kernels/rope.h"
-#include "common/kernels/softmax.h"
 #include "common/kernels/top_k.h"
 #include "common/tensor/aligned_buffer.h"
 #include "common/tensor/dtype.h"
@@ -205,13 +204,10 @@ class Bench {
 
   void SmallKernels() {
     const Matrix logits = RandomMatrix(1, 200192, 1);
-    Matrix copy = logits;
     double sum = 0;
     PrintMicroseconds("argmax 200192", [&] { sum += kernels::ArgMax(logits.row(0)); });
     PrintMicroseconds("all finite 200192", [&] { sum += kernels::AllFinite(logits.row(0)); });
     PrintMicroseconds("top 50 of 200192", [&] { sum += kernels::TopK(logits.row(0), 50)[0]; });
-    PrintMicroseconds("log-sum-exp 200192", [&] { sum += kernels::LogSumExp(logits.row(0)); });
-    PrintMicroseconds("softmax 200192", [&] { kernels::Softmax(copy.row(0)); });
     for (const auto& [experts, top_k] : {std::pair<size_t, size_t>{128, 8}, {256, 4}}) {
       const Matrix gate = RandomMatrix(16, experts, 2);
       std::vector<uint32_t> ids(16 * top_k);

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <limits>
+#include <cmath>
 
 #include "common/base/check.h"
+#include "common/kernels/reduce.h"
+#include "common/kernels/top_k.h"
 
 namespace tessera::router {
 namespace {
@@ -13,8 +15,6 @@ namespace {
 // Values handled side by side: independent chains that fill the vector units, and a fixed order of
 // summation.
 constexpr size_t kLanes = 16;
-
-constexpr uint32_t kExponentMask = 0x7f800000u;
 
 // For x <= 0. Comparisons are made on the bits of -x: those of floats may trap, which makes the
 // compiler keep branches and leave loops scalar. exp(x) = 2^n exp(r) with r in
@@ -48,40 +48,14 @@ inline float ExpLane(float x) {
 }  // namespace
 
 size_t FirstNonFinite(std::span<const float> values) {
-  constexpr size_t kPiece = 4096;
-  for (size_t begin = 0; begin < values.size(); begin += kPiece) {
-    const size_t end = std::min(values.size(), begin + kPiece);
-    uint32_t bad_count = 0;
-    for (size_t i = begin; i < end; ++i) {
-      bad_count += (std::bit_cast<uint32_t>(values[i]) & kExponentMask) == kExponentMask ? 1 : 0;
-    }
-    if (bad_count == 0) continue;
-    for (size_t i = begin; i < end; ++i) {
-      if ((std::bit_cast<uint32_t>(values[i]) & kExponentMask) == kExponentMask) return i;
-    }
-  }
-  return values.size();
+  if (kernels::AllFinite(values)) return values.size();
+  const auto bad = std::ranges::find_if(values, [](float value) { return !std::isfinite(value); });
+  return static_cast<size_t>(bad - values.begin());
 }
 
-float MaxOf(std::span<const float> values) {
-  std::array<float, kLanes> lanes;
-  lanes.fill(-std::numeric_limits<float>::infinity());
-  const size_t whole = values.size() / kLanes * kLanes;
-  for (size_t i = 0; i < whole; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] = values[i + lane] > lanes[lane] ? values[i + lane] : lanes[lane];
-    }
-  }
-  float max = *std::max_element(lanes.begin(), lanes.end());
-  for (size_t i = whole; i < values.size(); ++i) max = std::max(max, values[i]);
-  return max;
-}
+float MaxOf(std::span<const float> values) { return kernels::MaxOf(values); }
 
-size_t ArgMax(std::span<const float> values) {
-  TESSERA_CHECK(!values.empty());
-  const float max = MaxOf(values);
-  return static_cast<size_t>(std::find(values.begin(), values.end(), max) - values.begin());
-}
+size_t ArgMax(std::span<const float> values) { return kernels::ArgMax(values); }
 
 size_t CountAbove(std::span<const float> values, float bound) {
   size_t count = 0;
@@ -121,25 +95,7 @@ double ExpShifted(std::span<const float> values, float max, float scale, std::sp
 }
 
 std::vector<uint32_t> LargestIndices(std::span<const float> values, size_t count) {
-  count = std::min(count, values.size());
-  if (count == 0) return {};
-  // A heap with the worst of the kept on top: smaller value, or equal and higher index.
-  const auto is_better = [values](uint32_t a, uint32_t b) {
-    return values[a] != values[b] ? values[a] > values[b] : a < b;
-  };
-  std::vector<uint32_t> kept(count);
-  for (size_t i = 0; i < count; ++i) kept[i] = static_cast<uint32_t>(i);
-  std::make_heap(kept.begin(), kept.end(), is_better);
-  float worst = values[kept.front()];
-  for (size_t i = count; i < values.size(); ++i) {
-    if (!(values[i] > worst)) continue;  // an equal one with a higher index loses
-    std::pop_heap(kept.begin(), kept.end(), is_better);
-    kept.back() = static_cast<uint32_t>(i);
-    std::push_heap(kept.begin(), kept.end(), is_better);
-    worst = values[kept.front()];
-  }
-  std::sort_heap(kept.begin(), kept.end(), is_better);
-  return kept;
+  return kernels::TopK(values, count);
 }
 
 }  // namespace tessera::router

@@ -1,8 +1,8 @@
 #pragma once
 
-// Passes over one row of logits (200192 floats for Trinity), written so that the compiler turns
-// each into vector code. The result of each depends on the row only.
-// Thread-safe: they touch only their arguments.
+// Passes over one row of logits (200192 floats for Trinity): searches by common/kernels, the others
+// written so that the compiler turns each into vector code. The result of each depends on the row
+// only. Thread-safe: they touch only their arguments.
 
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +31,7 @@ float ExpNonPositive(float x);
 double ExpShifted(std::span<const float> values, float max, float scale, std::span<float> out);
 
 // The `count` largest values, largest first, equals by index; all of them if there are fewer.
-// One pass with a heap: meant for a count far below values.size().
+// No value is NaN.
 std::vector<uint32_t> LargestIndices(std::span<const float> values, size_t count);
 
 }  // namespace tessera::router

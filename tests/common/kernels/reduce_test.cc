@@ -2,10 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <limits>
 
-#include "common/kernels/softmax.h"
 #include "tests/common/kernels/kernel_fixture.h"
 
 namespace tessera::kernels {
@@ -37,6 +35,20 @@ TEST_P(ReduceTest, ArgMaxFindsEveryPlace) {
   }
 }
 
+TEST_P(ReduceTest, MaxOfPassesOverNaN) {
+  EXPECT_EQ(MaxOf({}, GetParam()), -kInfinity);
+  for (const size_t size : {1, 8, 31, 33, 100}) {
+    std::vector<float> values(size, -kInfinity);
+    EXPECT_EQ(MaxOf(values, GetParam()), -kInfinity);
+    for (size_t i = 0; i < size; ++i) {
+      values[i] = static_cast<float>(i);
+      EXPECT_EQ(MaxOf(values, GetParam()), static_cast<float>(i)) << "of " << size;
+      values[i] = kNaN;
+      EXPECT_EQ(MaxOf(values, GetParam()), -kInfinity) << i << " of " << size;
+    }
+  }
+}
+
 TEST_P(ReduceTest, ArgMaxTiesAndNaN) {
   std::vector<float> values(4000, 1.0f);
   EXPECT_EQ(ArgMax(values, GetParam()), 0u);
@@ -64,38 +76,6 @@ TEST_P(ReduceTest, AllFiniteSeesOneOddValueAnywhere) {
       values[i] = -std::numeric_limits<float>::denorm_min();
     }
   }
-}
-
-TEST_P(ReduceTest, SoftmaxIsTheFormula) {
-  for (const size_t size : {1, 3, 8, 17, 127, 128, 129, 1000}) {
-    const Matrix logits = RandomMatrix(1, size, size, 20.0);
-    std::vector<float> got(logits.values().begin(), logits.values().end());
-    Softmax(got, GetParam());
-    double sum = 0;
-    for (const float v : logits.values()) sum += std::exp(static_cast<double>(v));
-    for (size_t i = 0; i < size; ++i) {
-      // The rounded difference to the maximum (up to 40) costs 40 * 2^-24 of relative error.
-      const double want = std::exp(static_cast<double>(logits.values()[i])) / sum;
-      EXPECT_NEAR(got[i], want, 4e-6 * want);
-    }
-    EXPECT_NEAR(LogSumExp(logits.values(), GetParam()), std::log(sum), 1e-6);
-  }
-}
-
-TEST_P(ReduceTest, SoftmaxOfExtremes) {
-  std::vector<float> values(20, -kInfinity);
-  values[13] = 1e30f;
-  values[14] = -1e30f;
-  Softmax(values, GetParam());
-  for (size_t i = 0; i < values.size(); ++i) EXPECT_EQ(values[i], i == 13 ? 1.0f : 0.0f);
-}
-
-TEST_P(ReduceTest, LogSumExpOfAVocabularyAndOfNothing) {
-  const std::vector<float> equal(200192, 5.0f);
-  EXPECT_NEAR(LogSumExp(equal, GetParam()), 5.0 + std::log(200192.0), 1e-6);
-  EXPECT_EQ(LogSumExp({}, GetParam()), -kInfinity);
-  EXPECT_EQ(LogSumExp(std::vector<float>(9, -kInfinity), GetParam()), -kInfinity);
-  EXPECT_EQ(LogSumExp(std::vector<float>{1.0f, kInfinity}, GetParam()), kInfinity);
 }
 
 }  // namespace
