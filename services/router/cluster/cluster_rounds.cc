@@ -167,7 +167,7 @@ std::optional<absl::StatusOr<Epoch>> ClusterBrain::AdvanceDrain(Draining& drain,
   if (!drain.evacuated) {
     std::vector<wire::ShardDescriptor> memory;
     const size_t only = UnitRepair::OnlyOn(drain.shard, published->placement, RepairShards(memory));
-    if (only > 0 && repair_.unplaceable() > 0 && !repair_.busy()) {
+    if (only > 0 && repair_.unplaceable() > 0 && !repair_.busy() && !repair_.makes_room()) {
       return absl::ResourceExhaustedError(
           absl::StrCat(name, " alone holds ", only, " experts, and no other shard has a slot for ",
                        repair_.unplaceable(), " of them; it stays in the map"));

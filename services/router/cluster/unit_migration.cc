@@ -1,7 +1,6 @@
 #include "services/router/cluster/unit_migration.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "common/base/check.h"
@@ -260,9 +259,8 @@ void UnitMigration::Finished(ShardId shard, const absl::Status& status, absl::Du
     if (flight.drops && !status.ok()) {
       // It stands hidden and is tried again after a while, or has gone with its shard.
       step.stage = Stage::kHidden;
-      const double doublings = std::min<uint32_t>(step.drops_failed++, 16);
       step.drop_at =
-          now + std::min(config_.drop_pause_max, config_.drop_pause * std::exp2(doublings));
+          now + PauseAfter(step.drops_failed++, config_.drop_pause, config_.drop_pause_max);
     } else if (flight.drops) {
       SetStage(step, Stage::kDone, now);
     } else if (!status.ok()) {

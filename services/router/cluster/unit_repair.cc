@@ -1,6 +1,7 @@
 #include "services/router/cluster/unit_repair.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <tuple>
 #include <utility>
@@ -28,6 +29,11 @@ bool Holds(const wire::ShardDescriptor& shard, const Unit& unit) {
 }
 
 }  // namespace
+
+absl::Duration PauseAfter(uint32_t failures_before, absl::Duration first, absl::Duration max) {
+  const double doublings = std::min<uint32_t>(failures_before, 16);
+  return std::min(max, first * std::exp2(doublings));
+}
 
 struct UnitRepair::Candidates {
   std::vector<Unit> wanted;
@@ -242,7 +248,7 @@ size_t UnitRepair::Place(const World& world, const std::vector<Unit>& units, con
   }
   for (Room& room : rooms) room.ordered = room.ordered || orders.contains(room.shard->shard);
   for (auto& [shard, order] : orders) {
-    in_flight_[shard] = {order.incarnation, order.order.load};
+    in_flight_[shard] = {order.incarnation, order.order.load, {}};
     actions.orders.push_back(std::move(order));
   }
   return unplaceable;
@@ -307,8 +313,7 @@ void UnitRepair::MarkSurplus(const World& world, absl::Duration now, RepairActio
       continue;
     }
     if (extra.hidden_at) unhide[id].push_back(unit);
-    extra.surplus_at.reset();
-    extra.hidden_at.reset();
+    extra = {.incarnation = extra.incarnation};
   }
   for (auto& entry : unhide) actions.unhide.push_back(std::move(entry));
 }
@@ -366,8 +371,8 @@ void UnitRepair::LetGo(const World& world, bool views_quiet, absl::Duration now,
       hide[id].push_back(unit);
       continue;
     }
-    if (now - *extra.hidden_at < config_.drop_delay || !views_quiet || !shard.usable ||
-        shard.busy || in_flight_.contains(id)) {
+    if (now - *extra.hidden_at < config_.drop_delay || now < extra.drop_at || !views_quiet ||
+        !shard.usable || shard.busy || in_flight_.contains(id)) {
       continue;
     }
     ShardOrder& order = drops[id];
@@ -380,14 +385,29 @@ void UnitRepair::LetGo(const World& world, bool views_quiet, absl::Duration now,
   }
   for (auto& entry : hide) actions.hide.push_back(std::move(entry));
   for (auto& [id, order] : drops) {
-    in_flight_[id] = {order.incarnation, {}};
+    Flight& flight = in_flight_[id];
+    flight.incarnation = order.incarnation;
+    for (const wire::HeldUnit& unit : order.order.drop) {
+      flight.drops.emplace_back(unit.layer, unit.expert);
+    }
     actions.orders.push_back(std::move(order));
+  }
+}
+
+void UnitRepair::CountSurplus(const World& world) {
+  surplus_ = base_surplus_ = 0;
+  for (const auto& [key, extra] : extras_) {
+    if (!extra.surplus_at) continue;
+    const RepairShard* shard = FindShard(world.shards, key.first);
+    ++surplus_;
+    base_surplus_ += Counts(shard) && IsBase(world, *shard);
   }
 }
 
 RepairActions UnitRepair::Next(const Placement& placement, std::span<const RepairShard> shards,
                                bool views_quiet, absl::Duration now) {
   RepairActions actions;
+  unseen_end_ = false;
   const bool has_base = std::ranges::any_of(
       shards, [](const RepairShard& shard) { return Counts(&shard) && !shard.shard->burst; });
   const World world{placement, shards, has_base};
@@ -419,6 +439,7 @@ RepairActions UnitRepair::Next(const Placement& placement, std::span<const Repai
   if (unplaceable_ > 0) AdoptSurplus(world, /*on_base=*/true, unplaceable_, now);
   if (unplaceable_wanted_ > 0) AdoptSurplus(world, /*on_base=*/false, unplaceable_wanted_, now);
   LetGo(world, views_quiet, now, actions);
+  CountSurplus(world);
   return actions;
 }
 
@@ -427,6 +448,13 @@ void UnitRepair::Finished(ShardId shard, const absl::Status& status, absl::Durat
   TESSERA_CHECK(it != in_flight_.end());
   const Flight flight = std::move(it->second);
   in_flight_.erase(it);
+  unseen_end_ = true;
+  for (const Unit& unit : flight.drops) {
+    const auto extra = extras_.find({shard, unit});
+    if (status.ok() || extra == extras_.end()) continue;
+    extra->second.drop_at =
+        now + PauseAfter(extra->second.drops_failed++, config_.drop_pause, config_.drop_pause_max);
+  }
   const bool slots_refused = absl::IsResourceExhausted(status);
   for (const UnitToLoad& unit : flight.units) {
     const Unit key{unit.layer, unit.expert};

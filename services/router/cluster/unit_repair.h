@@ -60,6 +60,9 @@ struct UnitRepairConfig {
   absl::Duration surplus_grace =
       absl::Seconds(10);  // before a superfluous copy goes, if none lacks room
   absl::Duration drop_delay = absl::Seconds(1);  // between leaving the map and memory
+  // After a drop that failed, doubled with each further one up to drop_pause_max.
+  absl::Duration drop_pause = absl::Milliseconds(250);
+  absl::Duration drop_pause_max = absl::Seconds(10);
   // A follower fills from the top, so that it and the leader seldom choose the same slot.
   bool slots_from_top = false;
   bool drops = true;  // false: leave surplus copies to the leader
@@ -91,6 +94,9 @@ struct RepairActions {
   std::vector<std::pair<ShardId, std::vector<Unit>>> unhide;  // put back
 };
 
+// `first` after the first of failures in a row, doubled after each further one up to `max`.
+absl::Duration PauseAfter(uint32_t failures_before, absl::Duration first, absl::Duration max);
+
 // Thread-compatible. `now` is Clock::Elapsed().
 class UnitRepair {
  public:
@@ -119,6 +125,8 @@ class UnitRepair {
   size_t copies_min() const { return copies_min_; }
   size_t without_base() const { return without_base_; }  // of those on burst shards only, too
   size_t unplaceable() const { return unplaceable_; }    // no shard has a slot for them
+  // Copies on base shards are on their way out: what finds no slot may find one then.
+  bool makes_room() const { return base_surplus_ > 0; }
   // Units of this shard that no other usable shard holds; burst shards do not count.
   static size_t OnlyOn(ShardId shard, const Placement& placement,
                        std::span<const RepairShard> shards);
@@ -126,7 +134,7 @@ class UnitRepair {
   bool WorksOn(ShardId shard) const { return in_flight_.contains(shard); }
   // Nothing to do before the placement, a link or a wish changes.
   bool idle() const {
-    return !busy() && wanted_.empty() && extras_.empty() && without_base_ == 0 &&
+    return !busy() && !unseen_end_ && wanted_.empty() && surplus_ == 0 && without_base_ == 0 &&
            copies_min_ >= config_.copies_wanted && thin_ == 0;
   }
 
@@ -146,6 +154,8 @@ class UnitRepair {
     uint64_t incarnation = 0;
     std::optional<absl::Duration> surplus_at;
     std::optional<absl::Duration> hidden_at;
+    uint32_t drops_failed = 0;  // in a row
+    absl::Duration drop_at;     // not before
   };
   struct Kept {
     uint64_t incarnation = 0;
@@ -154,6 +164,7 @@ class UnitRepair {
   struct Flight {
     uint64_t incarnation = 0;
     std::vector<UnitToLoad> units;
+    std::vector<Unit> drops;
   };
   using ExtraKey = std::pair<ShardId, Unit>;
   struct Room;        // what a shard could take
@@ -197,6 +208,7 @@ class UnitRepair {
   // surplus.
   void AdoptSurplus(const World& world, bool on_base, size_t wanted, absl::Duration now);
   void LetGo(const World& world, bool views_quiet, absl::Duration now, RepairActions& actions);
+  void CountSurplus(const World& world);
 
   const UnitRepairConfig config_;  // constant after construction
   std::optional<absl::Duration> first_round_at_;
@@ -213,6 +225,9 @@ class UnitRepair {
   size_t copies_min_ = 0;
   size_t unplaceable_ = 0;
   size_t unplaceable_wanted_ = 0;  // of those, a step waits for them
+  size_t surplus_ = 0;
+  size_t base_surplus_ = 0;  // of those on base shards that are there and stay
+  bool unseen_end_ = false;  // of an order, since the last Next
 };
 
 }  // namespace tessera::router

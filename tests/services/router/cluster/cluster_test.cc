@@ -219,6 +219,20 @@ TEST_F(ClusterTest, WithoutRoomElsewhereADrainIsRefused) {
   }));
 }
 
+TEST_F(ClusterTest, ADrainWaitsForRoomThatSurplusCopiesMake) {
+  const auto router = MakeRouter();
+  const auto first = JoinHalf(*router, 0, 100, /*slot_count=*/4);
+  auto twin = MakeShard({.id = 2, .incarnation = 102, .held = Slice(0, 2), .slot_count = 4});
+  twin->Join(router->server->address());
+  const auto second = JoinHalf(*router, 1);
+  ASSERT_TRUE(router->Await([&] { return router->Linked(2) && router->Linked(1); }));
+  ExpectCovered(*router);
+  const auto drained = second->Drain();
+  ASSERT_TRUE(drained.ok()) << drained.status();
+  EXPECT_EQ(first->held().size() + twin->held().size(), 8u);
+  EXPECT_TRUE(router->cluster->Coverage().ok());
+}
+
 TEST_F(ClusterTest, ShardsWithoutCallsAreGrantedAPauseUnlessSomebodyLooks) {
   const auto router = MakeRouter();
   const auto first = JoinHalf(*router, 0);

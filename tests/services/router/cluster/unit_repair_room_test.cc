@@ -28,6 +28,44 @@ TEST_F(RepairTest, ASoleCopyInASpareSlotMakesNoRoom) {
   EXPECT_THAT(actions.hide[0].second, ElementsAre(U(1)));
 }
 
+TEST_F(RepairTest, WhileSurplusIsOnItsWayOutRoomIsBeingMade) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1}, 2);
+  Add(1, {0, 1}, 2);
+  Add(2, {2, 3}, 6);
+  Next(repair);
+  EXPECT_FALSE(repair.makes_room());
+  leaving_.insert(ShardId{2});
+  RepairActions actions = Next(repair);
+  EXPECT_EQ(repair.unplaceable(), 2u);
+  EXPECT_FALSE(repair.busy());
+  EXPECT_EQ(HiddenBy(actions), 2u);
+  EXPECT_TRUE(repair.makes_room()) << "hidden, not yet dropped";
+  Obey(repair, actions);
+  for (int round = 0; round < 3; ++round) {
+    now_ += absl::Seconds(1);
+    Obey(repair, Next(repair));
+    EXPECT_TRUE(repair.unplaceable() == 0 || repair.makes_room()) << round;
+  }
+  EXPECT_EQ(repair.without_copy(), 0u);
+  Next(repair);
+  EXPECT_FALSE(repair.makes_room());
+  EXPECT_EQ(repair.unplaceable(), 0u);
+}
+
+TEST_F(RepairTest, SurplusOnAShardThatLeavesMakesNoRoom) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1}, 2);
+  Add(1, {2}, 1);
+  Add(2, {3, 0}, 2);
+  shards_[ShardId{2}].slots_spare = 1;  // 0 was loaded there in need
+  Next(repair);
+  leaving_.insert(ShardId{2});
+  Next(repair);
+  EXPECT_EQ(repair.unplaceable(), 1u);
+  EXPECT_FALSE(repair.makes_room());
+}
+
 TEST_F(RepairTest, AShardThatWorksOnAnOrderMayHaveRoomLater) {
   UnitRepair repair(Config());
   Add(0, {0, 1}, 2);

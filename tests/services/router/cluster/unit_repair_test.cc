@@ -397,6 +397,22 @@ TEST_F(RepairTest, OfTwoCopiesInSpareSlotsOneStays) {
   EXPECT_EQ(hidden, 1u);
 }
 
+TEST_F(RepairTest, WithOnlySoleCopiesInSpareSlotsThereIsNothingToDo) {
+  UnitRepair repair(Config());
+  Add(0, {0, 1});
+  Add(1, {2, 3});
+  Next(repair);
+  down_.insert(ShardId{1});
+  repair.Want(kLayer, std::vector{ExpertId{2}, ExpertId{3}}, {}, now_);
+  Obey(repair, Next(repair));
+  EXPECT_FALSE(repair.idle()) << "what was loaded may be superfluous by now";
+  Next(repair);
+  EXPECT_TRUE(repair.idle());
+  down_.clear();
+  Next(repair);
+  EXPECT_FALSE(repair.idle()) << "a grace runs";
+}
+
 class SurplusTest : public RepairTest {
  protected:
   // Shard 1 is lost, 0 takes over, 1 returns.
@@ -433,6 +449,26 @@ TEST_F(SurplusTest, ACopyLeavesTheMapThenTheMemory) {
   EXPECT_EQ(HeldBy(0), 2u);
   Next(repair_);
   EXPECT_TRUE(repair_.idle());
+}
+
+TEST_F(SurplusTest, ADropThatFailsIsRepeatedWithGrowingPauses) {
+  Obey(repair_, Next(repair_));
+  now_ += absl::Seconds(1);
+  std::vector<absl::Duration> at;
+  for (const absl::Duration end = now_ + absl::Seconds(30); now_ < end;
+       now_ += absl::Milliseconds(50)) {
+    for (const ShardOrder& order : Next(repair_).orders) {
+      at.push_back(now_);
+      repair_.Finished(order.shard, absl::UnavailableError("fails at once"), now_);
+    }
+    EXPECT_FALSE(repair_.idle());
+  }
+  ASSERT_THAT(at, SizeIs(8));  // after 0.25, 0.5, 1, 2, 4, 8, 10 s
+  EXPECT_EQ(at[1] - at[0], absl::Milliseconds(250));
+  EXPECT_EQ(at[7] - at[6], absl::Seconds(10));
+  now_ += absl::Seconds(10);
+  Obey(repair_, Next(repair_));
+  EXPECT_EQ(HeldBy(0), 2u);
 }
 
 TEST_F(SurplusTest, AHiddenCopyComesBackIfTheOtherIsLostAgain) {
