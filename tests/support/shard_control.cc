@@ -119,6 +119,26 @@ absl::StatusOr<std::vector<wire::HeldUnit>> ShardControl::LoadExperts(
   return held;
 }
 
+absl::Status ShardControl::LoadAndGiveUp(std::span<const wire::HeldUnit> load,
+                                         std::span<const wire::HeldUnit> drop,
+                                         absl::Duration after) {
+  v1::LoadExpertsRequest request;
+  v1::LoadExpertsReply reply;
+  for (const wire::HeldUnit& unit : load) {
+    v1::UnitToLoad& message = *request.add_load();
+    message.set_layer(static_cast<uint32_t>(unit.layer));
+    message.set_expert(static_cast<uint32_t>(unit.expert));
+    message.set_slot(unit.slot);
+  }
+  for (const wire::HeldUnit& unit : drop) Fill(unit, *request.add_drop());
+  request.set_bytes_per_second_max(1);
+  TESSERA_RETURN_IF_ERROR(state_->ProveTo(*request.mutable_proof()));
+  return state_->Call([&](grpc::ClientContext* c) {
+    SetTimeout(*c, after);
+    return state_->stub->LoadExperts(c, request, &reply);
+  });
+}
+
 absl::StatusOr<ShardCounts> ShardControl::Stats() {
   v1::StatsRequest request;
   v1::StatsReply reply;

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/rpc/cluster_secret.h"
 #include "common/wire/hello_wire.h"
 #include "common/wire/model_identity_wire.h"
@@ -53,6 +55,9 @@ class ShardControl {
   absl::StatusOr<std::vector<wire::HeldUnit>> LoadExperts(std::span<const wire::HeldUnit> load,
                                                           std::span<const wire::HeldUnit> drop,
                                                           const std::string& peer = "");
+  // Orders it at a byte a second, and does not wait for the end.
+  absl::Status LoadAndGiveUp(std::span<const wire::HeldUnit> load,
+                             std::span<const wire::HeldUnit> drop, absl::Duration after);
   absl::StatusOr<ShardCounts> Stats();
   // OpenSession without a proof.
   absl::Status OpenUnproven();

@@ -128,7 +128,9 @@ class ExpertService::Impl final : public v1::ExpertShard::CallbackService {
       return FinishWith(context, proven);
     }
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    rooms_.loader.Submit(ToLoadOrder(*request),
+    LoadOrder order = ToLoadOrder(*request);
+    order.is_cancelled = [context] { return context->IsCancelled(); };  // lives until Finish
+    rooms_.loader.Submit(std::move(order),
                          [this, reactor, reply](const absl::StatusOr<LoadOutcome>& outcome) {
                            if (outcome.ok()) FillReply(*outcome, *reply);
                            reactor->Finish(ToGrpc(outcome.status()));

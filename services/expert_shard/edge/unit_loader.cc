@@ -1,5 +1,6 @@
 #include "services/expert_shard/edge/unit_loader.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -10,7 +11,15 @@
 namespace tessera::expert_shard {
 namespace {
 
+// An order that keeps its pace looks so often whether it is still wanted.
+constexpr absl::Duration kLook = absl::Milliseconds(100);
+
 absl::Status StopsNow() { return absl::UnavailableError("the shard stops"); }
+
+absl::Status CheckWanted(const LoadOrder& order) {
+  if (!order.is_cancelled || !order.is_cancelled()) return absl::OkStatus();
+  return absl::CancelledError("whoever ordered it gave it up; what is not done is left");
+}
 
 bool Holds(const ExpertTable& table, const ExpertUnit& unit) {
   return table.Find(unit.layer, unit.expert) != nullptr;
@@ -75,6 +84,8 @@ absl::StatusOr<LoadOutcome> UnitLoader::Run(const LoadOrder& order) {
     if (bytes > 0) changed_();
   }
   size_t dropped = 0;
+  // In a moment: what is cancelled while they go is not told apart from an answer that is lost.
+  TESSERA_RETURN_IF_ERROR(CheckWanted(order));
   for (const UnitInSlot& each : order.drop) dropped += store_.Drop(each.unit, each.slot);
   if (dropped > 0) changed_();
   outcome.took = clock_.Elapsed() - start;
@@ -87,15 +98,16 @@ absl::StatusOr<LoadOutcome> UnitLoader::Run(const LoadOrder& order) {
 
 absl::Status UnitLoader::KeepPace(const LoadOrder& order, absl::Duration start,
                                   uint64_t read_bytes) {
-  if (stopping_.HasBeenNotified()) return StopsNow();
-  if (order.bytes_per_second_max == 0) return absl::OkStatus();
-  const absl::Duration due = start + absl::Seconds(static_cast<double>(read_bytes) /
-                                                   static_cast<double>(order.bytes_per_second_max));
-  const absl::Duration ahead = due - clock_.Elapsed();
-  if (ahead > absl::ZeroDuration() && stopping_.WaitForNotificationWithTimeout(ahead)) {
-    return StopsNow();
+  const double rate = static_cast<double>(order.bytes_per_second_max);
+  const absl::Duration due =
+      rate == 0 ? start : start + absl::Seconds(static_cast<double>(read_bytes) / rate);
+  for (;;) {
+    if (stopping_.HasBeenNotified()) return StopsNow();
+    TESSERA_RETURN_IF_ERROR(CheckWanted(order));
+    const absl::Duration ahead = due - clock_.Elapsed();
+    if (ahead <= absl::ZeroDuration()) return absl::OkStatus();
+    stopping_.WaitForNotificationWithTimeout(std::min(ahead, kLook));
   }
-  return absl::OkStatus();
 }
 
 }  // namespace tessera::expert_shard

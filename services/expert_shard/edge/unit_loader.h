@@ -31,6 +31,9 @@ struct LoadOrder {
   std::vector<UnitInSlot> load;       // what is held already, in whatever slot, is left where it is
   std::vector<UnitInSlot> drop;       // after the loads; what is not there is ignored
   uint64_t bytes_per_second_max = 0;  // of reading; 0: as fast as it goes
+  // Whoever gave it counts it as failed: nothing more is loaded, and above all nothing dropped that
+  // the map may list again. Called by the loader's thread; may be empty.
+  std::function<bool()> is_cancelled;
 };
 
 struct LoadOutcome {
@@ -55,6 +58,7 @@ class UnitLoader {
   // `done` is called once, by the loader's thread or, where the order is refused, by this one:
   //   kResourceExhausted  a slot is taken, or too many orders wait
   //   kUnavailable        the shard stops
+  //   kCancelled          the order is
   //   and the errors of ExpertStore::Load. What was loaded before an error stays.
   void Submit(LoadOrder order, LoadDone done);
   // Lets the unit under way finish; all that waits ends kUnavailable.
@@ -68,7 +72,8 @@ class UnitLoader {
   static constexpr size_t kJobsMax = 256;
 
   absl::StatusOr<LoadOutcome> Run(const LoadOrder& order);
-  // Waits until `read_bytes` since `start` are no more than the order allows.
+  // Waits until `read_bytes` since `start` are no more than the order allows. An error: the order
+  // ends here.
   absl::Status KeepPace(const LoadOrder& order, absl::Duration start, uint64_t read_bytes);
 
   ExpertStore& store_;

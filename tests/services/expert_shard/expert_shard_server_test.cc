@@ -193,6 +193,29 @@ TEST_P(ExpertShardServerTest, UnitsAreLoadedAndDroppedWhileItServes) {
   EXPECT_EQ(control.LoadExperts(unknown, {}).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_P(ExpertShardServerTest, AnOrderThatItsRouterGaveUpDropsNothing) {
+  ExpertShardConfig config = Config();
+  config.slice = {.shard_id = 0, .shard_count = 2, .replicas = 1};
+  config.slots_spare = 8;
+  const auto server = Start(config);
+  ASSERT_NE(server, nullptr);
+  ShardControl control(server->grpc_address());
+  const std::vector<wire::HeldUnit> missing = {{kLayer, ExpertId{4}, 20, 0},
+                                               {kLayer, ExpertId{5}, 21, 0}};
+  const HeldExpert& first = *server->store().Snapshot()->ByUnit().front();
+  const std::vector<wire::HeldUnit> leaving = {
+      {first.unit.layer, first.unit.expert, first.slot, first.weights_version}};
+  const absl::Status given_up = control.LoadAndGiveUp(missing, leaving, absl::Milliseconds(200));
+  EXPECT_EQ(given_up.code(), absl::StatusCode::kDeadlineExceeded) << given_up;
+  // The next order waits for the end of that one.
+  const auto held = control.LoadExperts({}, {});
+  ASSERT_TRUE(held.ok()) << held.status();
+  EXPECT_TRUE(std::ranges::any_of(*held, [&](const wire::HeldUnit& unit) {
+    return unit.layer == leaving[0].layer && unit.expert == leaving[0].expert;
+  }));
+  EXPECT_LE(held->size(), 17u) << "the second one's turn would have come in hours";
+}
+
 TEST_P(ExpertShardServerTest, ADrawnIdIsReadyWhenARouterHasTakenIt) {
   ExpertShardConfig config = Config();
   config.slice = {.shard_id = 0, .shard_count = 2, .replicas = 1};

@@ -73,6 +73,25 @@ TEST_F(UnitLoaderTest, AnOrderKeepsItsPace) {
   EXPECT_GE(clock_.Elapsed() - start, absl::Milliseconds(20));
 }
 
+TEST_F(UnitLoaderTest, ACancelledOrderLoadsNoMoreAndDropsNothing) {
+  const auto at_once = Run(
+      {.load = {{Unit(2, 3), 2}}, .drop = {{Unit(1, 1), 1}}, .is_cancelled = [] { return true; }});
+  EXPECT_EQ(at_once.status().code(), absl::StatusCode::kCancelled) << at_once.status();
+  EXPECT_EQ(Run({.drop = {{Unit(1, 1), 1}}, .is_cancelled = [] { return true; }}).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(changes_.load(), 0);
+  // Between two units, although the second's turn comes in days.
+  const auto between = Run({.load = {{Unit(2, 3), 2}, {Unit(2, 4), 3}},
+                            .drop = {{Unit(1, 1), 1}},
+                            .bytes_per_second_max = 1,
+                            .is_cancelled = [this] { return changes_.load() == 1; }});
+  EXPECT_EQ(between.status().code(), absl::StatusCode::kCancelled) << between.status();
+  const auto table = store_->Snapshot();
+  EXPECT_EQ(table->AtSlot(2)->unit, Unit(2, 3)) << "what was loaded stays";
+  EXPECT_EQ(table->AtSlot(3), nullptr);
+  EXPECT_EQ(table->AtSlot(1)->unit, Unit(1, 1));
+}
+
 TEST_F(UnitLoaderTest, StopEndsAnOrderThatWaitsForItsTurn) {
   absl::Notification done;
   absl::Status status;
