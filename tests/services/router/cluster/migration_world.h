@@ -55,6 +55,7 @@ struct MigrationWorld {
   absl::Duration now;
   int losses_left = 0;
   int failures_left = 0;
+  int doubts_left = 0;  // orders that are told as failed, and done
   int unlinks_left = 0;
   int stalls_left = 0;   // time that passes without an event
   int returns_left = 0;  // a shard that was away for a moment registers again as it is
@@ -150,11 +151,12 @@ struct MigrationWorld {
       shard.order = std::move(order);
     }
   }
+  enum class End : uint8_t { kDone, kFailed, kDoneButToldFailed };
   // The shard has done it, or the half of it that failed is undone.
-  void FinishOrder(uint32_t id, bool ok, UnitMigration& migration) {
+  void FinishOrder(uint32_t id, End end, UnitMigration& migration) {
     Shard& shard = shards.at(id);
     const ShardOrder order = *std::exchange(shard.order, std::nullopt);
-    if (ok) {
+    if (end != End::kFailed) {
       for (const UnitToLoad& unit : order.order.load) {
         const auto expert = static_cast<uint32_t>(ToIndex(unit.expert));
         ASSERT_FALSE(shard.slots.contains(unit.slot)) << "the slot is taken";
@@ -170,12 +172,13 @@ struct MigrationWorld {
         shard.hidden.erase(expert);
       }
     }
-    migration.Finished(ShardId{id},
-                       ok ? absl::OkStatus() : absl::UnavailableError("the link broke"), now);
+    migration.Finished(
+        ShardId{id},
+        end == End::kDone ? absl::OkStatus() : absl::UnavailableError("the link broke"), now);
   }
   std::string Key(const UnitMigration& migration) const {
-    std::string key =
-        absl::StrCat(losses_left, failures_left, unlinks_left, stalls_left, returns_left, "|");
+    std::string key = absl::StrCat(losses_left, failures_left, doubts_left, unlinks_left,
+                                   stalls_left, returns_left, "|");
     const auto append_time = [&key](absl::Duration time) {
       absl::StrAppend(&key, "t", absl::ToInt64Seconds(time));
     };
