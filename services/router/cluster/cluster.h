@@ -59,6 +59,7 @@ struct ClusterConfig {
   // as much longer. Data connections have their own, shorter times.
   absl::Duration heartbeat_interval = absl::Milliseconds(250);
   absl::Duration lost_after = absl::Seconds(1);  // > heartbeat_interval
+  // And what reading may take: of the units the shard alone holds, and of an order under way.
   absl::Duration drain_timeout = absl::Seconds(60);
 
   // Repair.

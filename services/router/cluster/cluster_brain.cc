@@ -296,7 +296,8 @@ void ClusterBrain::Drain(ShardId shard, uint64_t incarnation, DrainDone done) {
       } else {
         drains_.push_back({.shard = shard,
                            .incarnation = found->incarnation,
-                           .deadline = clock_.Elapsed() + config_.drain_timeout,
+                           .began = clock_.Elapsed(),
+                           .deadline = DrainDeadline(shard, clock_.Elapsed()),
                            .done = {std::move(done)}});
         TESSERA_LOG(INFO) << "shard " << ToIndex(shard) << " drains";
       }

@@ -74,6 +74,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   struct Draining {
     ShardId shard{};
     uint64_t incarnation = 0;
+    absl::Duration began;
     absl::Duration deadline;
     std::vector<DrainDone> done;
     bool evacuated = false;  // its epoch is out
@@ -127,6 +128,8 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Orders to give without the lock.
   std::vector<ShardOrder> Repair(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Duration DrainDeadline(ShardId shard, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AdvanceDrains(absl::Duration now, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Nothing: goes on.
   std::optional<absl::StatusOr<Epoch>> AdvanceDrain(Draining& drain, absl::Duration now)

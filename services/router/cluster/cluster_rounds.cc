@@ -139,6 +139,18 @@ void ClusterBrain::ApplyHides(const RepairActions& actions, absl::Duration now) 
   hidden_at_ = now;
 }
 
+absl::Duration ClusterBrain::DrainDeadline(ShardId shard, absl::Duration now) {
+  std::vector<wire::ShardDescriptor> memory;
+  const size_t only = UnitRepair::OnlyOn(shard, published_.Read()->placement, RepairShards(memory));
+  // Those that take over may have to end an order first, which keeps its own pace.
+  const absl::Duration under_way =
+      std::max(ReadTimeMax(UnitRepairConfig{}.background_units_max, config_.model,
+                           config_.restore_bytes_per_second_max),
+               ReadTimeMax(UnitMigrationConfig{}.units_max, config_.model,
+                           config_.balance.bytes_per_second_max));
+  return now + config_.drain_timeout + under_way + ReadTimeMax(only, config_.model, 0);
+}
+
 void ClusterBrain::AdvanceDrains(absl::Duration now, Answers& answers) {
   for (Draining& drain : drains_) {
     const std::optional<absl::StatusOr<Epoch>> end = AdvanceDrain(drain, now);
@@ -175,9 +187,12 @@ std::optional<absl::StatusOr<Epoch>> ClusterBrain::AdvanceDrain(Draining& drain,
     if (only > 0 && now >= drain.deadline) {
       return absl::DeadlineExceededError(
           absl::StrCat(name, " still alone holds ", only, " experts after ",
-                       absl::FormatDuration(config_.drain_timeout), "; it stays in the map"));
+                       absl::FormatDuration(now - drain.began), "; it stays in the map"));
     }
-    if (only > 0) return std::nullopt;
+    if (only > 0) {
+      drain_watch_.StillAsked(drain.shard, drain.incarnation, now);
+      return std::nullopt;
+    }
     drain.epoch = *registry_.Drain(drain.shard, drain.incarnation);
     PublishIfChanged();
     drain.evacuated = true;

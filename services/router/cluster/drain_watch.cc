@@ -10,6 +10,11 @@ void DrainWatch::Asked(ShardId shard, uint64_t incarnation, absl::Duration now) 
   wish.asked_at = now;
 }
 
+void DrainWatch::StillAsked(ShardId shard, uint64_t incarnation, absl::Duration now) {
+  const auto it = wishes_.find(shard);
+  if (it != wishes_.end() && it->second.incarnation == incarnation) it->second.asked_at = now;
+}
+
 void DrainWatch::Released(ShardId shard, uint64_t incarnation) {
   const auto it = wishes_.find(shard);
   if (it != wishes_.end() && it->second.incarnation == incarnation) it->second.released = true;

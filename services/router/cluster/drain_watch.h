@@ -23,6 +23,8 @@ class DrainWatch {
 
   // It asks to be drained, once or again.
   void Asked(ShardId shard, uint64_t incarnation, absl::Duration now);
+  // A wish that is known and not told yet is still being worked on.
+  void StillAsked(ShardId shard, uint64_t incarnation, absl::Duration now);
   // It is out of the map, and others hold what it held.
   void Released(ShardId shard, uint64_t incarnation);
   // Shards that went, or said themselves that they do, before they were released; each is told

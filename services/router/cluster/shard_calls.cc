@@ -44,6 +44,17 @@ absl::StatusOr<SessionGrant> ToGrant(const v1::OpenSessionReply& reply, const Se
 
 }  // namespace
 
+absl::Duration ReadTimeMax(size_t units, const wire::ModelIdentity& model,
+                           uint32_t bytes_per_second_max) {
+  constexpr double kSlowest = 64 << 20;  // bytes a second, of a disk or a network that is still one
+  constexpr double kMatrices = 3;        // gate, up, down
+  const double unit_bytes = kMatrices * sizeof(uint16_t) * static_cast<double>(model.d_model) *
+                            static_cast<double>(model.expert_width);
+  const double rate =
+      bytes_per_second_max == 0 ? kSlowest : std::min<double>(kSlowest, bytes_per_second_max);
+  return absl::Seconds(2 * unit_bytes * static_cast<double>(units) / rate);
+}
+
 struct ShardCalls::State {
   // Runs one call so that Cancel reaches it.
   absl::Status Call(absl::Duration timeout,

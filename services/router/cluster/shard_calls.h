@@ -2,6 +2,7 @@
 
 // What a router asks of one expert shard over gRPC, as blocking calls.
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -53,6 +54,11 @@ struct LoadOrder {
   std::vector<wire::HeldUnit> drop;   // let go after the loads
   uint32_t bytes_per_second_max = 0;  // 0: as fast as it goes
 };
+
+// What `units` units may take a shard to read: twice their bytes as bf16, which are all of an f32
+// checkpoint's, at the slower of `bytes_per_second_max` (0: any) and 64 MiB/s.
+absl::Duration ReadTimeMax(size_t units, const wire::ModelIdentity& model,
+                           uint32_t bytes_per_second_max);
 
 struct LoadOutcome {
   std::vector<wire::HeldUnit> held;  // all the shard holds now

@@ -215,7 +215,10 @@ void ShardSessions::Run(Session& session) {
     if (task.job) {
       // In two steps: `done` may give the next order.
       const LoadDone done = std::move(task.job->done);
-      done(task.calls->LoadExperts(task.job->order, config_.load_timeout));
+      const LoadOrder& order = task.job->order;
+      const absl::Duration reading =
+          ReadTimeMax(order.load.size(), config_.offer.model, order.bytes_per_second_max);
+      done(task.calls->LoadExperts(order, config_.load_timeout + reading));
     }
     if (task.connect) Connect(session, *task.connect);
   }

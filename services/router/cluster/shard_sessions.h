@@ -46,7 +46,9 @@ struct ShardSessionsConfig {
   TlsFiles tls;
   absl::Duration session_timeout = absl::Milliseconds(800);  // Greet and OpenSession
   absl::Duration connect_timeout = absl::Milliseconds(500);  // HELLO
-  absl::Duration load_timeout = absl::Seconds(60);           // LoadExperts
+  // LoadExperts, and ReadTimeMax of what it orders: who gives up before the shard is done finds
+  // copies later that nobody planned.
+  absl::Duration load_timeout = absl::Seconds(60);
   // Pauses between attempts double from the first to the second, shortened by up to a half.
   absl::Duration reconnect_min = absl::Milliseconds(20);
   absl::Duration reconnect_max = absl::Seconds(1);

@@ -4,6 +4,7 @@
 #include "common/moe/dispatch_plan.h"
 #include "common/tensor/matrix.h"
 #include "common/wire/call_wire.h"
+#include "services/router/cluster/shard_calls.h"
 #include "tests/services/router/cluster/cluster_fixture.h"
 
 namespace tessera::router {
@@ -92,6 +93,38 @@ TEST_F(ClusterTest, WhatIsLostIsRestoredInTheBackgroundAndLetGoWhenTheShardRetur
   EXPECT_TRUE(router->Await([&] {
     return !absl::StrContains(router->metrics.Text(), "tessera_router_unit_drops_total 0");
   }));
+}
+
+TEST_F(ClusterTest, AnOrderThatKeepsAPaceIsGivenTheTimeThatTakes) {
+  wire::ModelIdentity large = TestModel();
+  large.d_model = large.expert_width = 3072;
+  const double seconds = absl::ToDoubleSeconds(ReadTimeMax(4, large, 1'000'000));
+  EXPECT_NEAR(seconds, 2 * 4 * 56.6, 1);
+  EXPECT_NEAR(absl::ToDoubleSeconds(ReadTimeMax(64, large, 0)), 108, 1);
+  EXPECT_EQ(ReadTimeMax(64, large, 0), ReadTimeMax(64, large, 1u << 30));
+  ClusterConfig config = Config();
+  config.restore_after = absl::ZeroDuration();
+  config.restore_bytes_per_second_max = 64;  // a unit's 6 KiB take 96 s
+  const auto router = MakeRouter(config);
+  const auto first = JoinHalf(*router, 0);
+  auto second = JoinHalf(*router, 1);
+  ExpectCovered(*router);
+  second->Kill();
+  ASSERT_TRUE(router->Await([&] { return first->held().size() == 8; }));
+  EXPECT_GT(first->patience_ms, 60'000 + 96'000);
+}
+
+TEST_F(ClusterTest, ADrainOutlastsOrdersThatKeepAPace) {
+  ClusterConfig config = Config();
+  config.restore_bytes_per_second_max = 64;
+  config.drain_timeout = absl::Microseconds(1);
+  const auto router = MakeRouter(config);
+  const auto first = JoinHalf(*router, 0);
+  const auto second = JoinHalf(*router, 1);
+  ExpectCovered(*router);
+  const auto drained = second->Drain();
+  EXPECT_TRUE(drained.ok()) << drained.status();
+  EXPECT_EQ(first->held().size(), 8u);
 }
 
 TEST_F(ClusterTest, AnOrderThatFailsIsGivenAgain) {

@@ -97,6 +97,21 @@ TEST_F(DrainWatchTest, AWishThatIsRepeatedLastsAndOneThatIsNotIsForgotten) {
   EXPECT_THAT(Unfinished(kNow + 2 * kMemory), ElementsAre(kShard));
 }
 
+TEST_F(DrainWatchTest, AWishThatIsWorkedOnLastsAndIsToldOnceAllTheSame) {
+  Lives(ShardState::kReady);
+  watch_.StillAsked(kShard, kLife, kNow);  // nobody asked
+  living_.clear();
+  EXPECT_THAT(Unfinished(), IsEmpty());
+  Lives(ShardState::kReady);
+  watch_.Asked(kShard, kLife, kNow);
+  watch_.StillAsked(kShard, kLife, kNow + kMemory);
+  EXPECT_THAT(Unfinished(kNow + 2 * kMemory), IsEmpty());
+  Lives(ShardState::kDraining);
+  EXPECT_THAT(Unfinished(kNow + 2 * kMemory), ElementsAre(kShard));
+  watch_.StillAsked(kShard, kLife, kNow + 2 * kMemory);
+  EXPECT_THAT(Unfinished(kNow + 2 * kMemory), IsEmpty());
+}
+
 TEST_F(DrainWatchTest, ShardsThatNeverAskedMayGo) {
   Lives(ShardState::kDraining);
   EXPECT_THAT(Unfinished(), IsEmpty());

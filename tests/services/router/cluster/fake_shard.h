@@ -135,8 +135,9 @@ class FakeShard final : public v1::ExpertShard::Service {
 
   std::atomic<uint32_t> pause_ms{0};  // granted by the answer to the last heartbeat
   std::atomic<int> sessions{0};
-  std::atomic<int> loads{0};  // orders with units to load
-  absl::Notification hung;    // a call hangs
+  std::atomic<int> loads{0};            // orders with units to load
+  std::atomic<int64_t> patience_ms{0};  // of the router with the last order
+  absl::Notification hung;              // a call hangs
 
   grpc::Status Greet(grpc::ServerContext*, const v1::GreetRequest* request,
                      v1::GreetReply* reply) override {
@@ -164,6 +165,8 @@ class FakeShard final : public v1::ExpertShard::Service {
   grpc::Status LoadExperts(grpc::ServerContext* context, const v1::LoadExpertsRequest* request,
                            v1::LoadExpertsReply* reply) override {
     if (const absl::Status s = keeper_.Check(request->proof()); !s.ok()) return ToGrpc(s);
+    patience_ms =
+        absl::ToInt64Milliseconds(absl::FromChrono(context->deadline()) - RealClock().Now());
     WaitWhileHanging(*context);
     absl::MutexLock lock(&mutex_);
     if (!load_status_.ok()) return ToGrpc(load_status_);
