@@ -226,7 +226,8 @@ void ExchangeClient::OnEvent(TransportEvent& event) {
       if (const auto it = peers_.find(event.link); it != peers_.end()) {
         OnFrame(*it->second, event);
       } else {
-        ++stats_.late_drops;
+        const auto header = wire::ReadHeader(event.frame);
+        stats_.late_drops += header.ok() && header->type != wire::FrameType::kPing;
         progress_.transport().Release(event.memory);
       }
   }
