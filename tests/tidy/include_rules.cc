@@ -89,6 +89,17 @@ Findings CheckIncludePaths(const SourceText& source,
   return findings;
 }
 
+Findings CheckOwnHeaderFirst(const SourceText& source,
+                             const std::function<bool(const std::string&)>& exists) {
+  if (!absl::EndsWith(source.path, ".cc")) return {};
+  const std::string own = source.path.substr(0, source.path.size() - 2) + "h";
+  if (!exists(own)) return {};
+  const std::vector<Include> includes = IncludesOf(source);
+  if (!includes.empty() && includes.front().path == own) return {};
+  return {{source.path, includes.empty() ? 1 : includes.front().line,
+           absl::StrCat("the first include is ", own)}};
+}
+
 Findings CheckIncludeDoors(const SourceText& source) {
   const std::string mirrored =
       source.is_test() ? source.path.substr(std::string("tests/").size()) : source.path;

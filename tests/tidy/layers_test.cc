@@ -99,9 +99,11 @@ TEST_F(ProjectTest, AnUnknownLibraryIsRefused) {
 TEST_F(ProjectTest, HeadersAreCompiledAlone) {
   WriteFile(folder_ / "common/good.h",
             "#pragma once\n#include <vector>\ninline std::vector<int> v;\n");
-  WriteFile(folder_ / "common/good.cc", "#include \"common/good.h\"\n");
+  // A header that its own source shows to compile alone is left to that, wrong as this one is.
+  WriteFile(folder_ / "common/shown.h", "inline std::vector<int> w;\n");
+  WriteFile(folder_ / "common/shown.cc", "#include \"common/shown.h\"\n");
   WriteFile(folder_ / "common/CMakeLists.txt",
-            "tessera_library(NAME common_good LAYER 10 HDRS good.h SRCS good.cc DEPS "
+            "tessera_library(NAME common_good LAYER 10 HDRS good.h shown.h SRCS shown.cc DEPS "
             "Threads::Threads)\n");
   const std::string project =
       absl::StrCat("find_package(Threads)\nadd_subdirectory(common)\ntessera_header_check(OUTPUT ",
@@ -115,7 +117,7 @@ TEST_F(ProjectTest, HeadersAreCompiledAlone) {
   EXPECT_EQ(libraries[0].name, "tessera_common_good");
   EXPECT_EQ(libraries[0].layer, 10);
   EXPECT_EQ(libraries[0].house, "common");
-  EXPECT_THAT(libraries[0].files, ::testing::ElementsAre("common/good.h", "common/good.cc"));
+  EXPECT_THAT(libraries[0].files, ::testing::ElementsAre("common/good.h", "common/shown.h", "common/shown.cc"));
   EXPECT_THAT(libraries[0].dependencies, ::testing::IsEmpty());
 
   WriteFile(folder_ / "common/good.h", "#pragma once\ninline std::vector<int> v;\n");

@@ -125,6 +125,21 @@ TEST(IncludePathsTest, BeginAtTheRoot) {
   EXPECT_THAT(check("#include <common/a/b.h>\n"), ElementsAre(1));
 }
 
+TEST(OwnHeaderFirstTest, ShowsThatItCompilesAlone) {
+  const auto check = [](const std::string& path, const std::string& text) {
+    return LinesOf(
+        CheckOwnHeaderFirst(ParseSource(path, text),
+                            [](const std::string& header) { return header == "common/a/b.h"; }));
+  };
+  EXPECT_THAT(check("common/a/b.cc", "// B.\n#include \"common/a/b.h\"\n#include <vector>\n"),
+              IsEmpty());
+  EXPECT_THAT(check("common/a/b.cc", "#include <vector>\n#include \"common/a/b.h\"\n"),
+              ElementsAre(1));
+  EXPECT_THAT(check("common/a/b.cc", "// #include \"common/a/b.h\"\n"), ElementsAre(1));
+  EXPECT_THAT(check("common/a/c.cc", "#include <vector>\n"), IsEmpty());
+  EXPECT_THAT(check("common/a/b.h", "#include <vector>\n"), IsEmpty());
+}
+
 TEST(IncludeDoorsTest, EveryDoorIsGuarded) {
   struct Case {
     const char* include;

@@ -38,12 +38,16 @@ TEST(TreeTest, Names) { ExpectKept(CheckNames); }
 TEST(TreeTest, Todos) { ExpectKept(CheckTodos); }
 TEST(TreeTest, Sleeps) { ExpectKept(CheckSleeps); }
 
+bool ExistsInTree(const std::string& path) {
+  return std::filesystem::exists(absl::StrCat(Root(), "/", path));
+}
+
 TEST(TreeTest, IncludePaths) {
-  ExpectKept([](const SourceText& source) {
-    return CheckIncludePaths(source, [](const std::string& path) {
-      return std::filesystem::exists(absl::StrCat(Root(), "/", path));
-    });
-  });
+  ExpectKept([](const SourceText& source) { return CheckIncludePaths(source, ExistsInTree); });
+}
+
+TEST(TreeTest, OwnHeaderFirst) {
+  ExpectKept([](const SourceText& source) { return CheckOwnHeaderFirst(source, ExistsInTree); });
 }
 
 TEST(TreeTest, IncludeLayers) {
