@@ -127,9 +127,9 @@ TEST(IncludePathsTest, BeginAtTheRoot) {
 
 TEST(OwnHeaderFirstTest, ShowsThatItCompilesAlone) {
   const auto check = [](const std::string& path, const std::string& text) {
-    return LinesOf(
-        CheckOwnHeaderFirst(ParseSource(path, text),
-                            [](const std::string& header) { return header == "common/a/b.h"; }));
+    return LinesOf(CheckOwnHeaderFirst(ParseSource(path, text), [](const std::string& header) {
+      return header == "common/a/b.h";
+    }));
   };
   EXPECT_THAT(check("common/a/b.cc", "// B.\n#include \"common/a/b.h\"\n#include <vector>\n"),
               IsEmpty());
