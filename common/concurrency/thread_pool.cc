@@ -1,8 +1,6 @@
 #include "common/concurrency/thread_pool.h"
 
 #include <linux/futex.h>
-#include <pthread.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,7 +13,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
-#include "common/base/log.h"
 #include "common/concurrency/thread.h"
 
 namespace tessera {
@@ -39,21 +36,6 @@ void FutexWake(std::atomic<uint32_t>& word, size_t threads) {
   const size_t most = static_cast<size_t>(std::numeric_limits<int>::max());
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, static_cast<int>(std::min(threads, most)), nullptr,
           nullptr, 0);
-}
-
-// Binds the calling thread to the `index`-th CPU of its mask; a refusal is only worth a log line.
-void PinToCpu(size_t index) {
-  cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &mask) || index-- != 0) continue;
-    CPU_ZERO(&mask);
-    CPU_SET(cpu, &mask);
-    if (pthread_setaffinity_np(pthread_self(), sizeof(mask), &mask) != 0) {
-      TESSERA_LOG(WARNING) << "cannot bind a compute thread to CPU " << cpu << "; it stays free";
-    }
-    return;
-  }
 }
 
 }  // namespace
@@ -155,10 +137,7 @@ ThreadPool::ThreadPool(const ThreadPoolConfig& config) : state_(std::make_unique
   state.threads.reserve(state.thread_count - 1);
   for (size_t worker = 1; worker < state.thread_count; ++worker) {
     state.threads.emplace_back(absl::StrCat("compute-", worker),
-                               [&state, worker, pin = config.pin](std::stop_token) {
-                                 if (pin) PinToCpu(worker);
-                                 state.Work(worker);
-                               });
+                               [&state, worker](std::stop_token) { state.Work(worker); });
   }
 }
 

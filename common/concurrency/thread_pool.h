@@ -11,9 +11,6 @@ namespace tessera {
 struct ThreadPoolConfig {
   // Threads that compute, the caller's included; 0: as many as UsableCpuCount().
   size_t thread_count = 0;
-  // Bind worker i (the caller is 0 and stays free) to the i-th CPU of the affinity mask: only where
-  // the process owns them all.
-  bool pin = false;
   // Polls (with a pause each) before an idle worker, or a caller waiting for the last piece,
   // sleeps; 0: sleep at once. 2000 are 20 to 120 us, by CPU.
   size_t spin_rounds = 2000;

@@ -28,8 +28,9 @@ struct ComputeOptions {
   // Where the experts are.
   size_t shards = 0;  // 0: here, no transport; else so many shards
   std::string transport =
-      "shm";            // shm, ucx, grpc: child processes; loopback: shards of this process
-  bool strict = false;  // the same bits whatever the number of shards
+      "shm";  // shm, ucx, grpc: child processes; loopback: shards of this process
+  std::string idle_poll = "auto";  // of processors between the turns of shards: auto, on, off
+  bool strict = false;             // the same bits whatever the number of shards
 };
 
 // Owned by the engine thread.

@@ -16,6 +16,8 @@ inline void AddModelFlags(FlagSet& flags, std::string* model, ComputeOptions* op
             "expert shards; 0: the experts are in this process, no transport");
   flags.Add("transport", &options->transport,
             "to the shards: shm, ucx or grpc (child processes), loopback (in this process)");
+  flags.Add("idle_poll", &options->idle_poll,
+            "keep processors from halting while shards are awaited: auto, on, off");
   flags.Add("strict", &options->strict, "the same bits whatever the number of shards");
 }
 

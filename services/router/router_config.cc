@@ -144,6 +144,7 @@ std::shared_ptr<google::protobuf::Message> DefaultRouterMessage() {
       absl::ToDoubleSeconds(dispatch.exchange_timeout));
   message->mutable_dispatch()->set_attempts_max(dispatch.attempts_max);
   message->mutable_dispatch()->set_hedge_share_max(dispatch.hedge_share_max);
+  message->mutable_dispatch()->set_idle_poll("auto");
   config::v1::Membership& membership = *message->mutable_membership();
   membership.set_heartbeat_seconds(0.25);
   membership.set_silence_max_seconds(1);
@@ -180,6 +181,7 @@ absl::StatusOr<RouterConfig> ToRouterConfig(const google::protobuf::Message& mes
   to.compute = ToCompute(from.compute());
   to.capacity = ToCapacity(from);
   to.dispatch = ToDispatch(from);
+  TESSERA_ASSIGN_OR_RETURN(to.idle_poll, ParseIdlePolling(from.dispatch().idle_poll()));
   to.transport = membership.transport();
   if (!ParseDataAddress(to.transport + ":").ok()) {
     return absl::InvalidArgumentError(

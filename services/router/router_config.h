@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/concurrency/idle_poll.h"
 #include "common/rpc/tls_files.h"
 #include "common/tracing/tracer.h"
 #include "common/transport/transport_ucx.h"
@@ -33,7 +34,8 @@ struct RouterConfig {
   ComputeConfig compute;
   CapacityConfig capacity;
   DispatchConfig dispatch;  // strict counts for the cluster as well
-  std::string transport;    // "ucx", "shm", "grpc", "loopback"
+  IdlePolling idle_poll = IdlePolling::kAuto;
+  std::string transport;  // "ucx", "shm", "grpc", "loopback"
   UcxConfig ucx;
   uint32_t credits = 0;
   uint32_t rows_max = 0;

@@ -20,6 +20,7 @@
 #include "common/weights/model_identity.h"
 #include "services/router/cluster/cluster.h"
 #include "services/router/dispatch/dispatcher.h"
+#include "services/router/dispatch/idle_polling.h"
 #include "services/router/edge/balance_routes.h"
 #include "services/router/edge/generation_service.h"
 #include "services/router/edge/observation_service.h"
@@ -78,6 +79,7 @@ class RouterServer::House {
   std::unique_ptr<ExchangeClient> exchange_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<TallyMetrics> tally_metrics_;
+  std::unique_ptr<IdlePoll> idle_poll_;
   std::unique_ptr<Dispatcher> dispatcher_;
   LoadBoard board_;
   std::unique_ptr<RequestBook> book_;
@@ -189,10 +191,17 @@ absl::Status RouterServer::House::BuildEngine() {
             config_.record_routing, {model_->spec().layer_count, model_->spec().expert_count},
             static_cast<uint32_t>(model_->spec().top_k), config_.record_routing_bytes_max));
   }
-  dispatcher_ = std::make_unique<Dispatcher>(
-      config_.dispatch,
-      DispatchRooms{
-          *exchange_, directory, clock_, registry_, {}, &model_->pool(), &cluster_->meter()});
+  TESSERA_ASSIGN_OR_RETURN(const DataAddress data, ParseDataAddress(config_.transport + ":"));
+  idle_poll_ = StartIdlePoll(config_.idle_poll, data.way == DataWay::kShm,
+                             model_->pool().thread_count(), clock_);
+  dispatcher_ =
+      std::make_unique<Dispatcher>(config_.dispatch, DispatchRooms{.exchange = *exchange_,
+                                                                   .directory = directory,
+                                                                   .clock = clock_,
+                                                                   .registry = registry_,
+                                                                   .pool = &model_->pool(),
+                                                                   .meter = &cluster_->meter(),
+                                                                   .idle_poll = idle_poll_.get()});
   book_ = std::make_unique<RequestBook>(
       BookConfig{.token_count = model_->token_count(), .tracer = tracer_.get()}, clock_);
   TESSERA_ASSIGN_OR_RETURN(

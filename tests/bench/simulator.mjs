@@ -39,28 +39,31 @@ function cpuSeconds(pid) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-// Seconds for which a thread of a process had a processor, and for which it waited for one.
+// Seconds for which the threads of a process with such a name had a processor, and for which they waited for one.
 function threadSeconds(pid, name) {
+  const sum = { ran: 0, waited: 0 };
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    if (readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8").trim() !== name) continue;
+    if (!readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8").trim().match(name)) continue;
     const [ran, waited] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ").map(Number);
-    return { ran: ran / 1e9, waited: waited / 1e9 };
+    sum.ran += ran / 1e9;
+    sum.waited += waited / 1e9;
   }
-  throw new Error(`process ${pid} has no thread ${name}`);
+  return sum;
 }
 
 async function look(cluster) {
   const router = cluster.process("router-0");
   const page = await (await fetch(`http://${router.admin}/metrics`)).text();
-  const { ran, waited } = threadSeconds(router.pid, "engine");
+  const { ran, waited } = threadSeconds(router.pid, /^engine$/);
   const seen = { at: performance.now() / 1000, steps: metric(page, "tessera_router_steps_total"),
     calls: metric(page, "tessera_router_shard_calls_total"), pairs: metric(page, "tessera_router_shard_pairs_total"),
-    experts: metric(page, "tessera_router_shard_experts_total"), engine: ran, engine_waited: waited, router: cpuSeconds(router.pid),
+    experts: metric(page, "tessera_router_shard_experts_total"), engine: ran, engine_waited: waited,
+    router: cpuSeconds(router.pid) - threadSeconds(router.pid, /^idle-poll-/).ran, // that takes nobody's time
     gateway: cpuSeconds(cluster.gatewayPid), clients: process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6,
     compute: 0, compute_waited: 0, shards: 0, service: await cluster.sumOf("expert", "tessera_expert_shard_compute_seconds_sum") };
   for (const { role, pid } of cluster.processes()) {
     if (role !== "expert") continue;
-    const thread = threadSeconds(pid, "compute");
+    const thread = threadSeconds(pid, /^compute$/);
     seen.compute += thread.ran;
     seen.compute_waited += thread.waited;
     seen.shards += cpuSeconds(pid);

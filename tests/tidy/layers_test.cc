@@ -117,7 +117,8 @@ TEST_F(ProjectTest, HeadersAreCompiledAlone) {
   EXPECT_EQ(libraries[0].name, "tessera_common_good");
   EXPECT_EQ(libraries[0].layer, 10);
   EXPECT_EQ(libraries[0].house, "common");
-  EXPECT_THAT(libraries[0].files, ::testing::ElementsAre("common/good.h", "common/shown.h", "common/shown.cc"));
+  EXPECT_THAT(libraries[0].files,
+              ::testing::ElementsAre("common/good.h", "common/shown.h", "common/shown.cc"));
   EXPECT_THAT(libraries[0].dependencies, ::testing::IsEmpty());
 
   WriteFile(folder_ / "common/good.h", "#pragma once\ninline std::vector<int> v;\n");

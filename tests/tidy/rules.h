@@ -34,8 +34,8 @@ Findings CheckPragmaOnce(const SourceText& source);
 Findings CheckIncludePaths(const SourceText& source,
                            const std::function<bool(const std::string&)>& exists);
 
-// room.cc includes its own room.h, where that `exists`, before anything else: then it has shown with
-// every build that the header compiles alone.
+// room.cc includes its own room.h, where that `exists`, before anything else: then it has shown
+// with every build that the header compiles alone.
 Findings CheckOwnHeaderFirst(const SourceText& source,
                              const std::function<bool(const std::string&)>& exists);
 

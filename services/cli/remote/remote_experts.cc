@@ -26,6 +26,7 @@
 #include "services/expert_shard/expert_shard_server.h"
 #include "services/router/cluster/cluster.h"
 #include "services/router/dispatch/dispatcher.h"
+#include "services/router/dispatch/idle_polling.h"
 
 namespace tessera::cli {
 namespace {
@@ -109,6 +110,7 @@ class RemoteExperts final : public ExpertHost {
   std::unique_ptr<ExchangeClient> exchange_;
   std::unique_ptr<router::Cluster> cluster_;
   std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<IdlePoll> idle_poll_;
   std::unique_ptr<router::Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<ChildProcess>> children_;
   std::vector<std::unique_ptr<expert_shard::ExpertShardServer>> servers_;
@@ -130,9 +132,17 @@ absl::Status RemoteExperts::Start() {
   dispatch.strict = options_.strict;
   // Nobody else would try a failed step again: a shard that a loaded box holds up is waited for.
   dispatch.homeless_wait = absl::Seconds(10);
+  TESSERA_ASSIGN_OR_RETURN(const IdlePolling polling, ParseIdlePolling(options_.idle_poll));
+  TESSERA_ASSIGN_OR_RETURN(const DataAddress data, ParseDataAddress(options_.transport + ":"));
+  idle_poll_ = router::StartIdlePoll(polling, data.way == DataWay::kShm,
+                                     model_.pool().thread_count(), clock_);
   dispatcher_ = std::make_unique<router::Dispatcher>(
-      dispatch, router::DispatchRooms{*exchange_, cluster_->directory(), clock_, registry_,
-                                      /*wait=*/{}, &model_.pool()});
+      dispatch, router::DispatchRooms{.exchange = *exchange_,
+                                      .directory = cluster_->directory(),
+                                      .clock = clock_,
+                                      .registry = registry_,
+                                      .pool = &model_.pool(),
+                                      .idle_poll = idle_poll_.get()});
   return absl::OkStatus();
 }
 

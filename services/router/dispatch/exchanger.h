@@ -29,6 +29,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
+#include "common/concurrency/idle_poll.h"
 #include "common/concurrency/thread_pool.h"
 #include "common/metrics/metrics.h"
 #include "common/moe/dispatch_plan.h"
@@ -64,6 +65,8 @@ struct DispatchRooms {
   ThreadPool* pool = nullptr;
   // Where what the gate chose, who answered and what it cost is counted, or null.
   ExpertMeter* meter = nullptr;
+  // Told whenever answers are about to be awaited, or null.
+  IdlePoll* idle_poll = nullptr;
 };
 
 // Owned by the engine thread.

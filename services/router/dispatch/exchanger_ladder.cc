@@ -15,6 +15,7 @@ absl::Status Exchanger::Advance(Flight& flight) {
   const absl::Duration nap =
       std::max(NextDue(flight) - rooms_.clock.Elapsed(), absl::ZeroDuration());
   events_.clear();
+  if (rooms_.idle_poll != nullptr) rooms_.idle_poll->Extend();
   if (rooms_.wait) {
     rooms_.wait(nap, events_);
   } else {

@@ -121,13 +121,6 @@ TEST(ThreadPool, StartsAndStopsWithoutWork) {
   }
 }
 
-TEST(ThreadPool, PinnedWorkersCompute) {
-  ThreadPool pool({.thread_count = 2, .pin = true});
-  std::atomic<size_t> sum = 0;
-  pool.ParallelFor(100, 1, [&](size_t begin, size_t, size_t) { sum += begin; });
-  EXPECT_EQ(sum, 4950u);
-}
-
 // Workers that would spin for hours sleep once told to.
 TEST(ThreadPoolRest, SpinnersSleep) {
   ThreadPool pool({.thread_count = 3, .spin_rounds = size_t{1} << 50});

@@ -27,6 +27,7 @@ TEST(RouterConfigTest, OnlyTheModelMustBeGiven) {
   EXPECT_EQ(config->transport, "ucx");
   EXPECT_EQ(config->capacity.sequences_max, CapacityConfig{}.sequences_max);
   EXPECT_EQ(config->dispatch.homeless_wait, DispatchConfig{}.homeless_wait);
+  EXPECT_EQ(config->idle_poll, IdlePolling::kAuto);
   EXPECT_EQ(config->experts_wait_max, absl::Seconds(60));
 }
 
@@ -36,9 +37,10 @@ TEST(RouterConfigTest, ExpertsMoveUnlessItIsSaidThatTheyDoNot) {
 }
 
 TEST(RouterConfigTest, WhatIsSaidArrives) {
-  const auto config = ConfigWith({"model=m", "strict=true", "kv_bytes=1000", "prefix_cache=false",
-                                  "compute.dense_dtype=q8", "membership.transport=grpc",
-                                  "dispatch.attempts_max=3", "drain_seconds=0.5"});
+  const auto config =
+      ConfigWith({"model=m", "strict=true", "kv_bytes=1000", "prefix_cache=false",
+                  "compute.dense_dtype=q8", "membership.transport=grpc", "dispatch.attempts_max=3",
+                  "dispatch.idle_poll=off", "drain_seconds=0.5"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_TRUE(config->dispatch.strict);
   EXPECT_EQ(config->capacity.kv_bytes, 1000u);
@@ -46,6 +48,7 @@ TEST(RouterConfigTest, WhatIsSaidArrives) {
   EXPECT_EQ(config->compute.dense_dtype, "q8");
   EXPECT_EQ(config->transport, "grpc");
   EXPECT_EQ(config->dispatch.attempts_max, 3u);
+  EXPECT_EQ(config->idle_poll, IdlePolling::kOff);
   EXPECT_EQ(config->drain_max, absl::Milliseconds(500));
 }
 
@@ -70,6 +73,7 @@ TEST(RouterConfigTest, ErrorsNameTheField) {
       {"experts_wait_max_seconds=-1", "experts_wait_max_seconds"},
       {"dispatch.call_timeout_seconds=0", "call_timeout_seconds"},
       {"dispatch.attempts_max=0", "attempts_max"},
+      {"dispatch.idle_poll=maybe", "expected auto, on or off"},
       {"membership.transport=pigeon", "pigeon"},
       {"membership.credits=0", "credits is 0"},
       {"membership.rows_max=0", "rows_max is 0"},

@@ -70,7 +70,7 @@ inline Matrix Expected(LayerIndex layer, const Work& work,
 
 struct DispatchBench {
   explicit DispatchBench(const SimulatedClusterConfig& cluster_config,
-                         const DispatchConfig& config = {})
+                         const DispatchConfig& config = {}, IdlePoll* idle_poll = nullptr)
       : cluster(cluster_config), strict(cluster_config.geometry.strict) {
     DispatchConfig adapted = config;
     adapted.strict = strict;
@@ -79,7 +79,8 @@ struct DispatchBench {
                                [this](absl::Duration timeout, std::vector<ExchangeEvent>& events) {
                                  cluster.Wait(timeout, events);
                                  if (tamper) tamper(events);
-                               }});
+                               },
+                               /*pool=*/nullptr, /*meter=*/nullptr, idle_poll});
   }
 
   absl::Status Run(const Work& work, Matrix& sum, LayerIndex layer = LayerIndex{0}) {

@@ -1,0 +1,81 @@
+#include "common/concurrency/idle_poll.h"
+
+#include <dirent.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+#include "common/concurrency/cpu_count.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/wait_until.h"
+
+namespace tessera {
+namespace {
+
+using ::tessera::testing::WaitUntil;
+
+// The policies of this process's threads whose names begin with "idle-poll-".
+std::vector<int> PoliciesOfPollers() {
+  std::vector<int> policies;
+  DIR* tasks = opendir("/proc/self/task");
+  while (const dirent* entry = readdir(tasks)) {
+    const std::string id = entry->d_name;
+    std::string name;
+    std::ifstream("/proc/self/task/" + id + "/comm") >> name;
+    if (name.starts_with("idle-poll-")) policies.push_back(sched_getscheduler(std::stoi(id)));
+  }
+  closedir(tasks);
+  return policies;
+}
+
+TEST(IdlePollTest, PollsOnEachProcessorWhereNobodyElseRuns) {
+  const RealClock clock;
+  IdlePoll poll(clock, absl::Seconds(600));
+  cpu_set_t mask;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(mask), &mask), 0);
+  EXPECT_EQ(poll.thread_count(), static_cast<size_t>(CPU_COUNT(&mask)));
+  ASSERT_TRUE(WaitUntil([&] { return poll.asleep() == poll.thread_count(); }));
+  EXPECT_EQ(PoliciesOfPollers(), std::vector<int>(poll.thread_count(), SCHED_IDLE));
+  poll.Extend();
+  ASSERT_TRUE(WaitUntil([&] { return poll.asleep() == 0; }));
+}  // ends though the time is not over
+
+TEST(IdlePollTest, SleepsAgainWhenItIsNotExtended) {
+  FakeClock clock;
+  IdlePoll poll(clock, absl::Milliseconds(20));
+  ASSERT_TRUE(WaitUntil([&] { return poll.asleep() == poll.thread_count(); }));
+  for (int turn = 0; turn < 3; ++turn) {
+    poll.Extend();
+    ASSERT_TRUE(WaitUntil([&] { return poll.asleep() == 0; }));
+    clock.Advance(absl::Milliseconds(19));
+    poll.Extend();
+    clock.Advance(absl::Milliseconds(19));
+    EXPECT_EQ(poll.asleep(), 0u);
+    clock.Advance(absl::Milliseconds(1));
+    ASSERT_TRUE(WaitUntil([&] { return poll.asleep() == poll.thread_count(); }));
+  }
+}
+
+TEST(IdlePollTest, PaysWhereThreadsTakeAllProcessors) {
+  if (CgroupCpuQuota().has_value()) {
+    EXPECT_FALSE(WouldHalt(4096));
+    return;
+  }
+  EXPECT_TRUE(WouldHalt(UsableCpuCount()));
+  EXPECT_FALSE(WouldHalt(UsableCpuCount() - 1));
+}
+
+TEST(IdlePollTest, NamesWhatItKnows) {
+  EXPECT_EQ(ParseIdlePolling("auto").value(), IdlePolling::kAuto);
+  EXPECT_EQ(ParseIdlePolling("on").value(), IdlePolling::kOn);
+  EXPECT_EQ(ParseIdlePolling("off").value(), IdlePolling::kOff);
+  EXPECT_THAT(ParseIdlePolling("maybe").status().message(),
+              ::testing::HasSubstr("idle_poll is 'maybe', expected auto, on or off"));
+}
+
+}  // namespace
+}  // namespace tessera
