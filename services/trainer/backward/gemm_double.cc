@@ -40,6 +40,4 @@ void Gemm<double>(size_t m, size_t n, size_t k, GemmLeft<double> a, GemmRight<do
   }
 }
 
-bool CpuCanTrain() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-
 }  // namespace tessera::trainer

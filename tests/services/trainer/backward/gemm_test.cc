@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/base/random.h"
+#include "services/trainer/backward/gemm_levels.h"
 
 namespace tessera::trainer {
 namespace {
@@ -88,6 +89,46 @@ TEST(GemmTest, ASymmetricProductIsThatOfGemm) {
           }
           ASSERT_NEAR(square[i * n + j], sum, 1e-3 + 1e-5 * std::abs(sum)) << i << ", " << j;
         }
+      }
+    }
+  }
+}
+
+// Registers of any width add the same products in the same order.
+TEST(GemmTest, Avx512GivesTheBitsOfAvx2) {
+  if (!CpuHasAvx512()) GTEST_SKIP() << "this CPU lacks AVX-512";
+  for (const size_t m : {1, 5, 11, 12, 13, 16, 32, 97, 109}) {
+    for (const size_t n : {1, 15, 16, 17, 32, 40, 48, 128, 150}) {
+      for (const size_t k : {1, 16, 33, 49, 128, 300}) {
+        const std::vector<float> x = Numbers((m + 3) * (k + 3), 7), y = Numbers(k * (n + 5), 8);
+        std::vector<float> panels(PanelSize(k, n));
+        PackPanels(y.data(), n + 5, k, n, panels.data());
+        for (const GemmLeft<float> a : {Rows(x.data(), k + 3), Transposed(x.data(), m + 3)}) {
+          for (const GemmRight<float> b :
+               {RightRows(y.data(), n + 5), Panels<float>(panels.data(), k)}) {
+            for (const GemmMode mode : {GemmMode::kSet, GemmMode::kAdd}) {
+              std::vector<float> wanted = Numbers(m * (n + 2), 9), got = wanted;
+              GemmAvx2(m, n, k, a, b, wanted.data(), n + 2, mode);
+              GemmAvx512(m, n, k, a, b, got.data(), n + 2, mode);
+              ASSERT_EQ(got, wanted) << m << " " << n << " " << k;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmTest, Avx512GivesTheBitsOfAvx2ForSymmetricProducts) {
+  if (!CpuHasAvx512()) GTEST_SKIP() << "this CPU lacks AVX-512";
+  for (const size_t n : {5, 16, 32, 33, 100, 128}) {
+    for (const size_t k : {16, 128, 300}) {
+      const std::vector<float> x = Numbers(k * n, 10);
+      for (const GemmLeft<float> a : {Transposed(x.data(), n), Rows(x.data(), k)}) {
+        std::vector<float> wanted(n * n), got(n * n);
+        SymmetricGemmAvx2(n, k, a, RightRows(x.data(), n), wanted.data());
+        SymmetricGemmAvx512(n, k, a, RightRows(x.data(), n), got.data());
+        ASSERT_EQ(got, wanted) << n << " " << k;
       }
     }
   }
