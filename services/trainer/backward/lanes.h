@@ -1,8 +1,9 @@
 #pragma once
 
-// One number of any type behind the same words as eight floats (lanes_avx2.h), so that a kernel is
-// written once and what the gradient check tests in float64 is what runs in float32.
-// Internal to this room.
+// One number of any type behind the same words as eight floats (lanes_avx2.h) or sixteen
+// (lanes_avx512.h), so that a kernel is written once and what the gradient check tests in float64
+// is what runs in float32. Sixteen give the bits of eight: the last numbers of a row go through
+// eight where those would take them, and sums have eight parts. Internal to this room.
 
 #include <cmath>
 #include <cstddef>
@@ -14,6 +15,8 @@ template <typename Number>
 struct PlainLane {
   using T = Number;
   using V = Number;
+  using Narrower = PlainLane;  // for what is too short for this
+  using SumLane = PlainLane;   // the parts of a sum
   static constexpr size_t kWidth = 1;
   static V Load(const T* p) { return *p; }
   static void Store(T* p, V v) { *p = v; }
@@ -26,28 +29,33 @@ struct PlainLane {
   static V ExpNonPositive(V a) { return std::exp(a); }
   static V Sigmoid(V a) { return 1 / (1 + std::exp(-a)); }
   static bool AnyAbove(V a, T b) { return a > b; }
+  static V AddParts(V sum, V a) { return sum + a; }
   static T Sum(V a) { return a; }
   static T Largest(V a) { return a; }
 };
 
-// Calls body(lane, i) for consecutive pieces of [0, n): whole lanes of L, then single numbers.
+// Calls body(lane, i) for consecutive pieces of [first, n): whole lanes of L, then narrower ones.
 template <class L, typename Body>
-inline void ForLanes(size_t n, Body body) {
-  size_t i = 0;
+inline void ForLanes(size_t n, Body body, size_t first = 0) {
+  size_t i = first;
   for (; i + L::kWidth <= n; i += L::kWidth) body(L(), i);
-  if constexpr (L::kWidth > 1) {
-    for (; i < n; ++i) body(PlainLane<typename L::T>(), i);
-  }
+  if constexpr (L::kWidth > 1) ForLanes<typename L::Narrower>(n, body, i);
 }
 
 // Sum of term(lane, i) over [0, n).
 template <class L, typename Term>
 inline typename L::T SumLanes(size_t n, Term term) {
-  typename L::V sum = L::Fill(0);
+  using Parts = typename L::SumLane;
+  typename Parts::V sum = Parts::Fill(0);
   size_t i = 0;
-  for (; i + L::kWidth <= n; i += L::kWidth) sum = L::Add(sum, term(L(), i));
-  typename L::T total = L::Sum(sum);
-  if constexpr (L::kWidth > 1) {
+  for (; i + L::kWidth <= n; i += L::kWidth) sum = L::AddParts(sum, term(L(), i));
+  if constexpr (L::kWidth > Parts::kWidth) {
+    for (; i + Parts::kWidth <= n; i += Parts::kWidth) {
+      sum = Parts::AddParts(sum, term(Parts(), i));
+    }
+  }
+  typename L::T total = Parts::Sum(sum);
+  if constexpr (Parts::kWidth > 1) {
     for (; i < n; ++i) total += term(PlainLane<typename L::T>(), i);
   }
   return total;

@@ -1,8 +1,9 @@
 #pragma once
 
-// What happens to rows between the products, forward and backward. T is float (AVX2) or double.
-// A backward function takes the gradient of its forward's output and gives those of its inputs;
-// gradients of weights are always added to. Free functions of borrowed memory: thread-safe.
+// What happens to rows between the products, forward and backward. T is float (AVX-512 or AVX2,
+// with the same bits) or double. A backward function takes the gradient of its forward's output and
+// gives those of its inputs; gradients of weights are always added to. Free functions of borrowed
+// memory: thread-safe.
 
 #include <cstddef>
 #include <cstdint>

@@ -40,9 +40,17 @@ struct RowLoops {
     }
   }
 
+  static void NormForward(const NormArgs<T>& args, Strided<const T> x, Strided<T> y, T* inverse) {
+    Norm(args, x, nullptr, y, inverse);
+  }
+  static void AddNormForward(const NormArgs<T>& args, Strided<const T> x, Strided<const T> before,
+                             Strided<T> y, T* inverse) {
+    Norm(args, x, &before, y, inverse);
+  }
+
   // With g = dy * weight and n = x * inverse: dx = inverse * (g - n * mean(g * n)).
-  static void NormBack(const NormArgs<T>& args, Strided<const T> x, const T* inverse,
-                       Strided<const T> dy, Strided<T> dx, bool add, T* dweight) {
+  static void NormBackward(const NormArgs<T>& args, Strided<const T> x, const T* inverse,
+                           Strided<const T> dy, Strided<T> dx, bool add, T* dweight) {
     for (size_t r = 0; r < args.rows; ++r) {
       const T* in = x.row(r);
       const T* up = dy.row(r);
@@ -66,8 +74,8 @@ struct RowLoops {
     }
   }
 
-  static void Turn(size_t rows, size_t cols, const T* cosines, const T* sines, bool backwards,
-                   Strided<T> x) {
+  static void Rotate(size_t rows, size_t cols, const T* cosines, const T* sines, bool backwards,
+                     Strided<T> x) {
     const size_t half = cols / 2;
     const T sign = backwards ? -1 : 1;
     for (size_t r = 0; r < rows; ++r) {
@@ -85,8 +93,8 @@ struct RowLoops {
     }
   }
 
-  static void Gate(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate,
-                   Strided<T> y) {
+  static void GateForward(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate,
+                          Strided<T> y) {
     for (size_t r = 0; r < rows; ++r) {
       const T *from = x.row(r), *by = gate.row(r);
       T* to = y.row(r);
@@ -97,8 +105,8 @@ struct RowLoops {
     }
   }
 
-  static void GateBack(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate,
-                       const GateGradient<T>& gradient) {
+  static void GateBackward(size_t rows, size_t cols, Strided<const T> x, Strided<const T> gate,
+                           const GateGradient<T>& gradient) {
     for (size_t r = 0; r < rows; ++r) {
       const T *in = x.row(r), *by = gate.row(r), *up = gradient.dy.row(r);
       T *again = gradient.y.row(r), *down = gradient.dx.row(r);
@@ -114,7 +122,7 @@ struct RowLoops {
     }
   }
 
-  static void SwiGlu(size_t rows, size_t width, const T* gate_up, T* act) {
+  static void SwiGluForward(size_t rows, size_t width, const T* gate_up, T* act) {
     for (size_t r = 0; r < rows; ++r, gate_up += 2 * width, act += width) {
       ForLanes<L>(width, [&](auto lane, size_t i) {
         TESSERA_LANE;
@@ -125,8 +133,8 @@ struct RowLoops {
     }
   }
 
-  static void SwiGluBack(size_t rows, size_t width, const T* gate_up,
-                         const SwiGluGradient<T>& gradient) {
+  static void SwiGluBackward(size_t rows, size_t width, const T* gate_up,
+                             const SwiGluGradient<T>& gradient) {
     for (size_t r = 0; r < rows; ++r) {
       const T* in = gate_up + r * 2 * width;
       const T* back = gradient.dact + r * width;
@@ -160,19 +168,19 @@ struct RowLoops {
     });
   }
 
-  static TokenLoss<T> Loss(size_t vocab, size_t target, T scale, T z_weight, T* logits) {
-    const T largest = LargestOf<L>(logits, vocab);
+  static TokenLoss<T> LossRow(size_t vocab, size_t target, T scale, T z_weight, T* logits) {
+    const T largest = LargestOf<typename L::SumLane>(logits, vocab);
     const T own = logits[target];
     const T sum = ExpOf(vocab, T{1}, largest, logits);
     const T log_sum = largest + std::log(sum);
     // d(log_sum)/d(logit) = probability, for both terms.
     const T factor = scale * (1 + 2 * z_weight * log_sum) / sum;
-    Multiply(vocab, factor, logits, logits);
+    Scale(vocab, factor, logits, logits);
     logits[target] -= scale;
     return {log_sum - own, log_sum, !(own < largest)};
   }
 
-  static void Multiply(size_t n, T scale, const T* x, T* y) {
+  static void Scale(size_t n, T scale, const T* x, T* y) {
     ForLanes<L>(n, [&](auto lane, size_t i) {
       TESSERA_LANE;
       M::Store(y + i, M::Mul(M::Fill(scale), M::Load(x + i)));
@@ -189,13 +197,14 @@ struct RowLoops {
     return {static_cast<size_t>(first), static_cast<size_t>(band.last + offset)};
   }
 
-  static void Softmax(const SoftmaxBand& band, T scale, T* scores, T* log_sums, T* inverse_sums) {
+  static void SoftmaxForward(const SoftmaxBand& band, T scale, T* scores, T* log_sums,
+                             T* inverse_sums) {
     for (size_t r = 0; r < band.rows; ++r) {
       T* row = scores + r * band.stride;
       const auto [first, last] = RangeOf(band, r);
       T* x = row + first;
       const size_t n = last - first;
-      const T largest = scale * LargestOf<L>(x, n);
+      const T largest = scale * LargestOf<typename L::SumLane>(x, n);
       const T sum = ExpOf(n, scale, largest, x);
       std::fill(row, x, T{0});
       std::fill(row + last, row + band.cols, T{0});
@@ -204,7 +213,7 @@ struct RowLoops {
     }
   }
 
-  static void SoftmaxRepeat(const SoftmaxBand& band, T scale, const T* log_sums, T* scores) {
+  static void SoftmaxAgain(const SoftmaxBand& band, T scale, const T* log_sums, T* scores) {
     for (size_t r = 0; r < band.rows; ++r) {
       T* row = scores + r * band.stride;
       const auto [first, last] = RangeOf(band, r);
@@ -215,8 +224,8 @@ struct RowLoops {
     }
   }
 
-  static void SoftmaxBack(const SoftmaxBand& band, T scale, const T* probabilities,
-                          const T* mean_gradient, T* dprobabilities) {
+  static void SoftmaxBackward(const SoftmaxBand& band, T scale, const T* probabilities,
+                              const T* mean_gradient, T* dprobabilities) {
     for (size_t r = 0; r < band.rows; ++r) {
       T* row = dprobabilities + r * band.stride;
       const auto [first, last] = RangeOf(band, r);
