@@ -3,8 +3,9 @@
 // Round trip router -> shard -> router between two processes of this box, through UCX's shared
 // memory and through our own: rows of 6 KB up and down, written into the slot and read from where
 // they arrived. One JSON line a case: "awake" polls on both sides, "asleep" sleeps on both sides
-// between frames. Needs two idle cores; the smallest value shows what a busy box hides. Before all
-// that, what nobody can beat asleep: two processes that wake each other by an eventfd, and do
+// between frames, "kept awake" as well, but processors are kept from halting meanwhile as a router
+// does it (IdlePoll). Needs two idle cores; the smallest value shows what a busy box hides. Before
+// all that, what nobody can beat asleep: two processes that wake each other by an eventfd, and do
 // nothing else.
 
 #include <sys/eventfd.h>
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +25,7 @@
 #include "common/base/check.h"
 #include "common/base/clock.h"
 #include "common/base/owned_fd.h"
+#include "common/concurrency/idle_poll.h"
 #include "common/transport/data_address.h"
 #include "tests/common/transport/child_process.h"
 #include "tests/common/transport/exchange_samples.h"
@@ -30,9 +33,12 @@
 namespace tessera {
 namespace {
 
+enum class Waiting : uint8_t { kAsleep, kKeptAwake, kAwake };
+constexpr const char* kWaitingNames[] = {"asleep", "kept awake", "awake"};
+
 struct Case {
   std::string way;
-  bool awake;
+  Waiting waiting;
   bool checksum;
   size_t rows;
 };
@@ -83,10 +89,15 @@ void MeasureWaking(size_t calls) {
 
 void Measure(const Case& c, size_t calls) {
   const RealClock clock;
-  const std::string spin_us = c.awake ? "1000000" : "0";
+  const bool awake = c.waiting == Waiting::kAwake;
+  const std::string spin_us = awake ? "1000000" : "0";
+  std::unique_ptr<IdlePoll> idle_poll;
+  if (c.waiting == Waiting::kKeptAwake) {
+    idle_poll = std::make_unique<IdlePoll>(clock, absl::Milliseconds(20));
+  }
   ChildProcess shard({TRANSPORT_ECHO_SERVER, c.way, spin_us});
   ExchangeConfig config;
-  if (c.awake) config.progress.spin = absl::Seconds(1);
+  if (awake) config.progress.spin = absl::Seconds(1);
   auto transport = MakeTransport(ParseDataAddress(c.way + ":")->way, {});
   TESSERA_CHECK(transport.ok());
   TestRouter router(clock, *std::move(transport), config);
@@ -103,6 +114,7 @@ void Measure(const Case& c, size_t calls) {
     const auto slot = router.exchange().Acquire(*peer);
     const auto header = wire::WriteCall(hello.geometry, {}, plan, rows.view(), slot->frame);
     TESSERA_CHECK(header.ok() && router.exchange().Post(*slot, *header).ok());
+    if (idle_poll != nullptr) idle_poll->Extend();
     while (events.empty()) router.exchange().Wait(absl::Seconds(10), events);
     TESSERA_CHECK(events[0].kind == ExchangeEvent::Kind::kReply);
     if (i >= calls / 10) times.push_back(clock.Elapsed() - start);
@@ -110,7 +122,8 @@ void Measure(const Case& c, size_t calls) {
   }
   Print(absl::StrFormat("\"case\":\"transport\",\"way\":\"%s\",\"waiting\":\"%s\","
                         "\"rows\":%d,\"checksum\":%s",
-                        c.way, c.awake ? "awake" : "asleep", c.rows, c.checksum ? "true" : "false"),
+                        c.way, kWaitingNames[static_cast<size_t>(c.waiting)], c.rows,
+                        c.checksum ? "true" : "false"),
         std::move(times));
 }
 
@@ -124,11 +137,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   tessera::MeasureWaking(calls);
-  for (const bool awake : {false, true}) {
+  using tessera::Waiting;
+  for (const Waiting waiting : {Waiting::kAsleep, Waiting::kKeptAwake, Waiting::kAwake}) {
     for (const size_t rows : {1, 8, 32}) {
       for (const bool checksum : {true, false}) {
         for (const char* way : {"ucx", "shm"}) {
-          tessera::Measure({way, awake, checksum, rows}, calls);
+          tessera::Measure({way, waiting, checksum, rows}, calls);
         }
       }
     }
