@@ -25,7 +25,10 @@ void Pause() {
 std::vector<int> UsableCpus() {
   cpu_set_t mask;
   std::vector<int> cpus;
-  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return cpus;
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) {
+    TESSERA_LOG(WARNING) << "no processor is kept from halting: the affinity mask cannot be read";
+    return cpus;
+  }
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (CPU_ISSET(cpu, &mask)) cpus.push_back(cpu);
   }

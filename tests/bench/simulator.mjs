@@ -41,13 +41,15 @@ function cpuSeconds(pid) {
 
 // Seconds for which the threads of a process with such a name had a processor, and for which they waited for one.
 function threadSeconds(pid, name) {
-  const sum = { ran: 0, waited: 0 };
+  const sum = { ran: 0, waited: 0, threads: 0 };
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
     if (!readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8").trim().match(name)) continue;
     const [ran, waited] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ").map(Number);
     sum.ran += ran / 1e9;
     sum.waited += waited / 1e9;
+    ++sum.threads;
   }
+  if (sum.threads === 0 && !name.source.includes("idle-poll")) throw new Error(`process ${pid} has no thread ${name}`);
   return sum;
 }
 

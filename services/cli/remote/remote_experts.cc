@@ -117,6 +117,7 @@ class RemoteExperts final : public ExpertHost {
 };
 
 absl::Status RemoteExperts::Start() {
+  TESSERA_ASSIGN_OR_RETURN(const IdlePolling polling, ParseIdlePolling(options_.idle_poll));
   if (folder_.path().empty()) return absl::UnavailableError("no temporary folder can be made");
   TESSERA_ASSIGN_OR_RETURN(state_, StateDir::Open(folder_.path()));
   TESSERA_ASSIGN_OR_RETURN(secret_file_, state_->WriteSecret());
@@ -132,7 +133,6 @@ absl::Status RemoteExperts::Start() {
   dispatch.strict = options_.strict;
   // Nobody else would try a failed step again: a shard that a loaded box holds up is waited for.
   dispatch.homeless_wait = absl::Seconds(10);
-  TESSERA_ASSIGN_OR_RETURN(const IdlePolling polling, ParseIdlePolling(options_.idle_poll));
   TESSERA_ASSIGN_OR_RETURN(const DataAddress data, ParseDataAddress(options_.transport + ":"));
   idle_poll_ = router::StartIdlePoll(polling, data.way == DataWay::kShm,
                                      model_.pool().thread_count(), clock_);

@@ -16,7 +16,10 @@
 namespace tessera {
 namespace {
 
-using ::tessera::testing::WaitUntil;
+// A poller gets a processor that others keep busy about once a second.
+bool WaitUntil(absl::FunctionRef<bool()> condition) {
+  return ::tessera::testing::WaitUntil(condition, absl::Seconds(100));
+}
 
 // The policies of this process's threads whose names begin with "idle-poll-".
 std::vector<int> PoliciesOfPollers() {

@@ -9,7 +9,10 @@
 namespace tessera::router {
 namespace {
 
-using testing::WaitUntil;
+// A poller gets a processor that others keep busy about once a second.
+bool WaitUntil(absl::FunctionRef<bool()> condition) {
+  return testing::WaitUntil(condition, absl::Seconds(100));
+}
 
 TEST(IdlePolling, ProcessorsAreKeptFromHaltingWhileAnswersAreAwaited) {
   const RealClock clock;
