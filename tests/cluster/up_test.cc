@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -16,6 +15,7 @@
 #include "services/cli/process/child_process.h"
 #include "services/cli/process/cluster_file.h"
 #include "tests/support/golden.h"
+#include "tests/support/shared_memory_files.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/wait_until.h"
 
@@ -28,15 +28,6 @@ using cli::ClusterProcess;
 using testing::WaitUntil;
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
-
-std::set<std::string> SharedMemoryFiles() {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator("/dev/shm")) {
-    const std::string name = entry.path().filename();
-    if (name.starts_with("ucx_")) names.insert(name);
-  }
-  return names;
-}
 
 bool Gone(int pid) {
   waitpid(pid, nullptr, WNOHANG);  // if it became ours
@@ -111,7 +102,7 @@ class UpTest : public ::testing::Test {
 };
 
 TEST_F(UpTest, AKilledShardComesBackAndNoTokenIsWrong) {
-  const std::set<std::string> shared_before = SharedMemoryFiles();
+  const std::set<std::string> shared_before = testing::UcxSegments();
   Up({"--shards=2"});
   const auto before = Processes(3);
   ASSERT_EQ(before.size(), 3u);
@@ -131,7 +122,7 @@ TEST_F(UpTest, AKilledShardComesBackAndNoTokenIsWrong) {
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->exit_code, 0) << testing::ReadFile(output_);
   for (const ClusterProcess& process : after) EXPECT_TRUE(Gone(process.pid)) << process.id;
-  EXPECT_EQ(SharedMemoryFiles(), shared_before);
+  EXPECT_THAT(testing::UcxSegmentsLeft(shared_before), ::testing::IsEmpty());
   EXPECT_FALSE(fs::exists(state_ + "/cluster.json"));
 }
 

@@ -3,28 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <set>
-
 #include "common/base/clock.h"
 #include "common/transport/socket_address.h"
 #include "tests/common/transport/box_transport.h"
 #include "tests/common/transport/child_process.h"
 #include "tests/common/transport/exchange_samples.h"
+#include "tests/support/shared_memory_files.h"
 
 namespace tessera {
 namespace {
 
 using Kind = ExchangeEvent::Kind;
 using ::testing::HasSubstr;
-
-std::set<std::string> SharedMemoryFiles() {
-  std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-    names.insert(entry.path().filename());
-  }
-  return names;
-}
+using ::testing::IsEmpty;
 
 class PeerProcessTest : public ::testing::TestWithParam<const char*> {
  protected:
@@ -101,7 +92,7 @@ TEST_P(PeerProcessTest, AStoppedShardIsNoticedByTheHeartbeat) {
 }
 
 TEST_P(PeerProcessTest, ARestartedShardIsReachedAndNothingIsLeftBehind) {
-  const std::set<std::string> before = SharedMemoryFiles();
+  const std::set<std::string> before = testing::UcxSegments();
   for (int life = 0; life < 3; ++life) {
     Start();
     router_.ExpectEcho(peer_, 20, static_cast<float>(life));
@@ -109,9 +100,7 @@ TEST_P(PeerProcessTest, ARestartedShardIsReachedAndNothingIsLeftBehind) {
     FailuresUntilDown();
     child_.reset();
   }
-  for (const std::string& name : SharedMemoryFiles()) {
-    EXPECT_TRUE(before.contains(name) || name.find("ucx") == std::string::npos) << name;
-  }
+  EXPECT_THAT(testing::UcxSegmentsLeft(before), IsEmpty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, PeerProcessTest, ::testing::Values("shm", "ucx"),
