@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-#include "common/kernels/strip_avx512.h"
+#include "common/kernels/strip_prefetch_avx512.h"
 
 namespace tessera::kernels::avx512 {
 namespace {
@@ -16,10 +16,10 @@ constexpr size_t kPanelTileBytes = TileLines(WeightType::kBF16) * kLineBytes;
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 
-// Adds `blocks` blocks to out [kRows, 32]. Rows lie 64 bytes apart, their blocks x_stride.
+// Adds the stage's blocks to out [kRows, 32]. Rows lie 64 bytes apart, their blocks x_stride.
 template <size_t kRows>
-void MultiplyTile(const std::byte* x, size_t x_stride, const std::byte* block, size_t blocks,
-                  bool prefetch, float* out) {
+void MultiplyTile(const std::byte* x, size_t x_stride, const Stage& stage, WeightPrefetch prefetch,
+                  float* out) {
   constexpr size_t kTiles = TilesTogether(kRows);
   __m512 sum[kRows][2];
   Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
@@ -27,12 +27,9 @@ void MultiplyTile(const std::byte* x, size_t x_stride, const std::byte* block, s
       sum[r][t] = _mm512_load_ps(out + r * kPanelOutputs + t * kLanes);
     });
   });
-  for (size_t b = 0; b < blocks; ++b) {
-    if (prefetch) {
-      for (size_t i = 0; i < kPanelBlockBytes; i += kLineBytes) {
-        _mm_prefetch(block + kPrefetchAheadBytes + i, _MM_HINT_T1);
-      }
-    }
+  const std::byte* block = stage.weights;
+  for (size_t b = 0; b < stage.blocks; ++b) {
+    prefetch.Step();
     Repeat<2 / kTiles>([&](auto turn) __attribute__((always_inline)) {
       for (size_t j = 0; j < kBlockInputs / 2; ++j) {
         __m512i w[kTiles];
@@ -60,25 +57,25 @@ void MultiplyTile(const std::byte* x, size_t x_stride, const std::byte* block, s
   });
 }
 
-void MultiplyRowTile(size_t rows, const std::byte* x, size_t x_stride, const std::byte* block,
-                     size_t blocks, bool prefetch, float* out) {
+void MultiplyRowTile(size_t rows, const std::byte* x, size_t x_stride, const Stage& stage,
+                     WeightPrefetch prefetch, float* out) {
   switch (rows) {
     case 1:
-      return MultiplyTile<1>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<1>(x, x_stride, stage, prefetch, out);
     case 2:
-      return MultiplyTile<2>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<2>(x, x_stride, stage, prefetch, out);
     case 3:
-      return MultiplyTile<3>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<3>(x, x_stride, stage, prefetch, out);
     case 4:
-      return MultiplyTile<4>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<4>(x, x_stride, stage, prefetch, out);
     case 5:
-      return MultiplyTile<5>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<5>(x, x_stride, stage, prefetch, out);
     case 6:
-      return MultiplyTile<6>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<6>(x, x_stride, stage, prefetch, out);
     case 7:
-      return MultiplyTile<7>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<7>(x, x_stride, stage, prefetch, out);
     default:
-      return MultiplyTile<kTileRows>(x, x_stride, block, blocks, prefetch, out);
+      return MultiplyTile<kTileRows>(x, x_stride, stage, prefetch, out);
   }
 }
 
@@ -120,9 +117,11 @@ void MultiplyOutputs(const std::byte* x, size_t x_stride,
 
 void MultiplyPanelBF16(const StripTask& task) {
   const size_t blocks = Blocks(task.inputs);
-  const size_t stage = task.row_count <= kTileRows ? blocks : kStageBytes / kPanelBlockBytes;
+  const size_t step = task.row_count <= kTileRows ? blocks : kStageBytes / kPanelBlockBytes;
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += stage) {
+  for (size_t b = 0; b < blocks; b += step) {
+    const Stage stage = {task.weights + b * kPanelBlockBytes, Smaller(step, blocks - b),
+                         kPanelBlockBytes, task.row_begin == 0};
     for (size_t row = 0; row < task.row_count;) {
       const Group group = GroupOf(task.row_begin + row, task.kind.rows);
       const size_t place = task.row_begin + row - group.first;
@@ -132,8 +131,8 @@ void MultiplyPanelBF16(const StripTask& task) {
       const size_t rows = left > kTileRows ? (left + 1) / 2 : left;
       MultiplyRowTile(
           rows, task.rows + BF16Offset(group, task.inputs) + b * x_stride + place * kBF16BlockBytes,
-          x_stride, task.weights + b * kPanelBlockBytes, Smaller(stage, blocks - b),
-          task.row_begin + row == 0, task.out + row * kPanelOutputs);
+          x_stride, stage, PrefetchOf(stage, row, rows, task.row_count),
+          task.out + row * kPanelOutputs);
       row += rows;
     }
   }

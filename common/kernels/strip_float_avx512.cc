@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-#include "common/kernels/strip_avx512.h"
+#include "common/kernels/strip_prefetch_avx512.h"
 
 namespace tessera::kernels::avx512 {
 namespace {
@@ -59,10 +59,10 @@ inline __m512 ScaleOf(const std::byte* scales) {
   }
 }
 
-// Adds `blocks` blocks to out [kRows, 32].
+// Adds the stage's blocks to out [kRows, 32].
 template <WeightType kType, size_t kRows>
-void MultiplyTile(const float* x, size_t stride, const std::byte* block, size_t blocks,
-                  bool prefetch, float* out) {
+void MultiplyTile(const float* x, size_t stride, const Stage& stage, WeightPrefetch prefetch,
+                  float* out) {
   using L = Layout<kType>;
   constexpr size_t kStep = L::kStepInputs;
   constexpr size_t kTiles = TilesTogether(kRows);
@@ -72,12 +72,9 @@ void MultiplyTile(const float* x, size_t stride, const std::byte* block, size_t 
       sum[r][t] = _mm512_load_ps(out + r * kPanelOutputs + t * kLanes);
     });
   });
-  for (size_t b = 0; b < blocks; ++b) {
-    if (prefetch) {
-      for (size_t i = 0; i < L::kBytes; i += kLineBytes) {
-        _mm_prefetch(block + kPrefetchAheadBytes + i, _MM_HINT_T1);
-      }
-    }
+  const std::byte* block = stage.weights;
+  for (size_t b = 0; b < stage.blocks; ++b) {
+    prefetch.Step();
     const __m512 scale[2] = {ScaleOf<kType>(block), ScaleOf<kType>(block + 32)};
     Repeat<2 / kTiles>([&](auto turn) __attribute__((always_inline)) {
       for (size_t step = 0; step < kBlockInputs / kStep; ++step) {
@@ -108,25 +105,25 @@ void MultiplyTile(const float* x, size_t stride, const std::byte* block, size_t 
 }
 
 template <WeightType kType>
-void MultiplyRowTile(size_t rows, const float* x, size_t stride, const std::byte* block,
-                     size_t blocks, bool prefetch, float* out) {
+void MultiplyRowTile(size_t rows, const float* x, size_t stride, const Stage& stage,
+                     WeightPrefetch prefetch, float* out) {
   switch (rows) {
     case 1:
-      return MultiplyTile<kType, 1>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 1>(x, stride, stage, prefetch, out);
     case 2:
-      return MultiplyTile<kType, 2>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 2>(x, stride, stage, prefetch, out);
     case 3:
-      return MultiplyTile<kType, 3>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 3>(x, stride, stage, prefetch, out);
     case 4:
-      return MultiplyTile<kType, 4>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 4>(x, stride, stage, prefetch, out);
     case 5:
-      return MultiplyTile<kType, 5>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 5>(x, stride, stage, prefetch, out);
     case 6:
-      return MultiplyTile<kType, 6>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 6>(x, stride, stage, prefetch, out);
     case 7:
-      return MultiplyTile<kType, 7>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 7>(x, stride, stage, prefetch, out);
     default:
-      return MultiplyTile<kType, kTileRows>(x, stride, block, blocks, prefetch, out);
+      return MultiplyTile<kType, kTileRows>(x, stride, stage, prefetch, out);
   }
 }
 
@@ -135,16 +132,19 @@ void MultiplyPanel(const StripTask& task) {
   const size_t stride = FloatStride(task.inputs);
   const float* x = reinterpret_cast<const float*>(task.rows) + task.row_begin * stride;
   const size_t blocks = Blocks(task.inputs);
+  constexpr size_t kBytes = Layout<kType>::kBytes;
   const size_t tiles = (task.row_count + kTileRows - 1) / kTileRows;
-  const size_t stage = tiles == 1 ? blocks : kStageBytes / Layout<kType>::kBytes;
+  const size_t step = tiles == 1 ? blocks : kStageBytes / kBytes;
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += stage) {
+  for (size_t b = 0; b < blocks; b += step) {
+    const Stage stage = {task.weights + b * kBytes, Smaller(step, blocks - b), kBytes,
+                         task.row_begin == 0};
     size_t row = 0;
     for (size_t t = 0; t < tiles; ++t) {
       const size_t rows = (task.row_count - row + tiles - t - 1) / (tiles - t);
-      MultiplyRowTile<kType>(rows, x + row * stride + b * kBlockInputs, stride,
-                             task.weights + b * Layout<kType>::kBytes, Smaller(stage, blocks - b),
-                             task.row_begin == 0 && t == 0, task.out + row * kPanelOutputs);
+      MultiplyRowTile<kType>(rows, x + row * stride + b * kBlockInputs, stride, stage,
+                             PrefetchOf(stage, row, rows, task.row_count),
+                             task.out + row * kPanelOutputs);
       row += rows;
     }
   }

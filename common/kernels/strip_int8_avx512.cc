@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "common/kernels/strip_avx512.h"
+#include "common/kernels/strip_prefetch_avx512.h"
 
 namespace tessera::kernels::avx512 {
 namespace {
@@ -43,9 +43,9 @@ inline int32_t LoadInt(const std::byte* p) {
   return value;
 }
 
-// Adds `blocks` blocks to out [kRows, 32].
+// Adds the stage's blocks to out [kRows, 32].
 template <WeightType kType, size_t kRows>
-void MultiplyTile(Rows rows, const std::byte* block, size_t blocks, bool prefetch, float* out) {
+void MultiplyTile(Rows rows, const Stage& stage, WeightPrefetch prefetch, float* out) {
   constexpr size_t kBytes = BlockBytes(kType);
   constexpr size_t kTiles = TilesTogether(kRows);
   __m512 total[kRows][2];
@@ -54,12 +54,9 @@ void MultiplyTile(Rows rows, const std::byte* block, size_t blocks, bool prefetc
       total[r][t] = _mm512_load_ps(out + r * kPanelOutputs + t * kLanes);
     });
   });
-  for (size_t b = 0; b < blocks; ++b) {
-    if (prefetch) {
-      for (size_t i = 0; i < kBytes; i += kLineBytes) {
-        _mm_prefetch(block + kPrefetchAheadBytes + i, _MM_HINT_T1);
-      }
-    }
+  const std::byte* block = stage.weights;
+  for (size_t b = 0; b < stage.blocks; ++b) {
+    prefetch.Step();
     __m512i sum[kRows][2];
     Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
       const int32_t start = LoadInt(rows.factors + (rows.group_rows + r) * 4);
@@ -102,30 +99,33 @@ void MultiplyTile(Rows rows, const std::byte* block, size_t blocks, bool prefetc
 }
 
 template <WeightType kType>
-void MultiplyRowTile(size_t count, const Rows& rows, const std::byte* block, size_t blocks,
-                     bool prefetch, float* out) {
+void MultiplyRowTile(size_t count, const Rows& rows, const Stage& stage, WeightPrefetch prefetch,
+                     float* out) {
   switch (count) {
     case 1:
-      return MultiplyTile<kType, 1>(rows, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 1>(rows, stage, prefetch, out);
     case 2:
-      return MultiplyTile<kType, 2>(rows, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 2>(rows, stage, prefetch, out);
     case 3:
-      return MultiplyTile<kType, 3>(rows, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 3>(rows, stage, prefetch, out);
     case 4:
-      return MultiplyTile<kType, 4>(rows, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 4>(rows, stage, prefetch, out);
     case 5:
-      return MultiplyTile<kType, 5>(rows, block, blocks, prefetch, out);
+      return MultiplyTile<kType, 5>(rows, stage, prefetch, out);
     default:
-      return MultiplyTile<kType, kTileRows>(rows, block, blocks, prefetch, out);
+      return MultiplyTile<kType, kTileRows>(rows, stage, prefetch, out);
   }
 }
 
 template <WeightType kType>
 void MultiplyPanel(const StripTask& task) {
+  constexpr size_t kBytes = BlockBytes(kType);
   const size_t blocks = Blocks(task.inputs);
-  const size_t stage = task.row_count <= kTileRows ? blocks : kStageBytes / BlockBytes(kType);
+  const size_t step = task.row_count <= kTileRows ? blocks : kStageBytes / kBytes;
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += stage) {
+  for (size_t b = 0; b < blocks; b += step) {
+    const Stage stage = {task.weights + b * kBytes, Smaller(step, blocks - b), kBytes,
+                         task.row_begin == 0};
     for (size_t row = 0; row < task.row_count;) {
       const Group group = GroupOf(task.row_begin + row, task.kind.rows);
       const size_t place = task.row_begin + row - group.first;
@@ -137,8 +137,7 @@ void MultiplyPanel(const StripTask& task) {
                          .factors = task.rows + FactorOffset(group, task.kind.rows, task.inputs) +
                                     b * group.rows * kInt8FactorBytes + place * 4,
                          .group_rows = group.rows};
-      MultiplyRowTile<kType>(count, rows, task.weights + b * BlockBytes(kType),
-                             Smaller(stage, blocks - b), task.row_begin + row == 0,
+      MultiplyRowTile<kType>(count, rows, stage, PrefetchOf(stage, row, count, task.row_count),
                              task.out + row * kPanelOutputs);
       row += count;
     }

@@ -31,7 +31,9 @@ RowForm FormOf(const ProductKind& kind, bool bf16, bool vnni) {
   if (kind.type == WeightType::kQ8 || kind.type == WeightType::kQ4) {
     return vnni ? RowForm::kInt8 : Avx2StripKernels().form(kind);
   }
-  return RowForm::kFloat32;  // bf16 without vdpbf16ps is widened: exact, and one operation more
+  // bf16 without vdpbf16ps is widened: exact, and one operation more. As int16 with vpdpwssd, made
+  // pass by pass, it was 1.1 times as fast at 512 rows and 0.8 times at 1 to 8.
+  return RowForm::kFloat32;
 }
 
 size_t FormBytes(RowForm form, size_t rows, size_t inputs) {
