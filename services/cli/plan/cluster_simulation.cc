@@ -105,11 +105,12 @@ class Run {
         return Fail(event.who);
       case Kind::kReturn:
         shards_.Revive(event.who);
-        return;
+        return AskAgain();
       case Kind::kRetry:
         return Retry(event.call);
       case Kind::kMoves:
         balancer_.LandBatch(shards_);
+        AskAgain();
         return AwaitMoves();
     }
   }
@@ -340,18 +341,27 @@ class Run {
   }
 
   void RestoreFor(SimulatedCall homeless) {
+    size_t restored = 0;
     for (const auto& [expert, pairs] : homeless.experts) {
-      if (shards_.Restore(homeless.layer, expert)) {
-        ++restored_;
-      } else {
-        ++stuck_;  // it is asked for again until a shard is back
-      }
+      restored += shards_.Restore(homeless.layer, expert);
     }
+    restored_ += restored;
+    stuck_ += homeless.experts.size() - restored;
     const double seconds = static_cast<double>(homeless.experts.size()) * config_.unit_bytes /
                            config_.load_bytes_per_second;
     ++routers_[homeless.router].waits;
     calls_.push_back(std::move(homeless));
-    Push(now() + 1e6 * seconds, Kind::kRetry, 0, calls_.size() - 1);
+    if (restored == 0) {
+      roomless_.push_back(calls_.size() - 1);
+    } else {
+      Push(now() + 1e6 * seconds, Kind::kRetry, 0, calls_.size() - 1);
+    }
+  }
+
+  // For experts that nobody had room for: a shard is back, or moves have made room.
+  void AskAgain() {
+    for (const size_t call : roomless_) Push(now(), Kind::kRetry, 0, call);
+    roomless_.clear();
   }
 
   // Mean over maximum of the shards, averaged over layers.
@@ -401,6 +411,7 @@ class Run {
   SimulatedBalancer balancer_;
   std::vector<Router> routers_;
   std::vector<SimulatedCall> calls_;
+  std::vector<size_t> roomless_;  // of calls_: they wait until something changes
   SimulatedEvents events_;
   DispatchPlanner planner_;
   DispatchPlan plan_;
@@ -444,10 +455,19 @@ absl::Status CheckConfig(const SimulationConfig& c) {
   TESSERA_RETURN_IF_ERROR(
       Check(c.slots_kept_free >= 0 && c.slots_kept_free <= 1, "slots_kept_free", "0..1"));
   TESSERA_RETURN_IF_ERROR(Check(c.warmup_steps >= 1 && c.rounds >= 1, "warmup", ">= 1"));
-  return Check(c.link_gigabits > 0 && c.load_bytes_per_second > 0 && c.attention_us >= 0 &&
-                   c.post_us >= 0 && c.step_us >= 0 && c.others_us >= 0 && c.call_us >= 0 &&
-                   c.touch_us >= 0 && c.row_us >= 0 && c.link_us >= 0,
-               "costs", "numbers that are not negative, and rates above 0");
+  constexpr double kSecondsMax = 1e9;
+  for (const double seconds : {c.detect_ms / 1e3, c.return_seconds}) {
+    TESSERA_RETURN_IF_ERROR(
+        Check(seconds >= 0 && seconds <= kSecondsMax, "detect_ms, return_seconds", "0..1e9 s"));
+  }
+  for (const double us : {c.attention_us, c.post_us, c.step_us, c.others_us, c.call_us, c.touch_us,
+                          c.row_us, c.link_us}) {
+    TESSERA_RETURN_IF_ERROR(
+        Check(us >= 0 && us <= 1e6 * kSecondsMax, "costs", "0..1e15 microseconds each"));
+  }
+  return Check(c.link_gigabits > 0 && c.load_bytes_per_second > 0 && std::isfinite(c.unit_bytes) &&
+                   c.unit_bytes >= 0,
+               "rates", "numbers above 0");
 }
 
 }  // namespace

@@ -80,7 +80,8 @@ struct SimulationResult {
   size_t died_shards = 0;  // fewer than were to fail: only one was left
   size_t retried_calls = 0;
   size_t restored_units = 0;
-  size_t lost_steps = 0;  // that could not go on: nobody had room; 0 or the run is no good
+  // Times that an expert was asked for and nobody had room: its step waits until a shard is back.
+  size_t lost_steps = 0;
 };
 
 // Depends on its arguments only. kInvalidArgument naming the field.

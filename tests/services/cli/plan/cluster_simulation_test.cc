@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <limits>
 #include <vector>
 
 #include "services/cli/plan/simulated_balancer.h"
@@ -216,6 +218,23 @@ TEST(ClusterSimulationTest, WhereNobodyHasRoomStepsAreLost) {
   config.detect_ms = 5;
   config.return_seconds = 0.05;
   EXPECT_GT(Simulated(config).lost_steps, 0u);
+  config.return_seconds = 1e6;  // the step waits, and does not ask again and again
+  const SimulationResult late = Simulated(config);
+  EXPECT_GT(late.lost_steps, 0u);
+  EXPECT_LT(late.retried_calls, 50u);
+  EXPECT_GT(late.seconds, 1e6);
+}
+
+TEST(ClusterSimulationTest, TimesWithoutEndAreRefused) {
+  for (const double never : {std::numeric_limits<double>::infinity(), std::nan(""), -1.0}) {
+    SimulationConfig config = Small();
+    config.return_seconds = never;
+    router::ZipfRouting routing(config.shape, config.top_k, 1.0, config.seed);
+    EXPECT_EQ(Simulate(config, routing).status().code(), absl::StatusCode::kInvalidArgument);
+    config.return_seconds = 1;
+    config.touch_us = never;
+    EXPECT_EQ(Simulate(config, routing).status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 // Moves take the time that reading takes, from the first one on.
