@@ -1,6 +1,7 @@
 #include "services/trainer/tokenizer/tokenizer_command.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <ostream>
 #include <string>
@@ -48,6 +49,12 @@ bool IsCopied(std::string_view word, const PieceCounts& counts, uint64_t convers
 
 absl::Status LearnTokenizer(TokenizerOptions options, const cli::Streams& streams) {
   if (options.out.empty()) return absl::InvalidArgumentError("tokenizer needs --out=DIR");
+  std::error_code error;
+  std::filesystem::create_directories(options.out, error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--out: cannot create the folder ", options.out, ": ", error.message()));
+  }
   TESSERA_RETURN_IF_ERROR(ReadConfig(options));
   PieceCounts counts;
   for (uint64_t i = 0; i < options.conversations; ++i) {

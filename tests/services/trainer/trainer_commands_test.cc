@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "tests/support/temp_folder.h"
 
 namespace tessera::trainer {
 namespace {
@@ -47,6 +50,21 @@ TEST(TrainerCommandsTest, AWordThatIsNoCommand) {
   const std::vector<std::string_view> args = {"trian"};
   EXPECT_EQ(RunTrainerCommand(args, {in, out, err}), 2);
   EXPECT_THAT(err.str(), HasSubstr("tessera-train has no command 'trian'"));
+}
+
+TEST(TrainerCommandsTest, TokenizerMakesItsFolderOrSaysWhyNot) {
+  const testing::TempFolder folder;
+  const std::string out = "--out=" + folder.File("new/run");
+  EXPECT_THAT(OutputOf({"tokenizer", "--conversations=20", out}), HasSubstr("merges from 20"));
+  EXPECT_TRUE(std::filesystem::exists(folder.File("new/run/tokenizer.json")));
+
+  std::istringstream in;
+  std::ostringstream printed;
+  std::ostringstream err;
+  const std::string below_a_file = out + "/tokenizer.json/deeper";
+  const std::vector<std::string_view> args = {"tokenizer", "--conversations=20", below_a_file};
+  EXPECT_EQ(RunTrainerCommand(args, {in, printed, err}), 2);
+  EXPECT_THAT(err.str(), HasSubstr("Not a directory"));
 }
 
 }  // namespace
