@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
+#include "common/kernels/strip_prefetch_avx512.h"
 #include "tests/common/kernels/weights_for_tests.h"
 
 namespace tessera::kernels {
@@ -132,6 +135,35 @@ TEST_P(StripKernelsTest, StayInsideTheirMemoryAndWithinTheirBound) {
         }
       }
     }
+  }
+}
+
+// Each tile asks for its share of the next stage: nothing is left out, nothing lies before it.
+TEST(WeightPrefetchTest, TilesTogetherAskForTheNextStage) {
+  constexpr size_t kBlocks = 8;
+  for (const size_t block_bytes : {size_t{576}, size_t{1088}, size_t{2048}}) {
+    const size_t stage_bytes = kBlocks * block_bytes;
+    const std::vector<std::byte> weights(3 * stage_bytes);
+    avx512::Stage stage = {weights.data(), kBlocks, block_bytes, /*fresh=*/true};
+    for (const size_t rows : {9, 16, 31, 48}) {
+      std::vector<bool> asked(weights.size());
+      for (size_t row = 0; row < rows; row += 8) {
+        avx512::WeightPrefetch prefetch =
+            avx512::PrefetchOf(stage, row, std::min<size_t>(8, rows - row), rows);
+        for (size_t block = 0; block < kBlocks; ++block, prefetch.Step()) {
+          const auto first = static_cast<size_t>(prefetch.next - weights.data());
+          ASSERT_GE(first, stage_bytes);
+          for (size_t i = 0; i < prefetch.step_bytes; ++i) asked.at(first + i) = true;
+        }
+      }
+      for (size_t i = stage_bytes; i < 2 * stage_bytes; ++i) {
+        ASSERT_TRUE(asked[i]) << i << " of " << block_bytes << " a block, " << rows << " rows";
+      }
+    }
+    EXPECT_EQ(avx512::PrefetchOf(stage, 0, 5, 5).next,
+              weights.data() + avx512::kPrefetchAheadBytes);
+    stage.fresh = false;
+    EXPECT_EQ(avx512::PrefetchOf(stage, 8, 8, 48).step_bytes, 0u);
   }
 }
 
