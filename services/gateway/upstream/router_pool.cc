@@ -364,14 +364,28 @@ void RouterPool::SendWaiting() {
   }
 }
 
+bool RouterPool::Forget(const GenerationPtr& generation) {
+  if (by_number_.erase(generation->number) == 0) return false;
+  by_id_.erase(generation->sent_id);
+  std::erase(waiting_, generation);
+  generation->router = nullptr;
+  return true;
+}
+
+void RouterPool::Abandon(const GenerationPtr& generation) {
+  if (generation->router != nullptr) generation->router->client->Cancel(generation->sent_id);
+  Forget(generation);
+}
+
 void RouterPool::FinishGeneration(const GenerationPtr& generation, wire::FinishedEvent event) {
   {
     absl::MutexLock lock(&mutex_);
-    if (by_number_.erase(generation->number) == 0) return;
-    by_id_.erase(generation->sent_id);
-    std::erase(waiting_, generation);
-    generation->router = nullptr;
+    if (!Forget(generation)) return;
   }
+  TellEnd(generation, std::move(event));
+}
+
+void RouterPool::TellEnd(const GenerationPtr& generation, wire::FinishedEvent event) {
   {
     absl::MutexLock delivery(&generation->delivery);
     generation->finished = true;
@@ -383,13 +397,7 @@ void RouterPool::FinishGeneration(const GenerationPtr& generation, wire::Finishe
 void RouterPool::Cancel(uint64_t number) {
   absl::MutexLock lock(&mutex_);
   const auto found = by_number_.find(number);
-  if (found == by_number_.end()) return;
-  const GenerationPtr generation = found->second;
-  by_number_.erase(found);
-  by_id_.erase(generation->sent_id);
-  std::erase(waiting_, generation);
-  if (generation->router != nullptr) generation->router->client->Cancel(generation->sent_id);
-  generation->router = nullptr;
+  if (found != by_number_.end()) Abandon(GenerationPtr(found->second));
 }
 
 void RouterPool::Tick() {
@@ -407,17 +415,16 @@ void RouterPool::Tick() {
       absl::MutexLock delivery(&generation->delivery);
       if (generation->deadline <= now) {
         late.emplace_back(generation, absl::DeadlineExceededError("the request's time is over"));
-        if (generation->router != nullptr) {
-          generation->router->client->Cancel(generation->sent_id);
-        }
       } else if (generation->router == nullptr && generation->give_up_at <= now) {
         late.emplace_back(generation, absl::UnavailableError("no router took the request on"));
       }
     }
+    // At once: an end that the router tells in answer must not look like one that is none of ours.
+    for (const auto& [generation, status] : late) Abandon(generation);
   }
   up_gauge_.Set(up_count);
   for (Router* router : down) router->client->Connect();
-  for (auto& [generation, status] : late) FinishGeneration(generation, ErrorEnd(status));
+  for (auto& [generation, status] : late) TellEnd(generation, ErrorEnd(status));
   SendWaiting();
 }
 

@@ -113,11 +113,18 @@ class RouterPool {
   void OnReport(Router& router, const RouterReport& report);
   void OnDown(Router& router, const absl::Status& status);
   void FinishGeneration(const GenerationPtr& generation, wire::FinishedEvent event);
+  // The last call of a request's callback, after Forget.
+  void TellEnd(const GenerationPtr& generation, wire::FinishedEvent event);
   // True if the end can be told without a router.
   bool HasEnded(const Generation& generation, wire::FinishedEvent& event) const;
   void Suspend(const GenerationPtr& generation, absl::Duration pause);
   void SendWaiting();
 
+  // It neither runs nor waits from here on, and what a router still says of it is not heard. False:
+  // it was forgotten before.
+  bool Forget(const GenerationPtr& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The same, and the router that has it is told to end it.
+  void Abandon(const GenerationPtr& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Requests are sent to routers that are ready; while none is, they wait at those that are up.
   std::vector<Router*> Candidates() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status NoRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

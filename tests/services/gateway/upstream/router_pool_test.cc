@@ -391,6 +391,33 @@ TEST_F(RouterPoolTest, DeadlinesAndGivingUp) {
   EXPECT_EQ(forsaken.AwaitEnd().error.code(), absl::StatusCode::kUnavailable);
 }
 
+// The router answers each cancel with an end, which may come while others are still being told.
+TEST_F(RouterPoolTest, ALateRequestIsNotSentAgain) {
+  StubRouter router;
+  router.HoldAt(0);
+  Open({router.address()});
+  constexpr size_t kRequests = 200;
+  std::vector<Collected> late(kRequests);
+  for (Collected& each : late) {
+    PoolRequest request = Request(each);
+    request.deadline = clock_.Elapsed() + absl::Seconds(5);
+    ASSERT_TRUE(pool_->Submit(std::move(request)).ok());
+  }
+  ASSERT_TRUE(router.AwaitRequests(kRequests));
+  clock_.Advance(absl::Seconds(5));
+  pool_->Tick();
+  for (Collected& each : late) {
+    EXPECT_EQ(each.AwaitEnd().error.code(), absl::StatusCode::kDeadlineExceeded);
+  }
+  EXPECT_TRUE(router.AwaitCancels(kRequests));
+  EXPECT_EQ(pool_->running_count(), 0u);
+  Collected after;
+  ASSERT_TRUE(pool_->Submit(Request(after, 7)).ok());  // behind whatever was sent
+  ASSERT_TRUE(testing::WaitUntil([&] { return router.requests().back().tokens_max == 7; }));
+  EXPECT_EQ(router.requests().size(), kRequests + 1);
+  EXPECT_EQ(router.running_count(), 1u);
+}
+
 TEST_F(RouterPoolTest, APrefixStaysWithItsRouterUntilItIsFull) {
   StubRouter first;
   StubRouter second;
