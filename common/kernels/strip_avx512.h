@@ -30,7 +30,8 @@ inline constexpr size_t kInt8BlockBytes = 32;   // of one row
 inline constexpr size_t kInt8FactorBytes = 8;   // of one row and block: scale and sum
 inline constexpr float kInt8ScaleMin = 1e-30f;  // below, the block is taken for zeros
 
-// How far ahead the weights are asked for, into L2: 4 to 16 KB measure the same.
+// How far ahead the weights are asked for by a pass that is one register tile (more tiles:
+// strip_prefetch_avx512.h), into L2: 4 to 16 KB measure the same.
 inline constexpr size_t kPrefetchAheadBytes = 4096;
 // The same in each row of a row-major matrix.
 inline constexpr size_t kRowPrefetchAheadBytes = 1024;

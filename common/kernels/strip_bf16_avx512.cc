@@ -20,7 +20,9 @@ constexpr size_t kPanelTileBytes = TileLines(WeightType::kBF16) * kLineBytes;
 template <size_t kRows>
 void MultiplyTile(const std::byte* x, size_t x_stride, const Stage& stage, WeightPrefetch prefetch,
                   float* out) {
+  constexpr size_t kSteps = kBlockInputs / 2;
   constexpr size_t kTiles = TilesTogether(kRows);
+  constexpr size_t kTurns = 2 / kTiles;
   __m512 sum[kRows][2];
   Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
     Repeat<2>([&](auto t) __attribute__((always_inline)) {
@@ -29,9 +31,10 @@ void MultiplyTile(const std::byte* x, size_t x_stride, const Stage& stage, Weigh
   });
   const std::byte* block = stage.weights;
   for (size_t b = 0; b < stage.blocks; ++b) {
-    prefetch.Step();
-    Repeat<2 / kTiles>([&](auto turn) __attribute__((always_inline)) {
-      for (size_t j = 0; j < kBlockInputs / 2; ++j) {
+    if (!prefetch.alone) prefetch.All();
+    Repeat<kTurns>([&](auto turn) __attribute__((always_inline)) {
+      for (size_t j = 0; j < kSteps; ++j) {
+        if (prefetch.alone) prefetch.Step<kSteps * kTurns, kPanelBlockBytes>(turn * kSteps + j);
         __m512i w[kTiles];
         Repeat<kTiles>([&](auto u) __attribute__((always_inline)) {
           w[u] = _mm512_load_si512(block + (turn * kTiles + u) * kPanelTileBytes + j * kLineBytes);
@@ -49,6 +52,7 @@ void MultiplyTile(const std::byte* x, size_t x_stride, const Stage& stage, Weigh
     });
     x += x_stride;
     block += kPanelBlockBytes;
+    prefetch.NextBlock();
   }
   Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
     Repeat<2>([&](auto t) __attribute__((always_inline)) {
@@ -117,11 +121,14 @@ void MultiplyOutputs(const std::byte* x, size_t x_stride,
 
 void MultiplyPanelBF16(const StripTask& task) {
   const size_t blocks = Blocks(task.inputs);
-  const size_t step = task.row_count <= kTileRows ? blocks : kStageBytes / kPanelBlockBytes;
+  const size_t stage_blocks =
+      task.row_count <= kTileRows ? blocks : StageBlocks(blocks, kPanelBlockBytes);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += step) {
-    const Stage stage = {task.weights + b * kPanelBlockBytes, Smaller(step, blocks - b),
-                         kPanelBlockBytes, task.row_begin == 0};
+  for (size_t b = 0; b < blocks; b += stage_blocks) {
+    const Stage stage = {.weights = task.weights + b * kPanelBlockBytes,
+                         .blocks = Smaller(stage_blocks, blocks - b),
+                         .block_bytes = kPanelBlockBytes,
+                         .fresh = task.row_begin == 0};
     for (size_t row = 0; row < task.row_count;) {
       const Group group = GroupOf(task.row_begin + row, task.kind.rows);
       const size_t place = task.row_begin + row - group.first;
@@ -131,7 +138,7 @@ void MultiplyPanelBF16(const StripTask& task) {
       const size_t rows = left > kTileRows ? (left + 1) / 2 : left;
       MultiplyRowTile(
           rows, task.rows + BF16Offset(group, task.inputs) + b * x_stride + place * kBF16BlockBytes,
-          x_stride, stage, PrefetchOf(stage, row, rows, task.row_count),
+          x_stride, stage, PrefetchOf(stage, {.first = row, .count = rows, .all = task.row_count}),
           task.out + row * kPanelOutputs);
       row += rows;
     }

@@ -65,7 +65,9 @@ void MultiplyTile(const float* x, size_t stride, const Stage& stage, WeightPrefe
                   float* out) {
   using L = Layout<kType>;
   constexpr size_t kStep = L::kStepInputs;
+  constexpr size_t kSteps = kBlockInputs / kStep;
   constexpr size_t kTiles = TilesTogether(kRows);
+  constexpr size_t kTurns = 2 / kTiles;
   __m512 sum[kRows][2];
   Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
     Repeat<2>([&](auto t) __attribute__((always_inline)) {
@@ -74,10 +76,11 @@ void MultiplyTile(const float* x, size_t stride, const Stage& stage, WeightPrefe
   });
   const std::byte* block = stage.weights;
   for (size_t b = 0; b < stage.blocks; ++b) {
-    prefetch.Step();
+    if (!prefetch.alone) prefetch.All();
     const __m512 scale[2] = {ScaleOf<kType>(block), ScaleOf<kType>(block + 32)};
-    Repeat<2 / kTiles>([&](auto turn) __attribute__((always_inline)) {
-      for (size_t step = 0; step < kBlockInputs / kStep; ++step) {
+    Repeat<kTurns>([&](auto turn) __attribute__((always_inline)) {
+      for (size_t step = 0; step < kSteps; ++step) {
+        if (prefetch.alone) prefetch.Step<kSteps * kTurns, L::kBytes>(turn * kSteps + step);
         Repeat<kStep>([&](auto i) __attribute__((always_inline)) {
           __m512 w[kTiles];
           Repeat<kTiles>([&](auto u) __attribute__((always_inline)) {
@@ -96,6 +99,7 @@ void MultiplyTile(const float* x, size_t stride, const Stage& stage, WeightPrefe
     });
     x += kBlockInputs;
     block += L::kBytes;
+    prefetch.NextBlock();
   }
   Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
     Repeat<2>([&](auto t) __attribute__((always_inline)) {
@@ -134,17 +138,20 @@ void MultiplyPanel(const StripTask& task) {
   const size_t blocks = Blocks(task.inputs);
   constexpr size_t kBytes = Layout<kType>::kBytes;
   const size_t tiles = (task.row_count + kTileRows - 1) / kTileRows;
-  const size_t step = tiles == 1 ? blocks : kStageBytes / kBytes;
+  const size_t stage_blocks = tiles == 1 ? blocks : StageBlocks(blocks, kBytes);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += step) {
-    const Stage stage = {task.weights + b * kBytes, Smaller(step, blocks - b), kBytes,
-                         task.row_begin == 0};
+  for (size_t b = 0; b < blocks; b += stage_blocks) {
+    const Stage stage = {.weights = task.weights + b * kBytes,
+                         .blocks = Smaller(stage_blocks, blocks - b),
+                         .block_bytes = kBytes,
+                         .fresh = task.row_begin == 0};
     size_t row = 0;
     for (size_t t = 0; t < tiles; ++t) {
       const size_t rows = (task.row_count - row + tiles - t - 1) / (tiles - t);
-      MultiplyRowTile<kType>(rows, x + row * stride + b * kBlockInputs, stride, stage,
-                             PrefetchOf(stage, row, rows, task.row_count),
-                             task.out + row * kPanelOutputs);
+      MultiplyRowTile<kType>(
+          rows, x + row * stride + b * kBlockInputs, stride, stage,
+          PrefetchOf(stage, {.first = row, .count = rows, .all = task.row_count}),
+          task.out + row * kPanelOutputs);
       row += rows;
     }
   }

@@ -56,7 +56,7 @@ void MultiplyTile(Rows rows, const Stage& stage, WeightPrefetch prefetch, float*
   });
   const std::byte* block = stage.weights;
   for (size_t b = 0; b < stage.blocks; ++b) {
-    prefetch.Step();
+    prefetch.All();
     __m512i sum[kRows][2];
     Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
       const int32_t start = LoadInt(rows.factors + (rows.group_rows + r) * 4);
@@ -90,6 +90,7 @@ void MultiplyTile(Rows rows, const Stage& stage, WeightPrefetch prefetch, float*
     rows.values += rows.group_rows * kInt8BlockBytes;
     rows.factors += rows.group_rows * kInt8FactorBytes;
     block += kBytes;
+    prefetch.NextBlock();
   }
   Repeat<kRows>([&](auto r) __attribute__((always_inline)) {
     Repeat<2>([&](auto t) __attribute__((always_inline)) {
@@ -121,11 +122,13 @@ template <WeightType kType>
 void MultiplyPanel(const StripTask& task) {
   constexpr size_t kBytes = BlockBytes(kType);
   const size_t blocks = Blocks(task.inputs);
-  const size_t step = task.row_count <= kTileRows ? blocks : kStageBytes / kBytes;
+  const size_t stage_blocks = task.row_count <= kTileRows ? blocks : StageBlocks(blocks, kBytes);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += step) {
-    const Stage stage = {task.weights + b * kBytes, Smaller(step, blocks - b), kBytes,
-                         task.row_begin == 0};
+  for (size_t b = 0; b < blocks; b += stage_blocks) {
+    const Stage stage = {.weights = task.weights + b * kBytes,
+                         .blocks = Smaller(stage_blocks, blocks - b),
+                         .block_bytes = kBytes,
+                         .fresh = task.row_begin == 0};
     for (size_t row = 0; row < task.row_count;) {
       const Group group = GroupOf(task.row_begin + row, task.kind.rows);
       const size_t place = task.row_begin + row - group.first;
@@ -137,8 +140,10 @@ void MultiplyPanel(const StripTask& task) {
                          .factors = task.rows + FactorOffset(group, task.kind.rows, task.inputs) +
                                     b * group.rows * kInt8FactorBytes + place * 4,
                          .group_rows = group.rows};
-      MultiplyRowTile<kType>(count, rows, stage, PrefetchOf(stage, row, count, task.row_count),
-                             task.out + row * kPanelOutputs);
+      MultiplyRowTile<kType>(
+          count, rows, stage,
+          PrefetchOf(stage, {.first = row, .count = count, .all = task.row_count}),
+          task.out + row * kPanelOutputs);
       row += count;
     }
   }

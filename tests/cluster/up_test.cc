@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -103,7 +104,7 @@ class UpTest : public ::testing::Test {
 
 TEST_F(UpTest, AKilledShardComesBackAndNoTokenIsWrong) {
   const std::set<std::string> shared_before = testing::UcxSegments();
-  Up({"--shards=2"});
+  Up({"--shards=2", "--transport=ucx"});  // the one that makes segments
   const auto before = Processes(3);
   ASSERT_EQ(before.size(), 3u);
   ExpectGreedy(golden_.prompts[0]);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/check.h"
 #include "common/base/random.h"
 #include "common/base/status.h"
 #include "common/moe/dispatch_plan.h"
@@ -50,6 +51,7 @@ class Run {
   SimulationResult Go() {
     for (uint32_t r = 0; r < routers_.size(); ++r) Push(0, Kind::kLayer, r);
     while (!events_.empty() && finished_ < routers_.size()) Handle(events_.Pop());
+    TESSERA_CHECK(finished_ == routers_.size());
     return Result();
   }
 
@@ -110,7 +112,6 @@ class Run {
         return Retry(event.call);
       case Kind::kMoves:
         balancer_.LandBatch(shards_);
-        AskAgain();
         return AwaitMoves();
     }
   }
@@ -337,28 +338,32 @@ class Run {
     routers_[lost.router].waits += parts.size();
     for (auto& [shard, part] : parts) Send(std::move(part), shard);
     if (homeless.experts.empty()) return;
-    RestoreFor(std::move(homeless));
+    RestoreFor(homeless);
   }
 
-  void RestoreFor(SimulatedCall homeless) {
-    size_t restored = 0;
-    for (const auto& [expert, pairs] : homeless.experts) {
-      restored += shards_.Restore(homeless.layer, expert);
+  // Experts that nobody holds: a shard with room reads them, the others wait until a shard is back.
+  void RestoreFor(const SimulatedCall& homeless) {
+    SimulatedCall read{homeless.router, homeless.layer, homeless.rows, {}};
+    SimulatedCall roomless = read;
+    for (const auto& part : homeless.experts) {
+      (shards_.Restore(homeless.layer, part.first) ? read : roomless).experts.push_back(part);
     }
-    restored_ += restored;
-    stuck_ += homeless.experts.size() - restored;
-    const double seconds = static_cast<double>(homeless.experts.size()) * config_.unit_bytes /
-                           config_.load_bytes_per_second;
-    ++routers_[homeless.router].waits;
-    calls_.push_back(std::move(homeless));
-    if (restored == 0) {
-      roomless_.push_back(calls_.size() - 1);
-    } else {
-      Push(now() + 1e6 * seconds, Kind::kRetry, 0, calls_.size() - 1);
+    restored_ += read.experts.size();
+    roomless_experts_ += roomless.experts.size();
+    if (!read.experts.empty()) {
+      const double seconds = static_cast<double>(read.experts.size()) * config_.unit_bytes /
+                             config_.load_bytes_per_second;
+      Push(now() + 1e6 * seconds, Kind::kRetry, 0, Await(std::move(read)));
     }
+    if (!roomless.experts.empty()) roomless_.push_back(Await(std::move(roomless)));
+  }
+  size_t Await(SimulatedCall call) {
+    ++routers_[call.router].waits;
+    calls_.push_back(std::move(call));
+    return calls_.size() - 1;
   }
 
-  // For experts that nobody had room for: a shard is back, or moves have made room.
+  // A shard is back.
   void AskAgain() {
     for (const size_t call : roomless_) Push(now(), Kind::kRetry, 0, call);
     roomless_.clear();
@@ -400,7 +405,7 @@ class Run {
     result.died_shards = died_;
     result.retried_calls = retried_;
     result.restored_units = restored_;
-    result.lost_steps = stuck_;
+    result.roomless_experts = roomless_experts_;
     return result;
   }
 
@@ -411,7 +416,7 @@ class Run {
   SimulatedBalancer balancer_;
   std::vector<Router> routers_;
   std::vector<SimulatedCall> calls_;
-  std::vector<size_t> roomless_;  // of calls_: they wait until something changes
+  std::vector<size_t> roomless_;  // of calls_: they wait until a shard is back
   SimulatedEvents events_;
   DispatchPlanner planner_;
   DispatchPlan plan_;
@@ -432,12 +437,41 @@ class Run {
   size_t died_ = 0;
   size_t retried_ = 0;
   size_t restored_ = 0;
-  size_t stuck_ = 0;
+  size_t roomless_experts_ = 0;
 };
 
 absl::Status Check(bool good, const char* field, const char* expected) {
   if (good) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(field, ": expected ", expected));
+}
+
+// Times and rates, so that no time is without end.
+absl::Status CheckNumbers(const SimulationConfig& c) {
+  constexpr double kMicrosMax = 1e15;
+  struct Number {
+    const char* field;
+    double value;
+    double least;
+    double most;
+  };
+  for (const Number& number : {Number{"detect_ms", c.detect_ms, 0, 1e-3 * kMicrosMax},
+                               {"return_seconds", c.return_seconds, 0, 1e-6 * kMicrosMax},
+                               {"attention_us", c.attention_us, 0, kMicrosMax},
+                               {"post_us", c.post_us, 0, kMicrosMax},
+                               {"step_us", c.step_us, 0, kMicrosMax},
+                               {"others_us", c.others_us, 0, kMicrosMax},
+                               {"call_us", c.call_us, 0, kMicrosMax},
+                               {"touch_us", c.touch_us, 0, kMicrosMax},
+                               {"row_us", c.row_us, 0, kMicrosMax},
+                               {"link_us", c.link_us, 0, kMicrosMax},
+                               {"link_gigabits", c.link_gigabits, 1e-6, 1e9},
+                               {"unit_bytes", c.unit_bytes, 0, 1e15},
+                               {"load_bytes_per_second", c.load_bytes_per_second, 1, 1e15}}) {
+    if (number.value >= number.least && number.value <= number.most) continue;  // NaN does not
+    return absl::InvalidArgumentError(absl::StrCat(number.field, ": ", number.value, "; expected ",
+                                                   number.least, " to ", number.most));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckConfig(const SimulationConfig& c) {
@@ -455,19 +489,7 @@ absl::Status CheckConfig(const SimulationConfig& c) {
   TESSERA_RETURN_IF_ERROR(
       Check(c.slots_kept_free >= 0 && c.slots_kept_free <= 1, "slots_kept_free", "0..1"));
   TESSERA_RETURN_IF_ERROR(Check(c.warmup_steps >= 1 && c.rounds >= 1, "warmup", ">= 1"));
-  constexpr double kSecondsMax = 1e9;
-  for (const double seconds : {c.detect_ms / 1e3, c.return_seconds}) {
-    TESSERA_RETURN_IF_ERROR(
-        Check(seconds >= 0 && seconds <= kSecondsMax, "detect_ms, return_seconds", "0..1e9 s"));
-  }
-  for (const double us : {c.attention_us, c.post_us, c.step_us, c.others_us, c.call_us, c.touch_us,
-                          c.row_us, c.link_us}) {
-    TESSERA_RETURN_IF_ERROR(
-        Check(us >= 0 && us <= 1e6 * kSecondsMax, "costs", "0..1e15 microseconds each"));
-  }
-  return Check(c.link_gigabits > 0 && c.load_bytes_per_second > 0 && std::isfinite(c.unit_bytes) &&
-                   c.unit_bytes >= 0,
-               "rates", "numbers above 0");
+  return CheckNumbers(c);
 }
 
 }  // namespace

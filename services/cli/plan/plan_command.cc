@@ -198,11 +198,11 @@ void PrintJson(const SimulationConfig& c, const SimulationResult& r, std::ostrea
       "{\"shards\":%d,\"routers\":%d,\"rows\":%.6g,\"tokens_per_second\":%.1f,\"step_ms_p50\":%.3f,"
       "\"step_ms_p99\":%.3f,\"step_ms_max\":%.3f,\"window_balance\":%.4f,\"step_balance\":%.4f,"
       "\"experts_balance\":%.4f,\"planned_balance\":%.4f,\"busy_mean\":%.3f,\"busy_max\":%.3f,"
-      "\"loads\":%d,\"retried_calls\":%d,\"restored_experts\":%d,\"lost_steps\":%d,"
+      "\"loads\":%d,\"retried_calls\":%d,\"restored_experts\":%d,\"roomless_experts\":%d,"
       "\"died_shards\":%d,\"steps_per_second\":%.3f,\"seconds\":%.4f}\n",
       c.shards, c.routers, RowsOfStep(r), r.tokens_per_second, r.step_ms_p50, r.step_ms_p99,
       r.step_ms_max, r.window_balance, r.step_balance, r.experts_balance, r.planned, r.busy_mean,
-      r.busy_max, r.loads, r.retried_calls, r.restored_units, r.lost_steps, r.died_shards,
+      r.busy_max, r.loads, r.retried_calls, r.restored_units, r.roomless_experts, r.died_shards,
       r.steps_per_second, r.seconds);
 }
 
@@ -225,8 +225,8 @@ void PrintResult(const SimulationConfig& c, const SimulationResult& r, std::ostr
   if (c.failures > 0) {
     out << absl::StreamFormat(
         "failures          %d shards died: %d calls asked again, %d experts loaded elsewhere, "
-        "%d times nobody had room\n",
-        r.died_shards, r.retried_calls, r.restored_units, r.lost_steps);
+        "for %d nobody had room\n",
+        r.died_shards, r.retried_calls, r.restored_units, r.roomless_experts);
   }
 }
 

@@ -372,7 +372,7 @@ bool RouterPool::Forget(const GenerationPtr& generation) {
   return true;
 }
 
-void RouterPool::Abandon(const GenerationPtr& generation) {
+void RouterPool::Abandon(GenerationPtr generation) {
   if (generation->router != nullptr) generation->router->client->Cancel(generation->sent_id);
   Forget(generation);
 }
@@ -397,7 +397,7 @@ void RouterPool::TellEnd(const GenerationPtr& generation, wire::FinishedEvent ev
 void RouterPool::Cancel(uint64_t number) {
   absl::MutexLock lock(&mutex_);
   const auto found = by_number_.find(number);
-  if (found != by_number_.end()) Abandon(GenerationPtr(found->second));
+  if (found != by_number_.end()) Abandon(found->second);
 }
 
 void RouterPool::Tick() {
@@ -419,7 +419,8 @@ void RouterPool::Tick() {
         late.emplace_back(generation, absl::UnavailableError("no router took the request on"));
       }
     }
-    // At once: an end that the router tells in answer must not look like one that is none of ours.
+    // Under the same lock: the router answers with kCancelled, which must find no request, or it is
+    // taken for a router that gave the request up.
     for (const auto& [generation, status] : late) Abandon(generation);
   }
   up_gauge_.Set(up_count);

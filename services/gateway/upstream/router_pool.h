@@ -84,7 +84,8 @@ class RouterPool {
   //   kUnavailable        no router is up
   //   kResourceExhausted  none has room for cost_tokens
   absl::StatusOr<uint64_t> Submit(PoolRequest request);
-  // Ends a request at once; at most the call under way still reaches the callback.
+  // Ends a request at once; at most the call under way, or an end that was decided before, still
+  // reaches the callback.
   void Cancel(uint64_t number);
 
   // The sum of what the routers say of their experts; `done` is called once, perhaps at once, else
@@ -114,17 +115,18 @@ class RouterPool {
   void OnDown(Router& router, const absl::Status& status);
   void FinishGeneration(const GenerationPtr& generation, wire::FinishedEvent event);
   // The last call of a request's callback, after Forget.
-  void TellEnd(const GenerationPtr& generation, wire::FinishedEvent event);
+  void TellEnd(const GenerationPtr& generation, wire::FinishedEvent event)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // True if the end can be told without a router.
   bool HasEnded(const Generation& generation, wire::FinishedEvent& event) const;
   void Suspend(const GenerationPtr& generation, absl::Duration pause);
   void SendWaiting();
 
-  // It neither runs nor waits from here on, and what a router still says of it is not heard. False:
-  // it was forgotten before.
+  // It neither runs nor waits from here on, and no event that comes later finds it. False: it was
+  // forgotten before.
   bool Forget(const GenerationPtr& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same, and the router that has it is told to end it.
-  void Abandon(const GenerationPtr& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Abandon(GenerationPtr generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Requests are sent to routers that are ready; while none is, they wait at those that are up.
   std::vector<Router*> Candidates() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status NoRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <ostream>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -49,13 +50,13 @@ bool IsCopied(std::string_view word, const PieceCounts& counts, uint64_t convers
 
 absl::Status LearnTokenizer(TokenizerOptions options, const cli::Streams& streams) {
   if (options.out.empty()) return absl::InvalidArgumentError("tokenizer needs --out=DIR");
+  TESSERA_RETURN_IF_ERROR(ReadConfig(options));
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error) {
     return absl::InvalidArgumentError(
         absl::StrCat("--out: cannot create the folder ", options.out, ": ", error.message()));
   }
-  TESSERA_RETURN_IF_ERROR(ReadConfig(options));
   PieceCounts counts;
   for (uint64_t i = 0; i < options.conversations; ++i) {
     counts.Add(RenderText(MakeConversation(options.seed, i)));

@@ -138,32 +138,51 @@ TEST_P(StripKernelsTest, StayInsideTheirMemoryAndWithinTheirBound) {
   }
 }
 
-// Each tile asks for its share of the next stage: nothing is left out, nothing lies before it.
-TEST(WeightPrefetchTest, TilesTogetherAskForTheNextStage) {
-  constexpr size_t kBlocks = 8;
-  for (const size_t block_bytes : {size_t{576}, size_t{1088}, size_t{2048}}) {
-    const size_t stage_bytes = kBlocks * block_bytes;
-    const std::vector<std::byte> weights(3 * stage_bytes);
-    avx512::Stage stage = {weights.data(), kBlocks, block_bytes, /*fresh=*/true};
-    for (const size_t rows : {9, 16, 31, 48}) {
-      std::vector<bool> asked(weights.size());
-      for (size_t row = 0; row < rows; row += 8) {
-        avx512::WeightPrefetch prefetch =
-            avx512::PrefetchOf(stage, row, std::min<size_t>(8, rows - row), rows);
-        for (size_t block = 0; block < kBlocks; ++block, prefetch.Step()) {
-          const auto first = static_cast<size_t>(prefetch.next - weights.data());
-          ASSERT_GE(first, stage_bytes);
-          for (size_t i = 0; i < prefetch.step_bytes; ++i) asked.at(first + i) = true;
-        }
-      }
-      for (size_t i = stage_bytes; i < 2 * stage_bytes; ++i) {
-        ASSERT_TRUE(asked[i]) << i << " of " << block_bytes << " a block, " << rows << " rows";
+// How often each line from `weights` on is asked for by tiles of at most `tile_rows` rows.
+std::vector<int> LinesAsked(const avx512::Stage& stage, size_t tile_rows, size_t rows) {
+  std::vector<int> asked(3 * stage.blocks * stage.block_bytes / kLineBytes);
+  for (size_t row = 0; row < rows; row += tile_rows) {
+    avx512::WeightPrefetch prefetch = avx512::PrefetchOf(
+        stage, {.first = row, .count = std::min(tile_rows, rows - row), .all = rows});
+    for (size_t block = 0; block < stage.blocks; ++block, prefetch.NextBlock()) {
+      const auto first = static_cast<size_t>(prefetch.next - stage.weights);
+      for (size_t i = 0; i < prefetch.block_bytes; i += kLineBytes) {
+        ++asked.at((first + i) / kLineBytes);
       }
     }
-    EXPECT_EQ(avx512::PrefetchOf(stage, 0, 5, 5).next,
-              weights.data() + avx512::kPrefetchAheadBytes);
-    stage.fresh = false;
-    EXPECT_EQ(avx512::PrefetchOf(stage, 8, 8, 48).step_bytes, 0u);
+  }
+  return asked;
+}
+
+TEST(WeightPrefetchTest, TheTilesOfAPassAskForEachLineOfTheNextStageOnce) {
+  for (const size_t block_bytes : {size_t{576}, size_t{1088}, size_t{2048}}) {
+    for (const size_t blocks : {1, 7, 15}) {
+      const std::vector<std::byte> weights(3 * blocks * block_bytes);
+      avx512::Stage stage = {
+          .weights = weights.data(), .blocks = blocks, .block_bytes = block_bytes, .fresh = true};
+      const size_t lines = blocks * block_bytes / kLineBytes;
+      std::vector<int> next_stage(3 * lines);
+      std::fill_n(next_stage.begin() + static_cast<ptrdiff_t>(lines), lines, 1);
+      for (const size_t rows : {9, 16, 31, 48}) {
+        EXPECT_EQ(LinesAsked(stage, 8, rows), next_stage) << rows;
+        EXPECT_EQ(LinesAsked(stage, 5, rows), next_stage) << rows;
+      }
+      const avx512::TileRows all = {.first = 0, .count = 5, .all = 5};
+      EXPECT_EQ(avx512::PrefetchOf(stage, all).next, weights.data() + avx512::kPrefetchAheadBytes);
+      stage.fresh = false;
+      EXPECT_EQ(LinesAsked(stage, 8, 48), std::vector<int>(3 * lines));
+    }
+  }
+}
+
+TEST(WeightPrefetchTest, StagesOfAPanelAreNearlyEqual) {
+  for (const size_t block_bytes : {size_t{576}, size_t{1088}, size_t{2048}}) {
+    for (size_t blocks = 1; blocks < 200; ++blocks) {
+      const size_t stage = avx512::StageBlocks(blocks, block_bytes);
+      const size_t stages = (blocks + stage - 1) / stage;
+      EXPECT_LE(stage * block_bytes, avx512::kStageBytes);
+      EXPECT_LE(stages * stage - blocks, stages) << blocks << " blocks of " << block_bytes;
+    }
   }
 }
 

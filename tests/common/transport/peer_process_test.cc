@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "common/base/clock.h"
 #include "common/transport/socket_address.h"
 #include "tests/common/transport/box_transport.h"

@@ -144,8 +144,8 @@ TEST(ClusterSimulationTest, FiveHundredTwelveShardsAndEightRouters) {
   EXPECT_GT(with.window_balance, without.window_balance);
   EXPECT_GT(with.loads, 0u);
   EXPECT_EQ(with.died_shards, 2u);
-  EXPECT_EQ(with.lost_steps, 0u);
-  EXPECT_EQ(without.lost_steps, 0u);
+  EXPECT_EQ(with.roomless_experts, 0u);
+  EXPECT_EQ(without.roomless_experts, 0u);
 }
 
 TEST(ClusterSimulationTest, TheSameSeedGivesTheSameRun) {
@@ -193,7 +193,7 @@ TEST(ClusterSimulationTest, DeadShardsCostTimeAndNoStep) {
   EXPECT_GT(result.tokens_per_second, 0);
   EXPECT_EQ(result.died_shards, 2u);
   EXPECT_GT(result.restored_units, 0u);
-  EXPECT_EQ(result.lost_steps, 0u);
+  EXPECT_EQ(result.roomless_experts, 0u);
 }
 
 TEST(ClusterSimulationTest, AFailureMeetsTheNextShardThatLives) {
@@ -205,36 +205,57 @@ TEST(ClusterSimulationTest, AFailureMeetsTheNextShardThatLives) {
   config.return_seconds = 1e6;  // never
   const SimulationResult most = Simulated(config);
   EXPECT_EQ(most.died_shards, 6u);
-  EXPECT_EQ(most.lost_steps, 0u);
+  EXPECT_EQ(most.roomless_experts, 0u);
   config.failures = 9;
   EXPECT_EQ(Simulated(config).died_shards, 6u) << "the last one stays";
 }
 
-TEST(ClusterSimulationTest, WhereNobodyHasRoomStepsAreLost) {
+TEST(ClusterSimulationTest, WhereNobodyHasRoomStepsWait) {
   SimulationConfig config = Small();
   config.spare_slots = 0;
   config.balance = false;
   config.failures = 1;
   config.detect_ms = 5;
   config.return_seconds = 0.05;
-  EXPECT_GT(Simulated(config).lost_steps, 0u);
+  EXPECT_GT(Simulated(config).roomless_experts, 0u);
   config.return_seconds = 1e6;  // the step waits, and does not ask again and again
   const SimulationResult late = Simulated(config);
-  EXPECT_GT(late.lost_steps, 0u);
+  EXPECT_GT(late.roomless_experts, 0u);
   EXPECT_LT(late.retried_calls, 50u);
   EXPECT_GT(late.seconds, 1e6);
 }
 
+// What fits is read at once, and for the rest the step waits.
+TEST(ClusterSimulationTest, WhereThereIsRoomForAFewTheyAreRead) {
+  SimulationConfig config = Small();
+  config.shape.layer_count = 1;
+  config.spare_slots = 0.1;  // a slot or so on each of the others
+  config.balance = false;
+  config.failures = 1;
+  config.detect_ms = 5;
+  config.return_seconds = 0.5;
+  const SimulationResult result = Simulated(config);
+  EXPECT_GT(result.restored_units, 0u);
+  EXPECT_GT(result.roomless_experts, 0u);
+  EXPECT_LE(result.restored_units + result.roomless_experts, config.shape.expert_count);
+}
+
 TEST(ClusterSimulationTest, TimesWithoutEndAreRefused) {
-  for (const double never : {std::numeric_limits<double>::infinity(), std::nan(""), -1.0}) {
+  const auto refused = [](double SimulationConfig::*field, double value, const char* name) {
     SimulationConfig config = Small();
-    config.return_seconds = never;
+    config.*field = value;
     router::ZipfRouting routing(config.shape, config.top_k, 1.0, config.seed);
-    EXPECT_EQ(Simulate(config, routing).status().code(), absl::StatusCode::kInvalidArgument);
-    config.return_seconds = 1;
-    config.touch_us = never;
-    EXPECT_EQ(Simulate(config, routing).status().code(), absl::StatusCode::kInvalidArgument);
+    const absl::Status status = Simulate(config, routing).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << name << " " << value;
+    EXPECT_THAT(std::string(status.message()), ::testing::StartsWith(name));
+  };
+  for (const double never : {std::numeric_limits<double>::infinity(), std::nan(""), -1.0}) {
+    refused(&SimulationConfig::return_seconds, never, "return_seconds: ");
+    refused(&SimulationConfig::touch_us, never, "touch_us: ");
+    refused(&SimulationConfig::unit_bytes, never, "unit_bytes: ");
   }
+  refused(&SimulationConfig::link_gigabits, 1e-320, "link_gigabits: ");
+  refused(&SimulationConfig::load_bytes_per_second, 1e-300, "load_bytes_per_second: ");
 }
 
 // Moves take the time that reading takes, from the first one on.

@@ -141,7 +141,7 @@ TEST_F(PlanCommandTest, TheSimulationTakesTheModelsRows) {
   EXPECT_NEAR(Number("tokens_per_second"), result->tokens_per_second, 0.06);
   EXPECT_NEAR(Number("steps_per_second"), result->steps_per_second, 0.001);
   EXPECT_EQ(Number("rows"), 7);
-  EXPECT_EQ(Number("lost_steps"), static_cast<double>(result->lost_steps));
+  EXPECT_EQ(Number("roomless_experts"), static_cast<double>(result->roomless_experts));
   EXPECT_EQ(Number("died_shards"), 1);
 }
 
