@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
@@ -88,6 +89,18 @@ class RouterPoolTest : public ::testing::Test {
   // Until so many requests have lost their router, which is a moment after it is down.
   void AwaitWaiting(size_t count) {
     EXPECT_TRUE(testing::WaitUntil([&] { return pool_->waiting_count() == count; }));
+  }
+  // Until the pool has heard what `say` lets a router say. Asks the pool nothing.
+  void AwaitReport(absl::FunctionRef<void()> say) {
+    int before = 0;
+    {
+      absl::MutexLock lock(&mutex_);
+      before = changes_;
+    }
+    say();
+    absl::MutexLock lock(&mutex_);
+    const auto changed = [&] { return changes_ != before; };
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&changed), absl::Seconds(10)));
   }
   // Ticks until so many routers are up; waits for what the pool tells in between.
   void AwaitUp(size_t count) {
@@ -398,7 +411,6 @@ TEST_F(RouterPoolTest, ALateRequestIsNotSentAgain) {
   router.HoldAt(0);
   Open({router.address()});
   constexpr size_t kRequests = 4;
-  constexpr uint32_t kSaidBehindTheEnds = 1234;
   std::vector<Collected> late(kRequests);
   bool waited = false;
   for (Collected& each : late) {
@@ -408,9 +420,7 @@ TEST_F(RouterPoolTest, ALateRequestIsNotSentAgain) {
       if (std::holds_alternative<wire::FinishedEvent>(event.event) &&
           !std::exchange(waited, true)) {
         EXPECT_TRUE(router.AwaitCancels(kRequests));
-        router.Announce(kSaidBehindTheEnds);
-        EXPECT_TRUE(testing::WaitUntil(
-            [&] { return pool_->Snapshot()[0].report.tokens_free == kSaidBehindTheEnds; }));
+        AwaitReport([&] { router.Announce(1234); });  // which comes behind the ends
       }
       tell(std::move(event));
     };
