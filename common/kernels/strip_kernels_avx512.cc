@@ -31,10 +31,9 @@ RowForm FormOf(const ProductKind& kind, bool bf16, bool vnni) {
   if (kind.type == WeightType::kQ8 || kind.type == WeightType::kQ4) {
     return vnni ? RowForm::kInt8 : Avx2StripKernels().form(kind);
   }
-  // bf16 without vdpbf16ps is widened: exact, and one operation more. Converted to int16 for
-  // vpdpwssd in every pass it was 1.1 times as fast at 512 rows and 0.8 times at 1 to 8
-  // (kernels_bench
-  // --only="bf16 4096x1024" on an Ice Lake Xeon).
+  // bf16 without vdpbf16ps is widened: exact, and one operation more. Converted to int16 in every
+  // pass, for vpdpwssd, it took 0.9 of the time at 512 rows and 1.2 times as long at 1 to 8
+  // (kernels_bench, bf16 4096x1024, Ice Lake).
   return RowForm::kFloat32;
 }
 
