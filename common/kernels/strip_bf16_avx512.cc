@@ -121,12 +121,12 @@ void MultiplyOutputs(const std::byte* x, size_t x_stride,
 
 void MultiplyPanelBF16(const StripTask& task) {
   const size_t blocks = Blocks(task.inputs);
-  const size_t stage_blocks =
-      task.row_count <= kTileRows ? blocks : StageBlocks(blocks, kPanelBlockBytes);
+  const size_t stages = task.row_count <= kTileRows ? 1 : StageCount(blocks, kPanelBlockBytes);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += stage_blocks) {
+  for (size_t i = 0; i < stages; ++i) {
+    const size_t b = i * blocks / stages;
     const Stage stage = {.weights = task.weights + b * kPanelBlockBytes,
-                         .blocks = Smaller(stage_blocks, blocks - b),
+                         .blocks = (i + 1) * blocks / stages - b,
                          .block_bytes = kPanelBlockBytes,
                          .fresh = task.row_begin == 0};
     for (size_t row = 0; row < task.row_count;) {

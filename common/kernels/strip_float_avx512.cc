@@ -138,11 +138,12 @@ void MultiplyPanel(const StripTask& task) {
   const size_t blocks = Blocks(task.inputs);
   constexpr size_t kBytes = Layout<kType>::kBytes;
   const size_t tiles = (task.row_count + kTileRows - 1) / kTileRows;
-  const size_t stage_blocks = tiles == 1 ? blocks : StageBlocks(blocks, kBytes);
+  const size_t stages = tiles == 1 ? 1 : StageCount(blocks, kBytes);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += stage_blocks) {
+  for (size_t i = 0; i < stages; ++i) {
+    const size_t b = i * blocks / stages;
     const Stage stage = {.weights = task.weights + b * kBytes,
-                         .blocks = Smaller(stage_blocks, blocks - b),
+                         .blocks = (i + 1) * blocks / stages - b,
                          .block_bytes = kBytes,
                          .fresh = task.row_begin == 0};
     size_t row = 0;

@@ -122,11 +122,12 @@ template <WeightType kType>
 void MultiplyPanel(const StripTask& task) {
   constexpr size_t kBytes = BlockBytes(kType);
   const size_t blocks = Blocks(task.inputs);
-  const size_t stage_blocks = task.row_count <= kTileRows ? blocks : StageBlocks(blocks, kBytes);
+  const size_t stages = task.row_count <= kTileRows ? 1 : StageCount(blocks, kBytes);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
-  for (size_t b = 0; b < blocks; b += stage_blocks) {
+  for (size_t i = 0; i < stages; ++i) {
+    const size_t b = i * blocks / stages;
     const Stage stage = {.weights = task.weights + b * kBytes,
-                         .blocks = Smaller(stage_blocks, blocks - b),
+                         .blocks = (i + 1) * blocks / stages - b,
                          .block_bytes = kBytes,
                          .fresh = task.row_begin == 0};
     for (size_t row = 0; row < task.row_count;) {

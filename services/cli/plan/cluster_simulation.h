@@ -80,7 +80,8 @@ struct SimulationResult {
   size_t died_shards = 0;  // fewer than were to fail: only one was left
   size_t retried_calls = 0;
   size_t restored_units = 0;
-  size_t roomless_experts = 0;  // that nobody had room for: their steps waited for a shard
+  // Times that an expert was asked for and nobody had room: its step waited until a shard was back.
+  size_t roomless_experts = 0;
 };
 
 // Depends on its arguments only. kInvalidArgument naming the field.

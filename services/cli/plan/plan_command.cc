@@ -225,7 +225,7 @@ void PrintResult(const SimulationConfig& c, const SimulationResult& r, std::ostr
   if (c.failures > 0) {
     out << absl::StreamFormat(
         "failures          %d shards died: %d calls asked again, %d experts loaded elsewhere, "
-        "for %d nobody had room\n",
+        "%d times nobody had room\n",
         r.died_shards, r.retried_calls, r.restored_units, r.roomless_experts);
   }
 }

@@ -84,8 +84,7 @@ class RouterPool {
   //   kUnavailable        no router is up
   //   kResourceExhausted  none has room for cost_tokens
   absl::StatusOr<uint64_t> Submit(PoolRequest request);
-  // Ends a request at once; at most the call under way, or an end that was decided before, still
-  // reaches the callback.
+  // Ends a request at once; at most what was on its way to the callback still reaches it.
   void Cancel(uint64_t number);
 
   // The sum of what the routers say of their experts; `done` is called once, perhaps at once, else
@@ -126,6 +125,7 @@ class RouterPool {
   // forgotten before.
   bool Forget(const GenerationPtr& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same, and the router that has it is told to end it.
+  // By value: the map's own pointer, which may be what is given, goes.
   void Abandon(GenerationPtr generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Requests are sent to routers that are ready; while none is, they wait at those that are up.
   std::vector<Router*> Candidates() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

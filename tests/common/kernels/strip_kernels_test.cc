@@ -175,13 +175,16 @@ TEST(WeightPrefetchTest, TheTilesOfAPassAskForEachLineOfTheNextStageOnce) {
   }
 }
 
-TEST(WeightPrefetchTest, StagesOfAPanelAreNearlyEqual) {
+TEST(WeightPrefetchTest, StagesOfAPanelDifferByABlock) {
   for (const size_t block_bytes : {size_t{576}, size_t{1088}, size_t{2048}}) {
-    for (size_t blocks = 1; blocks < 200; ++blocks) {
-      const size_t stage = avx512::StageBlocks(blocks, block_bytes);
-      const size_t stages = (blocks + stage - 1) / stage;
-      EXPECT_LE(stage * block_bytes, avx512::kStageBytes);
-      EXPECT_LE(stages * stage - blocks, stages) << blocks << " blocks of " << block_bytes;
+    for (size_t blocks = 1; blocks < 400; ++blocks) {
+      const size_t stages = avx512::StageCount(blocks, block_bytes);
+      for (size_t i = 0; i < stages; ++i) {
+        const size_t stage = (i + 1) * blocks / stages - i * blocks / stages;
+        ASSERT_GE(stage, blocks / stages);
+        ASSERT_LE(stage, blocks / stages + 1);
+        ASSERT_LE(stage * block_bytes, avx512::kStageBytes) << blocks << " of " << block_bytes;
+      }
     }
   }
 }
