@@ -22,19 +22,12 @@
 import { readFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import path from "node:path";
+import { readFlags } from "./flags.mjs";
+import { shardCounters, shardLoad } from "./shard_load.mjs";
 
 const root = path.resolve(import.meta.dirname, "../..");
-const options = { bin: path.join(root, "build/release/bin"), shards: 4, replicas: 1, lanes: 16, windows: 2, steps: 1000, rounds: 3, strict: true,
-  prompts: "sums", json: false };
-for (const flag of process.argv.slice(2)) {
-  const [, name, value] = /^--(\w+)(?:=(.*))?$/.exec(flag) ?? [];
-  if (!(name in options)) {
-    console.error(`${flag}: there are ${Object.keys(options).map((known) => `--${known}`).join(", ")}`);
-    process.exit(2);
-  }
-  const kind = typeof options[name];
-  options[name] = kind === "number" ? Number(value) : kind === "boolean" ? value !== "false" : value;
-}
+const options = readFlags({ bin: path.join(root, "build/release/bin"), shards: 4, replicas: 1, lanes: 16, windows: 2, steps: 1000, rounds: 3, strict: true,
+  prompts: "sums", json: false });
 process.env.TESSERA_BIN = path.resolve(options.bin);
 const { metric, startCluster, until } = await import("../clients/programs.mjs");
 const { percentile, stream } = await import("../load/sse.mjs");
@@ -72,15 +65,8 @@ class Measured {
   // What the router has counted: steps, and [layer][shard] of pairs and of different experts.
   async counters() {
     const page = await (await fetch(`${this.admin}/metrics`)).text();
-    const table = (name) => {
-      const cells = {};
-      for (const [, layer, shard, value] of page.matchAll(new RegExp(`^${name}\\{layer="(\\d+)",shard="(\\d+)"\\} (\\S+)$`, "gm"))) {
-        (cells[layer] ??= {})[shard] = Number(value);
-      }
-      return cells;
-    };
-    return { at: performance.now(), steps: metric(page, "tessera_router_steps_total"), tokens: metric(page, "tessera_router_tokens_total"), pairs: table("tessera_router_layer_shard_pairs_total"),
-      experts: table("tessera_router_layer_shard_experts_total"), stepRatio: metric(page, "tessera_router_balance_step_ratio") };
+    return { at: performance.now(), steps: metric(page, "tessera_router_steps_total"), tokens: metric(page, "tessera_router_tokens_total"), ...shardCounters(page),
+      stepRatio: metric(page, "tessera_router_balance_step_ratio") };
   }
 
   // Streams follow each other on all lanes while `work` lasts.
@@ -129,18 +115,9 @@ class Measured {
     if (this.calm.at(-1)?.ended >= before.at - 20) this.calm.at(-1).ended = after.at;
     else this.calm.push({ began: before.at, ended: after.at });
     const { touch_us, row_us } = (await this.balance()).costs;
-    const delta = (name) => Object.keys(after[name]).map((layer) => Object.keys(after[name][layer]).map((shard) =>
-      after[name][layer][shard] - (before[name][layer]?.[shard] ?? 0)));
-    const pairs = delta("pairs");
-    const experts = delta("experts");
-    const evenness = (cells) => {
-      const of = cells.map((row) => row.reduce((a, b) => a + b, 0) / options.shards / Math.max(...row));
-      return of.reduce((a, b) => a + b, 0) / of.length;
-    };
     const gaps = this.gaps.slice(first).map(({ gap }) => gap);
     return { steps: after.steps - before.steps, seconds, tokens_per_second: (after.tokens - before.tokens) / seconds,
-      load: evenness(pairs.map((row, l) => row.map((count, s) => touch_us * experts[l][s] + row_us * count))),
-      pairs: evenness(pairs), experts: evenness(experts), each_step_pairs: after.stepRatio, touch_us, row_us,
+      ...shardLoad(before, after, options.shards, { touch_us, row_us }), each_step_pairs: after.stepRatio, touch_us, row_us,
       gap_p50: percentile(gaps, 0.5), gap_p99: percentile(gaps, 0.99), gap_max: Math.max(...gaps),
       others_percent: Math.max(0, (100 * (busySeconds() - busy - this.ownSeconds() + own)) / seconds), load_average: loadavg()[0] };
   }

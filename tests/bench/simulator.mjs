@@ -13,17 +13,10 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import path from "node:path";
+import { readFlags } from "./flags.mjs";
 
 const root = path.resolve(import.meta.dirname, "../..");
-const options = { bin: path.join(root, "build/release/bin"), shards: "1,2,3,4", lanes: 8, rounds: 3, seconds: 5 };
-for (const flag of process.argv.slice(2)) {
-  const [, name, value] = /^--(\w+)=(.*)$/.exec(flag) ?? [];
-  if (!(name in options)) {
-    console.error(`${flag}: there are ${Object.keys(options).map((known) => `--${known}=`).join(", ")}`);
-    process.exit(2);
-  }
-  options[name] = typeof options[name] === "number" ? Number(value) : value;
-}
+const options = readFlags({ bin: path.join(root, "build/release/bin"), shards: "1,2,3,4", lanes: 8, rounds: 3, seconds: 5 });
 process.env.TESSERA_BIN = path.resolve(options.bin);
 const { metric, startCluster } = await import("../clients/programs.mjs");
 const { percentile, stream } = await import("../load/sse.mjs");

@@ -10,12 +10,13 @@ namespace {
 constexpr size_t kAnswersMin = 64;
 constexpr size_t kTerms = 3;
 using Row = std::array<double, kTerms + 1>;
+using Terms = std::array<bool, kTerms>;  // that are fitted
 
 // Gaussian elimination with pivoting of the terms in `used`; others are 0. Nothing: they do not
 // determine each other (the pivots fall below a millionth of what they began with).
 std::optional<std::array<double, kTerms>> Solve(
     const std::array<std::array<double, kTerms>, kTerms>& products,
-    const std::array<double, kTerms>& with_time, const std::array<bool, kTerms>& used) {
+    const std::array<double, kTerms>& with_time, const Terms& used) {
   std::array<Row, kTerms> rows = {};
   for (size_t i = 0; i < kTerms; ++i) {
     for (size_t j = 0; j < kTerms; ++j) {
@@ -60,6 +61,16 @@ void CostFit::Moments::Add(const Moments& more) {
   }
 }
 
+CostFit::Moments CostFit::Moments::Tied(double share) const {
+  const auto& p = products;
+  const double with_one = p[0][1] + share * p[0][2];
+  Moments tied;
+  tied.products[0] = {p[0][0], with_one, 0};
+  tied.products[1] = {with_one, p[1][1] + 2 * share * p[1][2] + share * share * p[2][2], 0};
+  tied.with_time = {with_time[0], with_time[1] + share * with_time[2], 0};
+  return tied;
+}
+
 void CostFit::Observe(double experts, double pairs, double compute_us) {
   const std::array<double, kTerms> terms = {1, experts, pairs};
   pending_.Fade(kept_);
@@ -91,20 +102,25 @@ CostModel CostFit::Fit() const {
     if (count_ < kAnswersMin) return {};
     moments = moments_;
   }
+  constexpr Terms kExpertsAndPairs = {false, true, true};
+  const bool told_apart = Solve(moments.products, moments.with_time, kExpertsAndPairs).has_value();
+  constexpr double kShare = CostModel{}.row_us / CostModel{}.touch_us;
+  if (!told_apart) moments = moments.Tied(kShare);
   // The fullest model whose coefficients are all positive; of two, the one that keeps touch_us.
-  constexpr std::array<std::array<bool, kTerms>, 6> kWays = {{{true, true, true},
-                                                              {false, true, true},
-                                                              {true, true, false},
-                                                              {true, false, true},
-                                                              {false, true, false},
-                                                              {false, false, true}}};
-  for (const auto& used : kWays) {
+  constexpr std::array<Terms, 6> kWays = {{{true, true, true},
+                                           kExpertsAndPairs,
+                                           {true, true, false},
+                                           {true, false, true},
+                                           {false, true, false},
+                                           {false, false, true}}};
+  for (const Terms& used : kWays) {
     const auto solution = Solve(moments.products, moments.with_time, used);
     if (!solution) continue;
     bool positive = true;
     for (size_t i = 0; i < kTerms; ++i) positive = positive && (!used[i] || (*solution)[i] > 0);
     if (!positive) continue;
-    return {(*solution)[0], (*solution)[1], (*solution)[2], true};
+    const auto [call_us, touch_us, row_us] = *solution;
+    return {call_us, touch_us, told_apart ? row_us : kShare * touch_us, true};
   }
   return {};
 }

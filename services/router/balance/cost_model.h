@@ -18,14 +18,17 @@ namespace tessera::router {
 
 struct CostModel {
   double call_us = 0;
-  // Before anything was measured: an expert's weights cost as much as four rows.
+  // Before anything was measured, and while it cannot be told apart: an expert's weights cost as
+  // much as four rows.
   double touch_us = 4;
   double row_us = 1;
   bool fitted = false;
 };
 
 // Least squares over answers that fade: the last `window` weigh most. Coefficients below zero mean
-// nothing, so whichever would be is left out and the others are fitted without it.
+// nothing, so whichever would be is left out and the others are fitted without it. Answers that had
+// as many pairs as experts, those of single sequences, do not tell the two apart: then both follow
+// from their sum.
 class CostFit {
  public:
   explicit CostFit(double window = 10'000);
@@ -53,6 +56,8 @@ class CostFit {
     // The weight of what is in here becomes `kept` times what it was.
     void Fade(double kept);
     void Add(const Moments& more);
+    // Those of (1, experts + share * pairs, 0).
+    Moments Tied(double share) const;
   };
   const double kept_;  // weight of the past after one more answer
 

@@ -42,7 +42,8 @@ void ClusterBrain::OnLeaderPlacement(std::shared_ptr<const wire::PublishedPlacem
   Wake();
 }
 
-// The leader's placement and what loads of our own taught us that it does not tell yet.
+// The leader's placement and what loads of our own taught us that it does not tell yet. What they
+// taught us is forgotten only when it says something new: while it is gone nobody else knows it.
 void ClusterBrain::PublishOverlaid() {
   const absl::Duration now = clock_.Elapsed();
   std::erase_if(overlays_, [now](const auto& o) { return now >= o.second.until; });

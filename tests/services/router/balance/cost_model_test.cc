@@ -33,14 +33,42 @@ TEST(CostFitTest, KnowsNothingBeforeItHasSeenEnough) {
   EXPECT_EQ(fit.Fit().touch_us, CostModel{}.touch_us);
 }
 
-TEST(CostFitTest, WhatNeverVariesIsNotGuessed) {
+TEST(CostFitTest, SingleSequencesTellASumOnly) {
   CostFit fit;
   for (int i = 0; i < 500; ++i) fit.Observe(4, 4, 200);
   fit.Fold();
-  const CostModel model = fit.Fit();  // one number is all that is known: so much an expert
+  const CostModel model = fit.Fit();  // one number is all that is known: 50 us an expert with a row
   EXPECT_TRUE(model.fitted);
-  EXPECT_NEAR(model.touch_us, 50, 1e-6);
-  EXPECT_EQ(model.row_us, 0);
+  EXPECT_NEAR(model.touch_us, 40, 1e-6);
+  EXPECT_NEAR(model.row_us, 10, 1e-6);
+}
+
+TEST(CostFitTest, SingleSequencesOnManyShardsTellTheCallsCostToo) {
+  CostFit fit;
+  for (int i = 0; i < 500; ++i) {
+    const double experts = 1 + i % 3;
+    fit.Observe(experts, experts, 7 + 50 * experts);
+  }
+  fit.Fold();
+  const CostModel model = fit.Fit();
+  EXPECT_NEAR(model.call_us, 7, 1e-6);
+  EXPECT_NEAR(model.touch_us, 40, 1e-6);
+  EXPECT_NEAR(model.row_us, 10, 1e-6);
+}
+
+TEST(CostFitTest, BatchesTellExpertsFromRowsAgain) {
+  CostFit fit;
+  for (int i = 0; i < 500; ++i) fit.Observe(4, 4, 20 + 4 * 55 + 4 * 1.5);
+  Random random(17);
+  for (int i = 0; i < 500; ++i) {
+    const auto experts = static_cast<double>(1 + random.Below(32));
+    const auto pairs = experts + static_cast<double>(random.Below(64));
+    fit.Observe(experts, pairs, 20 + 55 * experts + 1.5 * pairs);
+  }
+  fit.Fold();
+  EXPECT_NEAR(fit.Fit().call_us, 20, 1e-3);
+  EXPECT_NEAR(fit.Fit().touch_us, 55, 1e-3);
+  EXPECT_NEAR(fit.Fit().row_us, 1.5, 1e-3);
 }
 
 TEST(CostFitTest, NoCoefficientIsNegative) {

@@ -1,0 +1,14 @@
+// The flags of the measuring scripts: --name=value over `options`, whose values say which kind each is. Anything else ends the program.
+export function readFlags(options) {
+  for (const flag of process.argv.slice(2)) {
+    const [, name, value] = /^--(\w+)(?:=(.*))?$/.exec(flag) ?? [];
+    const kind = typeof options[name];
+    const number = Number(value);
+    if (!Object.hasOwn(options, name) || (kind !== "boolean" && value === undefined) || (kind === "number" && (value === "" || Number.isNaN(number)))) {
+      console.error(`${flag}: there are ${Object.entries(options).map(([known, byDefault]) => `--${known}=${byDefault}`).join(", ")}`);
+      process.exit(2);
+    }
+    options[name] = kind === "number" ? number : kind === "boolean" ? value !== "false" : value;
+  }
+  return options;
+}
