@@ -137,7 +137,7 @@ ThreadPool::ThreadPool(const ThreadPoolConfig& config) : state_(std::make_unique
   state.threads.reserve(state.thread_count - 1);
   for (size_t worker = 1; worker < state.thread_count; ++worker) {
     state.threads.emplace_back(absl::StrCat("compute-", worker),
-                               [&state, worker](std::stop_token) { state.Work(worker); });
+                               [&state, worker](const std::stop_token&) { state.Work(worker); });
   }
 }
 

@@ -120,15 +120,12 @@ void MultiplyOutputs(const std::byte* x, size_t x_stride,
 }  // namespace
 
 void MultiplyPanelBF16(const StripTask& task) {
-  const size_t blocks = Blocks(task.inputs);
-  const size_t stages = task.row_count <= kTileRows ? 1 : StageCount(blocks, kPanelBlockBytes);
+  const Panel panel = {
+      .weights = task.weights, .blocks = Blocks(task.inputs), .block_bytes = kPanelBlockBytes};
+  const size_t stages = task.row_count <= kTileRows ? 1 : StageCount(panel);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
   for (size_t i = 0; i < stages; ++i) {
-    const size_t b = i * blocks / stages;
-    const Stage stage = {.weights = task.weights + b * kPanelBlockBytes,
-                         .blocks = (i + 1) * blocks / stages - b,
-                         .block_bytes = kPanelBlockBytes,
-                         .fresh = task.row_begin == 0};
+    const Stage stage = StageOf(panel, i, stages, /*fresh=*/task.row_begin == 0);
     for (size_t row = 0; row < task.row_count;) {
       const Group group = GroupOf(task.row_begin + row, task.kind.rows);
       const size_t place = task.row_begin + row - group.first;
@@ -136,10 +133,12 @@ void MultiplyPanelBF16(const StripTask& task) {
       // A whole group is cut into two halves, not into eight and a rest.
       const size_t left = group.rows - place;
       const size_t rows = left > kTileRows ? (left + 1) / 2 : left;
-      MultiplyRowTile(
-          rows, task.rows + BF16Offset(group, task.inputs) + b * x_stride + place * kBF16BlockBytes,
-          x_stride, stage, PrefetchOf(stage, {.first = row, .count = rows, .all = task.row_count}),
-          task.out + row * kPanelOutputs);
+      MultiplyRowTile(rows,
+                      task.rows + BF16Offset(group, task.inputs) + stage.first * x_stride +
+                          place * kBF16BlockBytes,
+                      x_stride, stage,
+                      PrefetchOf(stage, {.first = row, .count = rows, .all = task.row_count}),
+                      task.out + row * kPanelOutputs);
       row += rows;
     }
   }

@@ -138,19 +138,16 @@ void MultiplyPanel(const StripTask& task) {
   const size_t blocks = Blocks(task.inputs);
   constexpr size_t kBytes = Layout<kType>::kBytes;
   const size_t tiles = (task.row_count + kTileRows - 1) / kTileRows;
-  const size_t stages = tiles == 1 ? 1 : StageCount(blocks, kBytes);
+  const Panel panel = {.weights = task.weights, .blocks = blocks, .block_bytes = kBytes};
+  const size_t stages = tiles == 1 ? 1 : StageCount(panel);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
   for (size_t i = 0; i < stages; ++i) {
-    const size_t b = i * blocks / stages;
-    const Stage stage = {.weights = task.weights + b * kBytes,
-                         .blocks = (i + 1) * blocks / stages - b,
-                         .block_bytes = kBytes,
-                         .fresh = task.row_begin == 0};
+    const Stage stage = StageOf(panel, i, stages, /*fresh=*/task.row_begin == 0);
     size_t row = 0;
     for (size_t t = 0; t < tiles; ++t) {
       const size_t rows = (task.row_count - row + tiles - t - 1) / (tiles - t);
       MultiplyRowTile<kType>(
-          rows, x + row * stride + b * kBlockInputs, stride, stage,
+          rows, x + row * stride + stage.first * kBlockInputs, stride, stage,
           PrefetchOf(stage, {.first = row, .count = rows, .all = task.row_count}),
           task.out + row * kPanelOutputs);
       row += rows;

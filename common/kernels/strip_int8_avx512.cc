@@ -122,14 +122,11 @@ template <WeightType kType>
 void MultiplyPanel(const StripTask& task) {
   constexpr size_t kBytes = BlockBytes(kType);
   const size_t blocks = Blocks(task.inputs);
-  const size_t stages = task.row_count <= kTileRows ? 1 : StageCount(blocks, kBytes);
+  const Panel panel = {.weights = task.weights, .blocks = blocks, .block_bytes = kBytes};
+  const size_t stages = task.row_count <= kTileRows ? 1 : StageCount(panel);
   __builtin_memset(task.out, 0, task.row_count * kPanelOutputs * sizeof(float));
   for (size_t i = 0; i < stages; ++i) {
-    const size_t b = i * blocks / stages;
-    const Stage stage = {.weights = task.weights + b * kBytes,
-                         .blocks = (i + 1) * blocks / stages - b,
-                         .block_bytes = kBytes,
-                         .fresh = task.row_begin == 0};
+    const Stage stage = StageOf(panel, i, stages, /*fresh=*/task.row_begin == 0);
     for (size_t row = 0; row < task.row_count;) {
       const Group group = GroupOf(task.row_begin + row, task.kind.rows);
       const size_t place = task.row_begin + row - group.first;
@@ -137,9 +134,9 @@ void MultiplyPanel(const StripTask& task) {
       const size_t tiles = (left + kTileRows - 1) / kTileRows;
       const size_t count = (left + tiles - 1) / tiles;
       const Rows rows = {.values = task.rows + Int8Offset(group, task.inputs) +
-                                   (b * group.rows + place) * kInt8BlockBytes,
+                                   (stage.first * group.rows + place) * kInt8BlockBytes,
                          .factors = task.rows + FactorOffset(group, task.kind.rows, task.inputs) +
-                                    b * group.rows * kInt8FactorBytes + place * 4,
+                                    stage.first * group.rows * kInt8FactorBytes + place * 4,
                          .group_rows = group.rows};
       MultiplyRowTile<kType>(
           count, rows, stage,

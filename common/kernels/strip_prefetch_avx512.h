@@ -18,7 +18,7 @@ namespace {  // as strip_avx512.h
 // alone waits for memory: asked for all at once a block's lines would fill the queue to it and hold
 // up the arithmetic. Asked for step by step 8 rows of bf16 were 1.27 times as fast (kernels_bench
 // --only="bf16 32768x1024", Ice Lake, median of 3 pairs), and eight sequences decode 1.1 times as
-// fast; q8 in integers, with a third of the lines, measured the same and asks for all at once.
+// fast; q8 in integers, with half of the lines, measured the same and asks for all at once.
 struct WeightPrefetch {
   const std::byte* next;
   size_t block_bytes;
@@ -27,30 +27,52 @@ struct WeightPrefetch {
   [[gnu::always_inline]] void All() const {
     for (size_t i = 0; i < block_bytes; i += kLineBytes) __builtin_prefetch(next + i, 0, 2);
   }
-  // What belongs to step `step` of the kSteps of a block of kBytes.
-  template <size_t kSteps, size_t kBytes>
-  [[gnu::always_inline]] void Step(size_t step) const {
+  // What belongs to step `step` of the kSteps of a block of kBytes: ask(offset) for each line.
+  template <size_t kSteps, size_t kBytes, typename Ask>
+  [[gnu::always_inline]] static void LinesOfStep(size_t step, const Ask& ask) {
     for (size_t i = 0; i < kBytes; i += kSteps * kLineBytes) {
       const size_t at = i + step * kLineBytes;
-      if (kBytes % (kSteps * kLineBytes) == 0 || at < kBytes) __builtin_prefetch(next + at, 0, 2);
+      if (kBytes % (kSteps * kLineBytes) == 0 || at < kBytes) ask(at);
     }
   }
+  template <size_t kSteps, size_t kBytes>
+  [[gnu::always_inline]] void Step(size_t step) const {
+    LinesOfStep<kSteps, kBytes>(
+        step, [this](size_t at)
+                  __attribute__((always_inline)) { __builtin_prefetch(next + at, 0, 2); });
+  }
   [[gnu::always_inline]] void NextBlock() { next += block_bytes; }
+};
+
+struct Panel {
+  const std::byte* weights;
+  size_t blocks;
+  size_t block_bytes;
 };
 
 // Weights that the register tiles of a pass go over in turn.
 struct Stage {
   const std::byte* weights;
+  size_t first;  // of the panel's blocks
   size_t blocks;
   size_t block_bytes;
   bool fresh;  // the first pass over these weights
 };
 
-// Stages of a panel of `blocks` blocks: as few as stay in L1. Stage i begins at block
-// i * blocks / stages, so that they differ by a block at most.
-[[maybe_unused]] inline size_t StageCount(size_t blocks, size_t block_bytes) {
-  const size_t most = kStageBytes / block_bytes;
-  return (blocks + most - 1) / most;
+// As few as stay in L1.
+[[maybe_unused]] inline size_t StageCount(const Panel& panel) {
+  const size_t most = kStageBytes / panel.block_bytes;
+  return (panel.blocks + most - 1) / most;
+}
+
+// Stage `i` of `stages`, which differ by a block at most.
+[[maybe_unused]] inline Stage StageOf(const Panel& panel, size_t i, size_t stages, bool fresh) {
+  const size_t first = i * panel.blocks / stages;
+  return {.weights = panel.weights + first * panel.block_bytes,
+          .first = first,
+          .blocks = (i + 1) * panel.blocks / stages - first,
+          .block_bytes = panel.block_bytes,
+          .fresh = fresh};
 }
 
 // The rows of a register tile, among those of its pass.
@@ -60,7 +82,8 @@ struct TileRows {
   size_t all;
 };
 
-// A tile that holds all rows reads on at its own pace.
+// A tile that holds all rows reads on at its own pace. Of a next stage that is longer than this one
+// the last block is not asked for.
 [[maybe_unused, gnu::always_inline]] inline WeightPrefetch PrefetchOf(const Stage& stage,
                                                                       const TileRows& rows) {
   if (!stage.fresh) return {stage.weights, 0, false};

@@ -19,7 +19,7 @@ namespace tessera::cli {
 class FlagSet {
  public:
   // usage: what follows the name of the program, e.g. "inspect DIR".
-  FlagSet(std::string usage, std::string summary, std::string_view program = "tessera")
+  FlagSet(const std::string& usage, std::string summary, std::string_view program = "tessera")
       : usage_(std::string(program) + " " + usage), summary_(std::move(summary)) {}
 
   void Add(std::string name, std::string* value, std::string help);

@@ -23,6 +23,13 @@ namespace {
 
 double Giga(size_t value) { return static_cast<double>(value) / 1e9; }
 
+// "15.120 GB", and of small models "0.983 MB".
+std::string Amount(size_t bytes) {
+  const bool large = bytes >= 100'000'000;
+  return absl::StrFormat("%.3f %s", static_cast<double>(bytes) * (large ? 1e-9 : 1e-6),
+                         large ? "GB" : "MB");
+}
+
 void PrintArchitecture(const ModelSpec& spec, std::ostream& out) {
   const auto full = static_cast<size_t>(std::ranges::count(spec.layer_kinds, LayerKind::kFull));
   out << absl::StreamFormat(
@@ -48,8 +55,8 @@ void PrintParameters(const ModelSpec& spec, const ModelManifest& manifest, std::
   for (const RoleTotal& row : manifest.totals()) {
     const double share =
         100.0 * static_cast<double>(row.size_bytes) / static_cast<double>(manifest.size_bytes());
-    out << absl::StreamFormat("  %-15s %-8s %9.3f GB %5.1f %%  %13d numbers in %d tensors\n",
-                              NameOf(row.role), NameOf(row.dtype), Giga(row.size_bytes), share,
+    out << absl::StreamFormat("  %-15s %-8s %11s %5.1f %%  %13d numbers in %d tensors\n",
+                              NameOf(row.role), NameOf(row.dtype), Amount(row.size_bytes), share,
                               row.element_count, row.tensor_count);
   }
 }
@@ -64,8 +71,8 @@ absl::Status PrintFit(const ModelSpec& spec, const ModelManifest& manifest, std:
   out << absl::StreamFormat("this machine   %d CPUs (%s), %.2f GB available\n", UsableCpuCount(),
                             ToString(DetectCpuFeatures()), Giga(budget.available_bytes));
   out << absl::StreamFormat(
-      "keys, values   %d bytes a token in all layers (bf16); %.3f GB for a sequence of %d tokens\n",
-      kv.layer_block_bytes / router::kBlockTokens * spec.layer_count, Giga(sequence_bytes),
+      "keys, values   %d bytes a token in all layers (bf16); %s for a sequence of %d tokens\n",
+      kv.layer_block_bytes / router::kBlockTokens * spec.layer_count, Amount(sequence_bytes),
       context);
   out << "what fits      one box: all of it; a router alone; experts that one shard could hold "
          "beside nothing else\n";
@@ -80,9 +87,9 @@ absl::Status PrintFit(const ModelSpec& spec, const ModelManifest& manifest, std:
     const size_t needed = router + experts + sequence_bytes;
     const size_t held = unit_bytes == 0 ? 0 : std::min(units, budget.available_bytes / unit_bytes);
     out << absl::StreamFormat(
-        "  %-5s router %8.3f GB, experts %8.3f GB: %s on this box; a shard here holds %d of %d "
+        "  %-5s router %11s, experts %11s: %s on this box; a shard here holds %d of %d "
         "experts\n",
-        NameOf(choice), Giga(router), Giga(experts),
+        NameOf(choice), Amount(router), Amount(experts),
         needed <= budget.available_bytes ? "fits" : "does not fit", held, units);
   }
   return absl::OkStatus();

@@ -14,7 +14,7 @@
 // What do moves add to the gaps between two tokens of a stream? Sixteen streams on two processors have gaps beyond 1.5 x their p99
 // without any move, and the longest of many gaps grows with how many there are. So the longest during the moves is held against both
 // the p99 without moves and the median longest of windows without moves that are just as long: it is too long if it is more than
-// 1.5 x either.
+// 1.5 x both.
 //
 // Here and not in tests/load, because it measures. Exit code 1: an answer differed, a request failed, the load of the shards is less
 // even than 0.95 after a round, or moves make the longest gap too long.

@@ -4,7 +4,8 @@ export function readFlags(options) {
     const [, name, value] = /^--(\w+)(?:=(.*))?$/.exec(flag) ?? [];
     const kind = typeof options[name];
     const number = Number(value);
-    if (!Object.hasOwn(options, name) || (kind !== "boolean" && value === undefined) || (kind === "number" && (value === "" || Number.isNaN(number)))) {
+    const fits = kind === "boolean" ? [undefined, "true", "false"].includes(value) : value !== undefined && (kind !== "number" || (value !== "" && !Number.isNaN(number)));
+    if (!Object.hasOwn(options, name) || !fits) {
       console.error(`${flag}: there are ${Object.entries(options).map(([known, byDefault]) => `--${known}=${byDefault}`).join(", ")}`);
       process.exit(2);
     }

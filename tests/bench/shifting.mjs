@@ -10,8 +10,8 @@
 //
 // Once a second it asks how evenly the shards were loaded for the last four (mean over largest of what their calls cost, averaged over
 // layers). Exit code 1: a shift was not followed (to 0.9 within two rounds), a round moved more than it may, the load fell below 0.85
-// again, more experts than noise moves went back to a shard that they had left during the same shift, or an answer differed from that of
-// a quiet cluster.
+// again, more than two experts went back to a shard that they had left during the same shift, or an answer differed from that of a quiet
+// cluster.
 
 import { loadavg } from "node:os";
 import path from "node:path";
@@ -19,8 +19,13 @@ import { readFlags } from "./flags.mjs";
 import { shardCounters, shardLoad } from "./shard_load.mjs";
 
 const root = path.resolve(import.meta.dirname, "../..");
+const lookSeconds = 4;
 const options = readFlags({ bin: path.join(root, "build/release/bin"), shards: 4, lanes: 16, minutes: 10, shift: 30, interval: 5, window_steps: 1000,
   threshold: 0.9, spare: -1 });
+if (options.shift <= 2 * lookSeconds) {
+  console.error(`--shift=${options.shift}: more than ${2 * lookSeconds} seconds, as a look is at ${lookSeconds}`);
+  process.exit(2);
+}
 process.env.TESSERA_BIN = path.resolve(options.bin);
 const { Fleet } = await import("../load/fleet.mjs");
 const { quiet, Traffic } = await import("../load/traffic.mjs");
@@ -30,7 +35,6 @@ const fallen = 0.85;
 const roundsMax = 2; // that a shift may take
 const returnsMax = 2; // experts of a shift that noise may send back
 const loadsMax = 256; // of a round, the balancer's own limit
-const lookSeconds = 4;
 const cities = ["Oslo", "Paris", "Rome", "Bern", "Madrid"];
 const kinds = [
   (lane) => `What is ${17 + lane} + ${25 + 3 * lane}?`,
@@ -79,7 +83,7 @@ class Shift {
   look(load) {
     this.looks.push({ seconds: (performance.now() - this.began) / 1000, load, rounds: this.rounds });
   }
-  // `at`: the first look, of this shift's steps only, from which on the load is as wanted; -1: none.
+  // `at`: the first look, at seconds of this shift only, that found the load as wanted; -1: none.
   get result() {
     const own = this.looks.filter(({ seconds }) => seconds >= lookSeconds);
     const at = own.findIndex(({ load }) => load >= wanted);
@@ -112,9 +116,10 @@ try {
   for (let shift = 0; shift < (60 * options.minutes) / options.shift; ++shift) {
     traffic.kind = shift % kinds.length;
     shifts.push(new Shift());
+    let said;
     while (performance.now() - shifts.at(-1).began < 1000 * options.shift) {
       await Promise.race([sleep(1), traffic.failed]);
-      const said = await balance();
+      said = await balance();
       if (said.rounds > rounds) shifts.at(-1).count(said);
       rounds = said.rounds;
       past.push(await counters(fleet));
@@ -124,7 +129,8 @@ try {
     const { at, needed, worst, last, lowest } = shifts.at(-1).result;
     const { loads, returns } = shifts.at(-1);
     console.log(`shift ${String(shift + 1).padStart(2)}: load ${worst.toFixed(3)} at worst, ${last.toFixed(3)} at its end; ${wanted} after ${at.toFixed(0)} s and ${needed} rounds, ` +
-      `then ${lowest.toFixed(3)} at least; ${loads} experts loaded in ${shifts.at(-1).rounds} rounds, ${returns} went back; load average ${loadavg()[0].toFixed(1)}`);
+      `then ${lowest.toFixed(3)} at least; ${loads} experts loaded in ${shifts.at(-1).rounds} rounds, ${returns} went back; the balancer's last look: ` +
+      `${said.verdict}, ${said.balance.toFixed(3)} by its estimate; load average ${loadavg()[0].toFixed(1)}`);
   }
   await traffic.stop();
   const sum = (key) => shifts.reduce((total, shift) => total + shift[key], 0);

@@ -10,13 +10,14 @@ export function percentile(values, share) {
 // One stream to its end. Never throws: `error` says what went wrong.
 //   first   milliseconds to the first content, `gap` the longest wait between two events, `total` to the end
 //   timings what the server says of its own part, in milliseconds: ttft_ms and others
+//   calls   names and arguments of the tools that are called, as they came
 //   pieces  when each piece of content came, by performance.now()
 //   onText  called with each piece of content, `onEvent` with each event and the milliseconds since the one before
 export function stream(server, body, { agent, onText, onEvent, headers = {} } = {}) {
   const { hostname, port } = new URL(server.url);
   const text = JSON.stringify({ stream: true, stream_options: { include_usage: true }, ...body });
   const started = performance.now();
-  const end = { status: 0, text: "", reasoning: "", events: 0, first: undefined, gap: 0, pieces: [], total: 0, finish: [], usage: undefined, timings: undefined, done: false, error: undefined };
+  const end = { status: 0, text: "", reasoning: "", events: 0, first: undefined, gap: 0, pieces: [], total: 0, finish: [], calls: "", usage: undefined, timings: undefined, done: false, error: undefined };
   return new Promise((resolve) => {
     let last = started;
     let held = "";
@@ -42,6 +43,7 @@ export function stream(server, body, { agent, onText, onEvent, headers = {} } = 
       for (const choice of chunk.choices ?? []) {
         if (choice.finish_reason) end.finish.push(choice.finish_reason);
         end.reasoning += choice.delta.reasoning_content ?? "";
+        for (const call of choice.delta.tool_calls ?? []) end.calls += `${call.function?.name ?? ""}${call.function?.arguments ?? ""}`;
         if (!choice.delta.content) continue;
         end.first ??= now - started;
         end.text += choice.delta.content;

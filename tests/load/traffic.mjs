@@ -6,7 +6,7 @@ import { stream } from "./sse.mjs";
 
 // What a stream said and how it ended; equal for equal requests.
 export function words(end) {
-  return { reasoning: end.reasoning, text: end.text, finish: end.finish, tokens: end.usage?.completion_tokens };
+  return { reasoning: end.reasoning, text: end.text, calls: end.calls, finish: end.finish, tokens: end.usage?.completion_tokens };
 }
 
 // As a Service does, a stream goes to a gateway that was not told to end; those take turns.

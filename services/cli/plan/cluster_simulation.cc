@@ -404,7 +404,7 @@ class Run {
     result.planned = balancer_.planned();
     result.died_shards = died_;
     result.retried_calls = retried_;
-    result.restored_units = restored_;
+    result.restored_experts = restored_;
     result.roomless_experts = roomless_experts_;
     return result;
   }

@@ -79,7 +79,7 @@ struct SimulationResult {
   double planned = 0;      // balance the last round promised
   size_t died_shards = 0;  // fewer than were to fail: only one was left
   size_t retried_calls = 0;
-  size_t restored_units = 0;
+  size_t restored_experts = 0;
   // Times that an expert was asked for and nobody had room: its step waited until a shard was back.
   size_t roomless_experts = 0;
 };

@@ -15,6 +15,7 @@
 #include "services/cli/plan/capacity_plan.h"
 #include "services/cli/plan/cluster_simulation.h"
 #include "services/cli/plan/load_report.h"
+#include "services/cli/plan/simulation_check.h"
 #include "services/router/balance/routing_trace.h"
 
 namespace tessera::cli {
@@ -202,7 +203,7 @@ void PrintJson(const SimulationConfig& c, const SimulationResult& r, std::ostrea
       "\"died_shards\":%d,\"steps_per_second\":%.3f,\"seconds\":%.4f}\n",
       c.shards, c.routers, RowsOfStep(r), r.tokens_per_second, r.step_ms_p50, r.step_ms_p99,
       r.step_ms_max, r.window_balance, r.step_balance, r.experts_balance, r.planned, r.busy_mean,
-      r.busy_max, r.loads, r.retried_calls, r.restored_units, r.roomless_experts, r.died_shards,
+      r.busy_max, r.loads, r.retried_calls, r.restored_experts, r.roomless_experts, r.died_shards,
       r.steps_per_second, r.seconds);
 }
 
@@ -226,7 +227,7 @@ void PrintResult(const SimulationConfig& c, const SimulationResult& r, std::ostr
     out << absl::StreamFormat(
         "failures          %d shards died: %d calls asked again, %d experts loaded elsewhere, "
         "%d times nobody had room\n",
-        r.died_shards, r.retried_calls, r.restored_units, r.roomless_experts);
+        r.died_shards, r.retried_calls, r.restored_experts, r.roomless_experts);
   }
 }
 
@@ -238,6 +239,7 @@ absl::Status PrintTable(const PlanOptions& options, std::ostream& out) {
         SimulationConfig config = options.simulation;
         config.shards = shards;
         config.spare_slots = spare;
+        TESSERA_RETURN_IF_ERROR(CheckSimulation(config));
         router::ZipfRouting routing(config.shape, config.top_k, exponent, config.seed);
         TESSERA_ASSIGN_OR_RETURN(const SimulationResult with, Simulate(config, routing));
         config.balance = false;
@@ -255,8 +257,17 @@ absl::Status PrintTable(const PlanOptions& options, std::ostream& out) {
   return absl::OkStatus();
 }
 
+absl::Status CheckMegabytes(const char* flag, double value, double least) {
+  constexpr double kMost = 1e9;
+  if (value >= least && value <= kMost) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, ": ", value, "; expected ", least, " to ", kMost));
+}
+
 absl::Status Simulation(PlanOptions& options, const Streams& streams) {
   SimulationConfig& config = options.simulation;
+  TESSERA_RETURN_IF_ERROR(CheckMegabytes("unit_mb", options.unit_mb, 0));
+  TESSERA_RETURN_IF_ERROR(CheckMegabytes("load_mb_per_second", options.load_mb_per_second, 1e-6));
   config.unit_bytes = options.unit_mb * 1e6;
   config.load_bytes_per_second = options.load_mb_per_second * 1e6;
   if (!options.model.empty()) {
@@ -282,11 +293,10 @@ absl::Status Simulation(PlanOptions& options, const Streams& streams) {
       return absl::InvalidArgumentError(absl::StrCat(options.routing, " holds no steps"));
     }
     routing = std::move(replay);
-  } else if (config.top_k <= config.shape.expert_count) {
+  } else {
+    TESSERA_RETURN_IF_ERROR(CheckSimulation(config));  // before so much is allocated
     routing = std::make_unique<router::ZipfRouting>(config.shape, config.top_k, options.zipf,
                                                     config.seed);
-  } else {
-    return absl::InvalidArgumentError("--experts: fewer than the experts a row visits");
   }
   TESSERA_ASSIGN_OR_RETURN(const SimulationResult result, Simulate(config, *routing));
   if (options.json) {

@@ -46,8 +46,8 @@ absl::Status CheckSimulation(const SimulationConfig& c) {
   TESSERA_RETURN_IF_ERROR(Check(c.shape.layer_count >= 1 && c.shape.layer_count <= 4096 &&
                                     c.shape.expert_count >= 1 && c.shape.expert_count <= 65536,
                                 "shape", "1..4096 layers of 1..65536 experts"));
-  TESSERA_RETURN_IF_ERROR(
-      Check(c.top_k >= 1 && c.top_k <= c.shape.expert_count, "top_k", "1..experts"));
+  TESSERA_RETURN_IF_ERROR(Check(c.top_k >= 1 && c.top_k <= c.shape.expert_count, "experts",
+                                "no fewer than a row visits"));
   TESSERA_RETURN_IF_ERROR(Check(c.shards >= 1 && c.shards <= 4096, "shards", "1..4096"));
   TESSERA_RETURN_IF_ERROR(Check(c.routers >= 1 && c.routers <= 1024, "routers", "1..1024"));
   TESSERA_RETURN_IF_ERROR(Check(c.rows >= 1 && c.rows <= 65536, "rows", "1..65536"));
@@ -56,7 +56,8 @@ absl::Status CheckSimulation(const SimulationConfig& c) {
   TESSERA_RETURN_IF_ERROR(Check(c.spare_slots >= 0 && c.spare_slots <= 16, "spare", "0..16"));
   TESSERA_RETURN_IF_ERROR(
       Check(c.slots_kept_free >= 0 && c.slots_kept_free <= 1, "slots_kept_free", "0..1"));
-  TESSERA_RETURN_IF_ERROR(Check(c.warmup_steps >= 1 && c.rounds >= 1, "warmup", ">= 1"));
+  TESSERA_RETURN_IF_ERROR(Check(c.warmup_steps >= 1, "warmup_steps", ">= 1"));
+  TESSERA_RETURN_IF_ERROR(Check(c.rounds >= 1, "rounds", ">= 1"));
   return CheckNumbers(c);
 }
 

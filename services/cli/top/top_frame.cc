@@ -236,7 +236,7 @@ void DrawBalance(const ExpertLoad& load, std::span<const BalanceSight> trail, Fr
 void DrawHeat(const ExpertLoad& load, Frame& frame) {
   frame.Raw("");
   frame.Line(absl::StrFormat(
-      "layer: rows per expert, last %g s, and balance (mean/max, 1 is even); the same per shard",
+      "rows per expert, last %g s; balance (mean/max, 1 is even); the same per shard",
       load.window_seconds));
   const size_t layers = load.layers.size();
   const size_t room = frame.lines_left();

@@ -64,8 +64,8 @@ struct RouterPool::Generation {
 // What the pool knows of one router; guarded by the pool's mutex, but for the client.
 class RouterPool::Router final : public RouterEvents {
  public:
-  Router(RouterPool& pool, std::string address_)
-      : address(std::move(address_)), address_hash(HashOfText(address)), pool_(pool) {}
+  Router(RouterPool& pool, std::string at)
+      : address(std::move(at)), address_hash(HashOfText(address)), pool_(pool) {}
 
   void OnEvent(wire::TokenEvent event) override { pool_.OnEvent(*this, std::move(event)); }
   void OnReport(const RouterReport& new_report) override { pool_.OnReport(*this, new_report); }
@@ -313,8 +313,7 @@ void RouterPool::OnDown(Router& router, const absl::Status& status) {
   if (on_room_) on_room_();
 }
 
-bool RouterPool::HasEnded(const Generation& generation, wire::FinishedEvent& event) const {
-  const wire::GenerationParams& params = generation.params;
+bool RouterPool::HasEnded(const wire::GenerationParams& params, wire::FinishedEvent& event) const {
   const auto has = [&params](const std::vector<TokenId>& tokens) {
     return std::find(tokens.begin(), tokens.end(), params.produced.back()) != tokens.end();
   };
@@ -337,7 +336,7 @@ void RouterPool::Suspend(const GenerationPtr& generation, absl::Duration pause) 
     absl::MutexLock lock(&mutex_);
     if (!by_number_.contains(generation->number) || generation->router == nullptr) return;
     absl::MutexLock delivery(&generation->delivery);
-    ended = HasEnded(*generation, end);
+    ended = HasEnded(generation->params, end);
     if (!ended) {
       const absl::Duration now = clock_.Elapsed();
       generation->give_up_at = std::min(generation->give_up_at, now + config_.resume_timeout);
@@ -372,7 +371,8 @@ bool RouterPool::Forget(const GenerationPtr& generation) {
   return true;
 }
 
-void RouterPool::Abandon(GenerationPtr generation) {
+void RouterPool::Abandon(const GenerationPtr& given) {
+  const GenerationPtr generation = given;  // it may be the map's own, which goes
   if (generation->router != nullptr) generation->router->client->Cancel(generation->sent_id);
   Forget(generation);
 }
@@ -463,7 +463,7 @@ std::vector<std::string> RouterPool::NotReadyReasons() const {
   absl::MutexLock lock(&mutex_);
   std::vector<std::string> reasons;
   const std::vector<Router*> routers = Candidates();
-  if (routers.empty()) reasons.push_back(kNoRouter);
+  if (routers.empty()) reasons.emplace_back(kNoRouter);
   for (const Router* router : routers) {
     if (router->report.not_ready.empty()) return {};
     for (const std::string& reason : router->report.not_ready) {

@@ -117,7 +117,7 @@ class RouterPool {
   void TellEnd(const GenerationPtr& generation, wire::FinishedEvent event)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // True if the end can be told without a router.
-  bool HasEnded(const Generation& generation, wire::FinishedEvent& event) const;
+  bool HasEnded(const wire::GenerationParams& params, wire::FinishedEvent& event) const;
   void Suspend(const GenerationPtr& generation, absl::Duration pause);
   void SendWaiting();
 
@@ -125,8 +125,7 @@ class RouterPool {
   // forgotten before.
   bool Forget(const GenerationPtr& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same, and the router that has it is told to end it.
-  // By value: the map's own pointer, which may be what is given, goes.
-  void Abandon(GenerationPtr generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Abandon(const GenerationPtr& given) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Requests are sent to routers that are ready; while none is, they wait at those that are up.
   std::vector<Router*> Candidates() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status NoRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -61,6 +61,13 @@ void CostFit::Moments::Add(const Moments& more) {
   }
 }
 
+bool CostFit::Moments::TellApart() const {
+  const auto& p = products;
+  // What is left of pairs (their mean square) when the best multiple of experts is taken away.
+  constexpr double kShareMin = 1e-3;
+  return p[1][1] * p[2][2] - p[1][2] * p[1][2] > kShareMin * p[1][1] * p[2][2];
+}
+
 CostFit::Moments CostFit::Moments::Tied(double share) const {
   const auto& p = products;
   const double with_one = p[0][1] + share * p[0][2];
@@ -102,13 +109,12 @@ CostModel CostFit::Fit() const {
     if (count_ < kAnswersMin) return {};
     moments = moments_;
   }
-  constexpr Terms kExpertsAndPairs = {false, true, true};
-  const bool told_apart = Solve(moments.products, moments.with_time, kExpertsAndPairs).has_value();
+  const bool told_apart = moments.TellApart();
   constexpr double kShare = CostModel{}.row_us / CostModel{}.touch_us;
   if (!told_apart) moments = moments.Tied(kShare);
   // The fullest model whose coefficients are all positive; of two, the one that keeps touch_us.
   constexpr std::array<Terms, 6> kWays = {{{true, true, true},
-                                           kExpertsAndPairs,
+                                           {false, true, true},
                                            {true, true, false},
                                            {true, false, true},
                                            {false, true, false},

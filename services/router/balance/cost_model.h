@@ -27,8 +27,8 @@ struct CostModel {
 
 // Least squares over answers that fade: the last `window` weigh most. Coefficients below zero mean
 // nothing, so whichever would be is left out and the others are fitted without it. Answers that had
-// as many pairs as experts, those of single sequences, do not tell the two apart: then both follow
-// from their sum.
+// as many pairs as experts, those of single sequences, do not tell the two apart: while nearly all
+// are such, both follow from their sum.
 class CostFit {
  public:
   explicit CostFit(double window = 10'000);
@@ -43,8 +43,7 @@ class CostFit {
   // Fit knows what was observed so far. Once a step.
   void Fold();
 
-  // Thread-safe. The default model until 64 answers with different numbers of experts or pairs are
-  // known.
+  // Thread-safe. The default model until 64 answers are known.
   CostModel Fit() const;
 
  private:
@@ -56,6 +55,8 @@ class CostFit {
     // The weight of what is in here becomes `kept` times what it was.
     void Fade(double kept);
     void Add(const Moments& more);
+    // Whether pairs are more than a multiple of experts, and not just by a few answers' noise.
+    bool TellApart() const;
     // Those of (1, experts + share * pairs, 0).
     Moments Tied(double share) const;
   };

@@ -38,15 +38,15 @@ void ClusterBrain::OnLeaderPlacement(std::shared_ptr<const wire::PublishedPlacem
   }
   absl::MutexLock lock(&mutex_);
   followed_ = std::move(published);
+  const absl::Duration now = clock_.Elapsed();
+  std::erase_if(overlays_, [now](const auto& o) { return now >= o.second.until; });
   PublishOverlaid();
   Wake();
 }
 
-// The leader's placement and what loads of our own taught us that it does not tell yet. What they
-// taught us is forgotten only when it says something new: while it is gone nobody else knows it.
+// The leader's placement and what loads of our own taught us that it does not tell yet. An overlay
+// is forgotten only when the leader tells a placement: while it is gone nobody else knows.
 void ClusterBrain::PublishOverlaid() {
-  const absl::Duration now = clock_.Elapsed();
-  std::erase_if(overlays_, [now](const auto& o) { return now >= o.second.until; });
   std::vector<PlacedUnit> units = followed_->placement.Units();
   const size_t told = units.size();
   for (const wire::ShardDescriptor& shard : followed_->shards) {
@@ -283,7 +283,7 @@ absl::Status ClusterBrain::WaitUntilCovered(absl::Duration timeout) const {
   const absl::Duration deadline = clock_.Elapsed() + timeout;
   for (;;) {
     const uint64_t version = sessions_.View()->version;
-    const absl::Status status = Coverage();
+    absl::Status status = Coverage();
     const absl::Duration left = deadline - clock_.Elapsed();
     if (status.ok() || left <= absl::ZeroDuration()) return status;
     if (!sessions_.AwaitViewAfter(version, left)) return Coverage();

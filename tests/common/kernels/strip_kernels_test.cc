@@ -158,8 +158,8 @@ TEST(WeightPrefetchTest, TheTilesOfAPassAskForEachLineOfTheNextStageOnce) {
   for (const size_t block_bytes : {size_t{576}, size_t{1088}, size_t{2048}}) {
     for (const size_t blocks : {1, 7, 15}) {
       const std::vector<std::byte> weights(3 * blocks * block_bytes);
-      avx512::Stage stage = {
-          .weights = weights.data(), .blocks = blocks, .block_bytes = block_bytes, .fresh = true};
+      avx512::Stage stage = avx512::StageOf(
+          {.weights = weights.data(), .blocks = blocks, .block_bytes = block_bytes}, 0, 1, true);
       const size_t lines = blocks * block_bytes / kLineBytes;
       std::vector<int> next_stage(3 * lines);
       std::fill_n(next_stage.begin() + static_cast<ptrdiff_t>(lines), lines, 1);
@@ -175,18 +175,45 @@ TEST(WeightPrefetchTest, TheTilesOfAPassAskForEachLineOfTheNextStageOnce) {
   }
 }
 
-TEST(WeightPrefetchTest, StagesOfAPanelDifferByABlock) {
+TEST(WeightPrefetchTest, StagesCoverAPanelAndStayInL1) {
   for (const size_t block_bytes : {size_t{576}, size_t{1088}, size_t{2048}}) {
     for (size_t blocks = 1; blocks < 400; ++blocks) {
-      const size_t stages = avx512::StageCount(blocks, block_bytes);
+      const avx512::Panel panel = {
+          .weights = nullptr, .blocks = blocks, .block_bytes = block_bytes};
+      const size_t stages = avx512::StageCount(panel);
+      size_t covered = 0;
       for (size_t i = 0; i < stages; ++i) {
-        const size_t stage = (i + 1) * blocks / stages - i * blocks / stages;
-        ASSERT_GE(stage, blocks / stages);
-        ASSERT_LE(stage, blocks / stages + 1);
-        ASSERT_LE(stage * block_bytes, avx512::kStageBytes) << blocks << " of " << block_bytes;
+        const avx512::Stage stage = avx512::StageOf(panel, i, stages, true);
+        ASSERT_EQ(stage.first, covered);
+        ASSERT_GE(stage.blocks, blocks / stages);
+        ASSERT_LE(stage.blocks, blocks / stages + 1);
+        ASSERT_LE(stage.blocks * block_bytes, avx512::kStageBytes) << blocks;
+        covered += stage.blocks;
       }
+      ASSERT_EQ(covered, blocks);
     }
   }
+}
+
+template <size_t kSteps, size_t kBytes>
+std::vector<int> LinesOfSteps() {
+  std::vector<int> asked(kBytes / kLineBytes);
+  for (size_t step = 0; step < kSteps; ++step) {
+    avx512::WeightPrefetch::LinesOfStep<kSteps, kBytes>(
+        step, [&](size_t at) { ++asked.at(at / kLineBytes); });
+  }
+  return asked;
+}
+
+TEST(WeightPrefetchTest, TheStepsOfABlockAskForEachLineOnce) {
+  EXPECT_EQ((LinesOfSteps<32, 4096>()), std::vector<int>(64, 1));
+  EXPECT_EQ((LinesOfSteps<64, 4096>()), std::vector<int>(64, 1));
+  EXPECT_EQ((LinesOfSteps<16, 2048>()), std::vector<int>(32, 1));
+  EXPECT_EQ((LinesOfSteps<32, 2048>()), std::vector<int>(32, 1));
+  EXPECT_EQ((LinesOfSteps<8, 1088>()), std::vector<int>(17, 1));
+  EXPECT_EQ((LinesOfSteps<16, 1088>()), std::vector<int>(17, 1));
+  EXPECT_EQ((LinesOfSteps<8, 576>()), std::vector<int>(9, 1));
+  EXPECT_EQ((LinesOfSteps<16, 576>()), std::vector<int>(9, 1));
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, StripKernelsTest, ::testing::ValuesIn(kLevels),

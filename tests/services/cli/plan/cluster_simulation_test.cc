@@ -192,7 +192,7 @@ TEST(ClusterSimulationTest, DeadShardsCostTimeAndNoStep) {
   EXPECT_GT(result.step_ms_max, result.step_ms_p50 + 4);
   EXPECT_GT(result.tokens_per_second, 0);
   EXPECT_EQ(result.died_shards, 2u);
-  EXPECT_GT(result.restored_units, 0u);
+  EXPECT_GT(result.restored_experts, 0u);
   EXPECT_EQ(result.roomless_experts, 0u);
 }
 
@@ -235,9 +235,9 @@ TEST(ClusterSimulationTest, WhereThereIsRoomForAFewTheyAreRead) {
   config.detect_ms = 5;
   config.return_seconds = 0.5;
   const SimulationResult result = Simulated(config);
-  EXPECT_GT(result.restored_units, 0u);
+  EXPECT_GT(result.restored_experts, 0u);
   EXPECT_GT(result.roomless_experts, 0u);
-  EXPECT_LE(result.restored_units + result.roomless_experts, config.shape.expert_count);
+  EXPECT_LE(result.restored_experts + result.roomless_experts, config.shape.expert_count);
 }
 
 TEST(ClusterSimulationTest, TimesWithoutEndAreRefused) {

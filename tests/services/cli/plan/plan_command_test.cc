@@ -145,5 +145,20 @@ TEST_F(PlanCommandTest, TheSimulationTakesTheModelsRows) {
   EXPECT_EQ(Number("died_shards"), 1);
 }
 
+TEST_F(PlanCommandTest, WhatIsTooMuchIsRefusedBeforeAnythingIsAllocated) {
+  const std::pair<const char*, const char*> kRefused[] = {
+      {"--layers=4000000000", "shape: expected 1..4096 layers of 1..65536 experts"},
+      {"--experts=3", "experts: expected no fewer than a row visits"},
+      {"--load_mb_per_second=0", "--load_mb_per_second: 0; expected 1e-06 to 1e+09"},
+      {"--unit_mb=-1", "--unit_mb: -1; expected 0 to 1e+09"},
+      {"--rounds=0", "rounds: expected >= 1"},
+      {"--warmup_steps=0", "warmup_steps: expected >= 1"}};
+  for (const auto& [flag, expected] : kRefused) {
+    EXPECT_NE(Plan({"--simulate", flag}), 0) << flag;
+    EXPECT_THAT(err_.str(), HasSubstr(expected));
+    EXPECT_NE(Plan({"--simulate", "--table", flag}), 0) << flag;
+  }
+}
+
 }  // namespace
 }  // namespace tessera::cli

@@ -46,20 +46,19 @@ ClusterSight Sight(double seconds, int tokens) {
 TEST(TopFrameTest, ShowsSpeedShardsHeatAndBalance) {
   const ClusterSight before = Sight(10, 100);
   const std::string frame = DrawFrame(Sight(12, 300), &before, {.width = 100});
-  EXPECT_EQ(
-      frame,
-      "tessera 127.0.0.1:8000  tiny  ready\n"
-      "tokens/s 200  prompt/s 0  running 3  waiting 5  kv 50 %\n"
-      "queued 2  first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
-      "balance of experts 0.81 %\n"
-      "balance of shards  1.00 @\n"
-      "\n"
-      "expert-0     live         [##########          ]  50 % busy         2 rows/s\n"
-      "expert-1     lost         [                    ]   0 % busy         1 rows/s\n"
-      "\n"
-      "layer: rows per expert, last 10 s, and balance (mean/max, 1 is even); the same per shard\n"
-      "   2 | +@@|  0.62 |@|  1.00\n"
-      "   3 |@@@@|  1.00 |@|  1.00\n");
+  EXPECT_EQ(frame,
+            "tessera 127.0.0.1:8000  tiny  ready\n"
+            "tokens/s 200  prompt/s 0  running 3  waiting 5  kv 50 %\n"
+            "queued 2  first token p50 50 ms p95 95 ms  gap p50 - ms p95 - ms\n"
+            "balance of experts 0.81 %\n"
+            "balance of shards  1.00 @\n"
+            "\n"
+            "expert-0     live         [##########          ]  50 % busy         2 rows/s\n"
+            "expert-1     lost         [                    ]   0 % busy         1 rows/s\n"
+            "\n"
+            "rows per expert, last 10 s; balance (mean/max, 1 is even); the same per shard\n"
+            "   2 | +@@|  0.62 |@|  1.00\n"
+            "   3 |@@@@|  1.00 |@|  1.00\n");
 }
 
 TEST(TopFrameTest, LayersAndShards) {

@@ -56,6 +56,19 @@ TEST(CostFitTest, SingleSequencesOnManyShardsTellTheCallsCostToo) {
   EXPECT_NEAR(model.row_us, 10, 1e-6);
 }
 
+TEST(CostFitTest, AFewNoisyBatchesTellNothing) {
+  for (const double batch_us : {150.0, 195.0, 230.0}) {
+    CostFit fit;
+    Random random(19);
+    for (int i = 0; i < 5000; ++i) fit.Observe(4, 4, 200 * (0.9 + 0.2 * random.Uniform()));
+    for (int i = 0; i < 5; ++i) fit.Observe(4, 5, batch_us);
+    for (int i = 0; i < 100; ++i) fit.Observe(4, 4, 200);
+    fit.Fold();
+    EXPECT_NEAR(fit.Fit().touch_us, 40, 1);
+    EXPECT_NEAR(fit.Fit().row_us, 10, 0.3);
+  }
+}
+
 TEST(CostFitTest, BatchesTellExpertsFromRowsAgain) {
   CostFit fit;
   for (int i = 0; i < 500; ++i) fit.Observe(4, 4, 20 + 4 * 55 + 4 * 1.5);

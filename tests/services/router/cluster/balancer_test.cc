@@ -88,7 +88,7 @@ class BalancerTest : public ::testing::Test {
     return units;
   }
   static BalancerConfig Config() {
-    return {.moves = true, .interval = absl::Seconds(10), .slots_kept_free = 0};
+    return {.moves = true, .interval = absl::Seconds(10), .threshold = 0.9, .slots_kept_free = 0};
   }
 
   std::map<uint32_t, wire::ShardDescriptor> shards_;
