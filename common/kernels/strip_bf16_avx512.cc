@@ -31,10 +31,10 @@ void MultiplyTile(const std::byte* x, size_t x_stride, const Stage& stage, Weigh
   });
   const std::byte* block = stage.weights;
   for (size_t b = 0; b < stage.blocks; ++b) {
-    if (!prefetch.alone) prefetch.All();
+    if (!prefetch.spread) prefetch.All();
     Repeat<kTurns>([&](auto turn) __attribute__((always_inline)) {
       for (size_t j = 0; j < kSteps; ++j) {
-        if (prefetch.alone) prefetch.Step<kSteps * kTurns, kPanelBlockBytes>(turn * kSteps + j);
+        if (prefetch.spread) prefetch.Step<kSteps * kTurns, kPanelBlockBytes>(turn * kSteps + j);
         __m512i w[kTiles];
         Repeat<kTiles>([&](auto u) __attribute__((always_inline)) {
           w[u] = _mm512_load_si512(block + (turn * kTiles + u) * kPanelTileBytes + j * kLineBytes);

@@ -76,11 +76,11 @@ void MultiplyTile(const float* x, size_t stride, const Stage& stage, WeightPrefe
   });
   const std::byte* block = stage.weights;
   for (size_t b = 0; b < stage.blocks; ++b) {
-    if (!prefetch.alone) prefetch.All();
+    if (!prefetch.spread) prefetch.All();
     const __m512 scale[2] = {ScaleOf<kType>(block), ScaleOf<kType>(block + 32)};
     Repeat<kTurns>([&](auto turn) __attribute__((always_inline)) {
       for (size_t step = 0; step < kSteps; ++step) {
-        if (prefetch.alone) prefetch.Step<kSteps * kTurns, L::kBytes>(turn * kSteps + step);
+        if (prefetch.spread) prefetch.Step<kSteps * kTurns, L::kBytes>(turn * kSteps + step);
         Repeat<kStep>([&](auto i) __attribute__((always_inline)) {
           __m512 w[kTiles];
           Repeat<kTiles>([&](auto u) __attribute__((always_inline)) {

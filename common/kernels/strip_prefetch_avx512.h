@@ -16,13 +16,14 @@ namespace {  // as strip_avx512.h
 
 // What one register tile asks for: `block_bytes` during every block, from `next` on. A tile that is
 // alone waits for memory: asked for all at once a block's lines would fill the queue to it and hold
-// up the arithmetic. Asked for step by step 8 rows of bf16 were 1.27 times as fast (kernels_bench
-// --only="bf16 32768x1024", Ice Lake, median of 3 pairs), and eight sequences decode 1.1 times as
-// fast; q8 in integers, with half of the lines, measured the same and asks for all at once.
+// up the arithmetic. Spread over its steps 8 rows of bf16 were 1.27 times as fast and 2 rows 1.14
+// times (kernels_bench --only="bf16 32768x1024", Ice Lake, medians of 3 and 5 pairs), and eight
+// sequences decode 1.1 times as fast. One row, with little arithmetic to hold up, was 0.98 times as
+// fast so, and q8 in integers, with half of the lines, the same: those ask for all at once.
 struct WeightPrefetch {
   const std::byte* next;
   size_t block_bytes;
-  bool alone;
+  bool spread;
 
   [[gnu::always_inline]] void All() const {
     for (size_t i = 0; i < block_bytes; i += kLineBytes) __builtin_prefetch(next + i, 0, 2);
@@ -87,7 +88,9 @@ struct TileRows {
 [[maybe_unused, gnu::always_inline]] inline WeightPrefetch PrefetchOf(const Stage& stage,
                                                                       const TileRows& rows) {
   if (!stage.fresh) return {stage.weights, 0, false};
-  if (rows.count == rows.all) return {stage.weights + kPrefetchAheadBytes, stage.block_bytes, true};
+  if (rows.count == rows.all) {
+    return {stage.weights + kPrefetchAheadBytes, stage.block_bytes, /*spread=*/rows.count > 1};
+  }
   const size_t lines = stage.block_bytes / kLineBytes;
   const size_t before = lines * rows.first / rows.all;
   const size_t share = lines * (rows.first + rows.count) / rows.all - before;
