@@ -70,6 +70,8 @@ absl::StatusOr<uint64_t> ModelIdentity(const ModelSpec& spec, const Checkpoint& 
     hasher.Add(bytes.subspan((bytes.size() - sample) / 2, sample));
   }
   TESSERA_RETURN_IF_ERROR(checkpoint.Verify());
+  // Where the file is cached in large pieces, each sample mapped megabytes.
+  checkpoint.ReleaseAll();
   return hasher.value();
 }
 

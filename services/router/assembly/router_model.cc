@@ -62,7 +62,10 @@ absl::Status RouterModel::Load(const LoadProgress& progress) {
   LoadPlan plan;
   TESSERA_RETURN_IF_ERROR(PlanWeights(plan));
   TESSERA_RETURN_IF_ERROR(plan.Run(*pool_, progress));
-  return checkpoint_->Verify();
+  TESSERA_RETURN_IF_ERROR(checkpoint_->Verify());
+  // The kernel maps more than was asked for where the file is cached in large pieces.
+  if (!mapped_) checkpoint_->ReleaseAll();
+  return absl::OkStatus();
 }
 
 size_t RouterModel::PackedBytes() const {

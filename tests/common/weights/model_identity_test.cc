@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <fstream>
 #include <set>
+#include <string>
 
+#include "absl/strings/match.h"
 #include "tests/support/tiny_model.h"
 
 namespace tessera {
@@ -41,6 +45,36 @@ TEST(ModelIdentityTest, DiffersInWeightsDTypesAndConfig) {
                                          IdentityOf(kinds, {}),
                                          IdentityOf(tied, {})};
   EXPECT_EQ(identities.size(), 8u);
+}
+
+// Kilobytes of files in `folder` that are mapped by this process and resident.
+size_t ResidentKilobytes(const std::string& folder) {
+  std::ifstream smaps("/proc/self/smaps");
+  size_t sum = 0;
+  bool ours = false;
+  for (std::string line; std::getline(smaps, line);) {
+    unsigned long kilobytes = 0;
+    char of_range;
+    if (std::sscanf(line.c_str(), "%*x-%*x %c", &of_range) == 1) {
+      ours = absl::StrContains(line, folder);
+    } else if (ours && std::sscanf(line.c_str(), "Rss: %lu kB", &kilobytes) == 1) {
+      sum += kilobytes;
+    }
+  }
+  return sum;
+}
+
+TEST(ModelIdentityTest, LeavesNothingResident) {
+  const testing::TempFolder folder;
+  testing::WriteTinyModel(testing::TinySpec(), {}, folder.path());
+  const auto checkpoint = Checkpoint::Open(folder.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const StoredTensor& tensor = (*checkpoint)->tensors().front();
+  volatile std::byte read = (*checkpoint)->Bytes(tensor).front();
+  static_cast<void>(read);
+  ASSERT_GT(ResidentKilobytes(folder.path()), 0u);
+  ASSERT_TRUE(ModelIdentity(testing::TinySpec(), **checkpoint).ok());
+  EXPECT_EQ(ResidentKilobytes(folder.path()), 0u);
 }
 
 }  // namespace
