@@ -3,7 +3,7 @@
 // the program, streams that follow each other; every half minute they ask for another kind of thing, which makes other experts hot.
 //
 //   node tests/bench/shifting.mjs [--bin=build/release/bin] [--shards=4] [--lanes=16] [--minutes=10] [--shift=30] [--interval=5]
-//                                 [--window_steps=1000] [--threshold=0.9] [--spare=-1]
+//                                 [--window_steps=1000] [--threshold=0.92] [--spare=-1]
 //
 // `shift` and `interval` in seconds; interval, window_steps and threshold are the balancer's settings of these names, all others are as
 // they come. `spare`: slots of a shard for copies; -1: its own choice.
@@ -21,7 +21,7 @@ import { shardCounters, shardLoad } from "./shard_load.mjs";
 const root = path.resolve(import.meta.dirname, "../..");
 const lookSeconds = 4;
 const options = readFlags({ bin: path.join(root, "build/release/bin"), shards: 4, lanes: 16, minutes: 10, shift: 30, interval: 5, window_steps: 1000,
-  threshold: 0.9, spare: -1 });
+  threshold: 0.92, spare: -1 });
 if (options.shift <= 2 * lookSeconds) {
   console.error(`--shift=${options.shift}: more than ${2 * lookSeconds} seconds, as a look is at ${lookSeconds}`);
   process.exit(2);
