@@ -115,9 +115,7 @@ absl::Status LocalEngine::LoadWeights(const ComputeOptions& options, const LoadP
           {.dtype = expert_dtype, .arithmetic = compute().arithmetic, .mapped = model_->mapped()},
           plan));
   TESSERA_RETURN_IF_ERROR(plan.Run(pool(), progress));
-  TESSERA_RETURN_IF_ERROR(model_->checkpoint().Verify());
-  if (!model_->mapped()) model_->checkpoint().ReleaseAll();
-  return absl::OkStatus();
+  return model_->checkpoint().Verify();
 }
 
 absl::StatusOr<router::ExpertCalls*> LocalEngine::OpenExperts(

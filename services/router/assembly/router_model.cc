@@ -62,10 +62,7 @@ absl::Status RouterModel::Load(const LoadProgress& progress) {
   LoadPlan plan;
   TESSERA_RETURN_IF_ERROR(PlanWeights(plan));
   TESSERA_RETURN_IF_ERROR(plan.Run(*pool_, progress));
-  TESSERA_RETURN_IF_ERROR(checkpoint_->Verify());
-  // The kernel maps more than was asked for where the file is cached in large pieces.
-  if (!mapped_) checkpoint_->ReleaseAll();
-  return absl::OkStatus();
+  return checkpoint_->Verify();
 }
 
 size_t RouterModel::PackedBytes() const {
