@@ -131,6 +131,7 @@ RoutingRecorder::RoutingRecorder(std::ofstream file, uint32_t top_k, uint64_t by
 RoutingRecorder::~RoutingRecorder() {
   queue_.Close();
   thread_.Join();
+  file_.write(piece_.data(), static_cast<ptrdiff_t>(piece_.size()));
   if (dropped_ > 0) {
     TESSERA_LOG(WARNING) << dropped_ << " layers of steps are missing in the routing trace";
   }
@@ -150,19 +151,26 @@ void RoutingRecorder::Record(LayerIndex layer, const RoutingView& routing) {
     ++dropped_;
     return;
   }
-  std::string record;
-  record.reserve(bytes);
-  Append(static_cast<uint32_t>(ToIndex(layer)), record);
-  Append(static_cast<uint32_t>(routing.rows), record);
+  bytes_ += bytes;
+  ++piece_records_;
+  Append(static_cast<uint32_t>(ToIndex(layer)), piece_);
+  Append(static_cast<uint32_t>(routing.rows), piece_);
   for (const uint32_t expert : routing.experts) {
-    record.push_back(static_cast<char>(expert));
-    record.push_back(static_cast<char>(expert >> 8));
+    piece_.push_back(static_cast<char>(expert));
+    piece_.push_back(static_cast<char>(expert >> 8));
   }
-  if (queue_.TryPush(std::move(record))) {
-    bytes_ += bytes;
-  } else {
-    ++dropped_;
+  if (piece_.size() >= kPieceBytes) HandOver();
+}
+
+void RoutingRecorder::HandOver() {
+  const size_t bytes = piece_.size();
+  if (!queue_.TryPush(std::move(piece_))) {
+    bytes_ -= bytes;
+    dropped_ += piece_records_;
   }
+  piece_ = {};
+  piece_.reserve(bytes);
+  piece_records_ = 0;
 }
 
 }  // namespace tessera::router

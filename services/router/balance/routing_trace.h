@@ -42,7 +42,9 @@ struct RoutingTrace {
                                            uint64_t bytes_max = uint64_t{4} << 30);
 };
 
-// Writes a trace on a thread of its own. Record: engine thread only.
+// Writes a trace on a thread of its own, in pieces: waking that thread for every layer would cost
+// the engine more than its planning. A process that is killed loses a piece. Record: engine thread
+// only.
 class RoutingRecorder {
  public:
   // Begins the file anew. kUnavailable names it; kInvalidArgument: more than 65,536 experts.
@@ -60,13 +62,17 @@ class RoutingRecorder {
  private:
   RoutingRecorder(std::ofstream file, uint32_t top_k, uint64_t bytes_max);
   void Run();
+  void HandOver();
 
-  static constexpr size_t kQueued = 1024;  // records
+  static constexpr size_t kPieceBytes = 64 << 10;
+  static constexpr size_t kQueued = 64;  // pieces
 
   const uint32_t top_k_;  // constant after construction
   const uint64_t bytes_max_;
   uint64_t bytes_ = 0;    // the recording thread's
   uint64_t dropped_ = 0;  // the recording thread's
+  std::string piece_;     // the recording thread's
+  uint64_t piece_records_ = 0;
   BoundedQueue<std::string> queue_{kQueued};
   std::ofstream file_;  // the writing thread's
   Thread thread_;

@@ -49,6 +49,26 @@ TEST(RoutingTraceTest, WhatIsRecordedIsReadAgain) {
   EXPECT_THAT(replay.Next(LayerIndex{2}, 1).experts, ElementsAre(7, 8));  // from the beginning
 }
 
+// It is handed to the thread that writes it in pieces, and the order stays.
+TEST(RoutingTraceTest, ATraceOfManyPiecesIsWhole) {
+  const testing::TempFolder folder;
+  const std::string path = folder.path() + "/trace";
+  constexpr uint32_t kRecords = 30000;  // of 12 bytes
+  {
+    auto recorder = RoutingRecorder::Create(path, kShape, 2, 1 << 20);
+    ASSERT_TRUE(recorder.ok()) << recorder.status();
+    for (uint32_t i = 0; i < kRecords; ++i) Record(**recorder, 1 + i % 2, {i % 300, (i + 1) % 300});
+    EXPECT_EQ((*recorder)->dropped(), 0u);
+  }
+  const auto trace = RoutingTrace::Read(path);
+  ASSERT_TRUE(trace.ok()) << trace.status();
+  ASSERT_EQ(trace->steps.size(), kRecords);
+  for (uint32_t i = 0; i < kRecords; ++i) {
+    ASSERT_EQ(trace->steps[i].layer, LayerIndex{1 + i % 2}) << i;
+    ASSERT_THAT(trace->steps[i].experts, ElementsAre(i % 300, (i + 1) % 300)) << i;
+  }
+}
+
 TEST(RoutingTraceTest, ALastRecordThatIsCutOffIsNotThere) {
   const testing::TempFolder folder;
   const std::string path = folder.path() + "/trace";
