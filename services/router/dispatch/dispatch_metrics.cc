@@ -27,6 +27,7 @@ LayerDispatchSeconds::LayerDispatchSeconds(Registry& registry, LayerIndex layer)
         registry.AddCounter(kLayerSecondsName, kLayerSecondsHelp,
                             {{"layer", absl::StrCat(ToIndex(layer))}, {"phase", phase}}));
   };
+  plan = part("plan");
   dispatch = part("dispatch");
   wait = part("wait");
   compute = part("compute");
@@ -34,7 +35,7 @@ LayerDispatchSeconds::LayerDispatchSeconds(Registry& registry, LayerIndex layer)
 }
 
 void LayerDispatchSeconds::Commit() {
-  for (CounterTally* tally : {&dispatch, &wait, &compute, &combine}) tally->Commit();
+  for (CounterTally* tally : {&plan, &dispatch, &wait, &compute, &combine}) tally->Commit();
 }
 
 DispatchMetrics::DispatchMetrics(Registry& registry)
@@ -97,6 +98,9 @@ ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
   }
   breaker = registry.AddGauge("tessera_router_shard_breaker",
                               "Circuit breaker: 0 closed, 1 half open, 2 open.", labels);
+  call_seconds =
+      Tally(registry, "tessera_router_shard_call_seconds",
+            "From posting a call to its answer; less queue and compute: the way.", labels);
   queue_seconds = Tally(registry, "tessera_router_shard_queue_seconds",
                         "Waiting at the shard, as it says.", labels);
   compute_seconds = Tally(registry, "tessera_router_shard_compute_seconds",
@@ -105,6 +109,7 @@ ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
 
 void ShardMetrics::Commit() {
   for (CounterTally* tally : {&calls, &rows, &pairs, &experts}) tally->Commit();
+  call_seconds.Commit();
   queue_seconds.Commit();
   compute_seconds.Commit();
 }

@@ -22,7 +22,7 @@ inline constexpr size_t kNackReasons = static_cast<size_t>(wire::NackReason::kFa
 // `wait`; all others add up to the step, but for embedding, logits and sampling.
 inline constexpr char kLayerSecondsName[] = "tessera_router_layer_seconds_total";
 inline constexpr char kLayerSecondsHelp[] =
-    "Time steps spent in a layer, by phase: attention; dense; gate, dispatch, shared, wait, "
+    "Time steps spent in a layer, by phase: attention; dense; gate, plan, dispatch, shared, wait, "
     "combine; "
     "compute, of the slowest shard, lies within wait.";
 
@@ -30,7 +30,8 @@ inline constexpr char kLayerSecondsHelp[] =
 struct LayerDispatchSeconds {
   LayerDispatchSeconds(Registry& registry, LayerIndex layer);
   void Commit();
-  CounterTally dispatch;  // Send: plan, write, post
+  CounterTally plan;      // Send: which rows go where
+  CounterTally dispatch;  // Send: write, post
   CounterTally wait;      // Receive: until the last answer
   CounterTally compute;   // of the shard that computed longest, as the answers say
   CounterTally combine;   // Receive: adding up
@@ -72,6 +73,7 @@ struct ShardMetrics {
   Counter credit_waits;  // calls that found no free slot
   std::array<Counter, kNackReasons> nacks;
   Gauge breaker;                 // 0 closed, 1 half open, 2 open
+  HistogramTally call_seconds;   // from the post to its answer: queue, compute and the way
   HistogramTally queue_seconds;  // at the shard, as its answers say
   HistogramTally compute_seconds;
 };

@@ -20,13 +20,16 @@ absl::StatusOr<InFlight> Dispatcher::Send(LayerIndex layer, const Routed& routed
   flight_.ticket = ++last_ticket_;
   flight_.layer = layer;
   flight_.routed = routed;
+  flight_.planned = start;
   if (absl::Status status = exchanger_.Begin(flight_); !status.ok()) {
     exchanger_.End(flight_);
     return status;
   }
-  const double seconds = absl::ToDoubleSeconds(clock_.Elapsed() - start);
-  metrics_.dispatch_seconds.Observe(seconds);
-  metrics_.OfLayer(layer).dispatch.Add(seconds);
+  const absl::Duration posted = clock_.Elapsed();
+  metrics_.dispatch_seconds.Observe(absl::ToDoubleSeconds(posted - start));
+  LayerDispatchSeconds& of_layer = metrics_.OfLayer(layer);
+  of_layer.plan.Add(absl::ToDoubleSeconds(flight_.planned - start));
+  of_layer.dispatch.Add(absl::ToDoubleSeconds(posted - flight_.planned));
   return InFlight{layer, routed, last_ticket_};
 }
 

@@ -61,7 +61,8 @@ absl::Status Exchanger::Begin(Flight& flight) {
   weighed_ = false;
   WeighShards(flight, now);
   PlanAll(flight);
-  return Push(flight, now);
+  flight.planned = rooms_.clock.Elapsed();
+  return Push(flight, flight.planned);
 }
 
 void Exchanger::PlanAll(Flight& flight) {

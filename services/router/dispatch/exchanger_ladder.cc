@@ -96,6 +96,7 @@ absl::Status Exchanger::OnReply(Flight& flight, FlightCall& call, Attempt attemp
   ShowBreaker(shard, now);
   if (attempt.hedge) shard.metrics.hedges_won.Increment();
   const wire::ReplyTrailer& trailer = event.reply.trailer;
+  shard.metrics.call_seconds.Observe(absl::ToDoubleSeconds(now - attempt.posted));
   shard.metrics.queue_seconds.Observe(trailer.queue_us * 1e-6);
   shard.metrics.compute_seconds.Observe(trailer.compute_us * 1e-6);
   flight.compute_us = std::max(flight.compute_us, trailer.compute_us);

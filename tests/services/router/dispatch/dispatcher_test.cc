@@ -57,6 +57,8 @@ TEST(Dispatcher, EachShardIsCalledOncePerLayerAndCounted) {
   EXPECT_EQ(bench.Total("tessera_router_dispatch_seconds_count"), 10);
   EXPECT_EQ(bench.Total("tessera_router_expert_wait_seconds_count"), 10);
   EXPECT_EQ(bench.Total("tessera_router_combine_seconds_count"), 10);
+  EXPECT_EQ(bench.Total("tessera_router_shard_call_seconds_count"), 20);
+  EXPECT_NEAR(bench.Total("tessera_router_shard_call_seconds_sum"), 20 * 200e-6, 1e-9);
   EXPECT_EQ(bench.Total("tessera_router_shard_compute_seconds_count"), 20);
   EXPECT_NEAR(bench.Total("tessera_router_shard_compute_seconds_sum"), 20 * 100e-6, 1e-9);
 }
