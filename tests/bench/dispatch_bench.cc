@@ -185,9 +185,9 @@ void MeasureMetrics(size_t steps) {
     for (size_t layer = 0; layer < kLayers; ++layer) {
       for (uint32_t s = 0; s < kStepShards; ++s) {
         for (int n = 0; n < 4; ++n) direct_count.Increment();
-        for (int n = 0; n < 2; ++n) direct.Observe(150e-6);
+        for (int n = 0; n < 3; ++n) direct.Observe(150e-6);
       }
-      for (int n = 0; n < 4; ++n) direct_count.Increment();
+      for (int n = 0; n < 5; ++n) direct_count.Increment();
       for (int n = 0; n < 3; ++n) direct.Observe(150e-6);
     }
     const absl::Duration middle = clock.Elapsed();
@@ -196,12 +196,13 @@ void MeasureMetrics(size_t steps) {
         for (CounterTally* tally : {&shard.calls, &shard.rows, &shard.pairs, &shard.experts}) {
           tally->Add();
         }
+        shard.call_seconds.Observe(150e-6);
         shard.queue_seconds.Observe(150e-6);
         shard.compute_seconds.Observe(150e-6);
       }
       LayerDispatchSeconds& seconds = metrics.OfLayer(LayerIndex{layer});
       for (CounterTally* tally :
-           {&seconds.dispatch, &seconds.wait, &seconds.compute, &seconds.combine}) {
+           {&seconds.plan, &seconds.post, &seconds.wait, &seconds.compute, &seconds.combine}) {
         tally->Add(150e-6);
       }
       metrics.dispatch_seconds.Observe(150e-6);

@@ -138,8 +138,8 @@ RoutingRecorder::~RoutingRecorder() {
 }
 
 void RoutingRecorder::Run() {
-  while (auto record = queue_.Pop()) {
-    file_.write(record->data(), static_cast<ptrdiff_t>(record->size()));
+  while (auto piece = queue_.Pop()) {
+    file_.write(piece->data(), static_cast<ptrdiff_t>(piece->size()));
   }
   file_.flush();
 }

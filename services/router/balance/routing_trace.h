@@ -43,8 +43,8 @@ struct RoutingTrace {
 };
 
 // Writes a trace on a thread of its own, in pieces: waking that thread for every layer would cost
-// the engine more than its planning. A process that is killed loses a piece. Record: engine thread
-// only.
+// the engine more than its planning. A process that is killed loses what is not written yet.
+// Record: engine thread only.
 class RoutingRecorder {
  public:
   // Begins the file anew. kUnavailable names it; kInvalidArgument: more than 65,536 experts.
@@ -57,7 +57,7 @@ class RoutingRecorder {
 
   // Never waits: what the disk does not take in time, or goes beyond bytes_max, is not recorded.
   void Record(LayerIndex layer, const RoutingView& routing);
-  uint64_t dropped() const { return dropped_; }  // records; the recording thread's
+  uint64_t dropped() const { return dropped_; }  // records; engine thread only
 
  private:
   RoutingRecorder(std::ofstream file, uint32_t top_k, uint64_t bytes_max);
@@ -65,16 +65,18 @@ class RoutingRecorder {
   void HandOver();
 
   static constexpr size_t kPieceBytes = 64 << 10;
-  static constexpr size_t kQueued = 64;  // pieces
+  static constexpr size_t kQueued = 512;  // pieces: 32 MB and more
 
   const uint32_t top_k_;  // constant after construction
   const uint64_t bytes_max_;
-  uint64_t bytes_ = 0;    // the recording thread's
-  uint64_t dropped_ = 0;  // the recording thread's
-  std::string piece_;     // the recording thread's
+  // The engine thread's:
+  uint64_t bytes_ = 0;  // recorded
+  uint64_t dropped_ = 0;
+  std::string piece_;  // not handed over yet
   uint64_t piece_records_ = 0;
+
   BoundedQueue<std::string> queue_{kQueued};
-  std::ofstream file_;  // the writing thread's
+  std::ofstream file_;  // the writing thread's while there is one
   Thread thread_;
 };
 

@@ -28,14 +28,14 @@ LayerDispatchSeconds::LayerDispatchSeconds(Registry& registry, LayerIndex layer)
                             {{"layer", absl::StrCat(ToIndex(layer))}, {"phase", phase}}));
   };
   plan = part("plan");
-  dispatch = part("dispatch");
+  post = part("post");
   wait = part("wait");
   compute = part("compute");
   combine = part("combine");
 }
 
 void LayerDispatchSeconds::Commit() {
-  for (CounterTally* tally : {&plan, &dispatch, &wait, &compute, &combine}) tally->Commit();
+  for (CounterTally* tally : {&plan, &post, &wait, &compute, &combine}) tally->Commit();
 }
 
 DispatchMetrics::DispatchMetrics(Registry& registry)
@@ -100,7 +100,9 @@ ShardMetrics::ShardMetrics(Registry& registry, ShardId shard) {
                               "Circuit breaker: 0 closed, 1 half open, 2 open.", labels);
   call_seconds =
       Tally(registry, "tessera_router_shard_call_seconds",
-            "From posting a call to its answer; less queue and compute: the way.", labels);
+            "From planning a call until its answer is taken up; less queue and compute: writing, "
+            "the way, and what the router computed meanwhile.",
+            labels);
   queue_seconds = Tally(registry, "tessera_router_shard_queue_seconds",
                         "Waiting at the shard, as it says.", labels);
   compute_seconds = Tally(registry, "tessera_router_shard_compute_seconds",

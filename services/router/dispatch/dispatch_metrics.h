@@ -22,19 +22,18 @@ inline constexpr size_t kNackReasons = static_cast<size_t>(wire::NackReason::kFa
 // `wait`; all others add up to the step, but for embedding, logits and sampling.
 inline constexpr char kLayerSecondsName[] = "tessera_router_layer_seconds_total";
 inline constexpr char kLayerSecondsHelp[] =
-    "Time steps spent in a layer, by phase: attention; dense; gate, plan, dispatch, shared, wait, "
-    "combine; "
-    "compute, of the slowest shard, lies within wait.";
+    "Time steps spent in a layer, by phase: attention; dense; gate, plan, post, shared, wait, "
+    "combine; compute, of the slowest shard, lies within wait.";
 
 // Of one layer with experts.
 struct LayerDispatchSeconds {
   LayerDispatchSeconds(Registry& registry, LayerIndex layer);
   void Commit();
-  CounterTally plan;      // Send: which rows go where
-  CounterTally dispatch;  // Send: write, post
-  CounterTally wait;      // Receive: until the last answer
-  CounterTally compute;   // of the shard that computed longest, as the answers say
-  CounterTally combine;   // Receive: adding up
+  CounterTally plan;     // Send: which rows go where
+  CounterTally post;     // Send: write, post
+  CounterTally wait;     // Receive: until the last answer
+  CounterTally compute;  // of the shard that computed longest, as the answers say
+  CounterTally combine;  // Receive: adding up
 };
 
 struct DispatchMetrics {
@@ -72,8 +71,10 @@ struct ShardMetrics {
   Counter failures;      // attempts lost with the peer, or answers that were corrupted
   Counter credit_waits;  // calls that found no free slot
   std::array<Counter, kNackReasons> nacks;
-  Gauge breaker;                 // 0 closed, 1 half open, 2 open
-  HistogramTally call_seconds;   // from the post to its answer: queue, compute and the way
+  Gauge breaker;  // 0 closed, 1 half open, 2 open
+  // From the end of planning until the answer is taken up: writing, the way there and back, queue,
+  // compute, and what the router computed meanwhile.
+  HistogramTally call_seconds;
   HistogramTally queue_seconds;  // at the shard, as its answers say
   HistogramTally compute_seconds;
 };

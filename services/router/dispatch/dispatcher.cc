@@ -20,7 +20,7 @@ absl::StatusOr<InFlight> Dispatcher::Send(LayerIndex layer, const Routed& routed
   flight_.ticket = ++last_ticket_;
   flight_.layer = layer;
   flight_.routed = routed;
-  flight_.planned = start;
+  flight_.planned = start;  // that is all if nothing was chosen
   if (absl::Status status = exchanger_.Begin(flight_); !status.ok()) {
     exchanger_.End(flight_);
     return status;
@@ -29,7 +29,7 @@ absl::StatusOr<InFlight> Dispatcher::Send(LayerIndex layer, const Routed& routed
   metrics_.dispatch_seconds.Observe(absl::ToDoubleSeconds(posted - start));
   LayerDispatchSeconds& of_layer = metrics_.OfLayer(layer);
   of_layer.plan.Add(absl::ToDoubleSeconds(flight_.planned - start));
-  of_layer.dispatch.Add(absl::ToDoubleSeconds(posted - flight_.planned));
+  of_layer.post.Add(absl::ToDoubleSeconds(posted - flight_.planned));
   return InFlight{layer, routed, last_ticket_};
 }
 

@@ -77,8 +77,8 @@ class Exchanger {
 
   // See ExpertCalls.
   void BeginStep(std::span<const TraceContext> traces);
-  // Plans the flight's layer and posts what can be posted. flight.layer and .routed are set, the
-  // rest is as after End. kInternal: a call could not be written.
+  // Plans the flight's layer, notes when that was done, and posts what can be posted. flight.layer
+  // and .routed are set, the rest is as after End. kInternal: a call could not be written.
   absl::Status Begin(Flight& flight);
   // Waits for what comes next and acts on it; the flight is done when it is settled.
   //   kUnavailable       nobody came to hold some experts, or a call failed too often or is late

@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "common/concurrency/thread.h"
 #include "services/router/balance/routing_source.h"
 #include "tests/support/memory_limit.h"
 #include "tests/support/temp_folder.h"
@@ -67,6 +69,27 @@ TEST(RoutingTraceTest, ATraceOfManyPiecesIsWhole) {
     ASSERT_EQ(trace->steps[i].layer, LayerIndex{1 + i % 2}) << i;
     ASSERT_THAT(trace->steps[i].experts, ElementsAre(i % 300, (i + 1) % 300)) << i;
   }
+}
+
+// A disk that stands still costs the engine nothing but the records that find no room.
+TEST(RoutingTraceTest, WhatADiskDoesNotTakeIsDroppedAndCounted) {
+  const testing::TempFolder folder;
+  const std::string path = folder.path() + "/pipe";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  std::fstream reader(path);  // both ends: nobody waits for the other to open it
+  auto recorder = RoutingRecorder::Create(path, kShape, 2, uint64_t{1} << 30);
+  ASSERT_TRUE(recorder.ok()) << recorder.status();
+  const std::vector<uint32_t> experts(64 << 10, 7);  // 128 KiB, a piece
+  for (int i = 0; i < 600; ++i) Record(**recorder, 1, experts);
+  const uint64_t dropped = (*recorder)->dropped();
+  EXPECT_GT(dropped, 0u);
+  EXPECT_LT(dropped, 100u);  // 512 wait, one is being written
+  Thread ending("ending", [&](std::stop_token) { recorder->reset(); });
+  const size_t left = 20 + (600 - dropped) * (8 + 2 * experts.size());
+  std::string bytes(left, '\0');
+  EXPECT_TRUE(reader.read(bytes.data(), static_cast<ptrdiff_t>(left)));
+  ending.Join();
+  EXPECT_EQ(bytes.substr(left - 2), std::string("\7\0", 2));
 }
 
 TEST(RoutingTraceTest, ALastRecordThatIsCutOffIsNotThere) {
