@@ -100,10 +100,12 @@ async function measure(cluster) {
 // What the router's balancer made of the shards' answers, now: microseconds of an expert and of a pair.
 async function fittedCosts(cluster) {
   const { admin } = cluster.process("router-0");
+  const report = async () => (await fetch(`http://${admin}/balance`)).json();
+  const { looks: before } = await report();
   await fetch(`http://${admin}/balance/look`, { method: "POST" });
   for (let tries = 0; tries < 100; ++tries) {
-    const { costs } = await (await fetch(`http://${admin}/balance`)).json();
-    if (costs.fitted) return costs;
+    const { costs, looks } = await report();
+    if (looks > before && costs.fitted) return costs; // not those of the look before
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error("the balancer told experts' and rows' costs not apart");
