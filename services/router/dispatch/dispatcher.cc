@@ -16,19 +16,17 @@ absl::StatusOr<InFlight> Dispatcher::Send(LayerIndex layer, const Routed& routed
   TESSERA_CHECK(routed.rows.rows() == routed.routing.rows);
   exchanger_.End(flight_);
   homeless_rows_.clear();
-  const absl::Duration start = clock_.Elapsed();
   flight_.ticket = ++last_ticket_;
   flight_.layer = layer;
   flight_.routed = routed;
-  flight_.planned = start;  // that is all if nothing was chosen
   if (absl::Status status = exchanger_.Begin(flight_); !status.ok()) {
     exchanger_.End(flight_);
     return status;
   }
   const absl::Duration posted = clock_.Elapsed();
-  metrics_.dispatch_seconds.Observe(absl::ToDoubleSeconds(posted - start));
+  metrics_.dispatch_seconds.Observe(absl::ToDoubleSeconds(posted - flight_.started));
   LayerDispatchSeconds& of_layer = metrics_.OfLayer(layer);
-  of_layer.plan.Add(absl::ToDoubleSeconds(flight_.planned - start));
+  of_layer.plan.Add(absl::ToDoubleSeconds(flight_.planned - flight_.started));
   of_layer.post.Add(absl::ToDoubleSeconds(posted - flight_.planned));
   return InFlight{layer, routed, last_ticket_};
 }

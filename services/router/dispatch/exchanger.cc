@@ -52,14 +52,14 @@ void Exchanger::BeginStep(std::span<const TraceContext> traces) {
 }
 
 absl::Status Exchanger::Begin(Flight& flight) {
-  const absl::Duration now = rooms_.clock.Elapsed();
+  flight.started = flight.planned = rooms_.clock.Elapsed();  // that is all if nothing was chosen
   flight.view = rooms_.directory.View();
-  flight.deadline = now + config_.exchange_timeout;
+  flight.deadline = flight.started + config_.exchange_timeout;
   flight.call_count = 0;
   flight.compute_us = 0;
   if (flight.routed.routing.experts.empty()) return absl::OkStatus();
   weighed_ = false;
-  WeighShards(flight, now);
+  WeighShards(flight, flight.started);
   PlanAll(flight);
   flight.planned = rooms_.clock.Elapsed();
   return Push(flight, flight.planned);

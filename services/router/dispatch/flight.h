@@ -87,6 +87,7 @@ struct Flight {
   LayerIndex layer{};
   Routed routed;
   std::shared_ptr<const ClusterView> view;  // the newest looked at
+  absl::Duration started;                   // when planning began
   absl::Duration planned;                   // when it was known which rows go where
   absl::Duration deadline;
 
