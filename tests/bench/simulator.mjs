@@ -74,12 +74,7 @@ async function look(cluster) {
     seen.compute_waited += thread.waited;
     seen.shards += cpuSeconds(pid);
   }
-  for (const phase of phases) {
-    seen[phase] = 0;
-    for (const [, value] of page.matchAll(new RegExp(`^tessera_router_layer_seconds_total\\{layer="\\d+",phase="${phase}"\\} (\\S+)$`, "gm"))) {
-      seen[phase] += Number(value);
-    }
-  }
+  for (const phase of phases) seen[phase] = metric(page, "tessera_router_layer_seconds_total", { phase });
   return seen;
 }
 

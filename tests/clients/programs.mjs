@@ -50,13 +50,15 @@ function writeModel(folder, context) {
   execFileSync(program("tests_write_tiny_model"), [folder, String(context)]);
 }
 
-// Value of one sample of /metrics, with its labels or without; all samples of the name are added up.
-export function metric(text, name) {
+// Value of one sample of /metrics, with its labels or without; all samples of the name that have such labels are added up.
+export function metric(text, name, labels = {}) {
+  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
   let sum;
   for (const line of text.split("\n")) {
     if (!line.startsWith(name)) continue;
     const after = line[name.length];
     if (after !== " " && after !== "{" && !name.endsWith("}")) continue;
+    if (!wanted.every((label) => line.includes(`{${label}`) || line.includes(`,${label}`))) continue;
     sum = (sum ?? 0) + Number(line.slice(line.lastIndexOf(" ") + 1));
   }
   return sum;
