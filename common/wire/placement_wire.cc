@@ -58,6 +58,7 @@ absl::StatusOr<ShardDescriptor> ToShardDescriptor(const v1::ShardDescriptor& mes
   }
   shard.slots_spare = message.slots_spare();
   shard.burst = message.burst();
+  shard.held_version = message.held_version();
   for (const v1::HeldUnit& unit : message.held()) {
     if (unit.slot() >= message.slot_count()) {
       return absl::InvalidArgumentError(absl::StrCat("shard ", message.shard_id(),
@@ -81,6 +82,7 @@ void ToProto(const ShardDescriptor& shard, v1::ShardDescriptor& message) {
   message.set_zone(shard.zone);
   message.set_slots_spare(shard.slots_spare);
   message.set_burst(shard.burst);
+  message.set_held_version(shard.held_version);
   for (const HeldUnit& unit : shard.held) {
     v1::HeldUnit& entry = *message.add_held();
     entry.set_layer(static_cast<uint32_t>(unit.layer));

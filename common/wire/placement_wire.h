@@ -37,6 +37,7 @@ struct ShardDescriptor {
   ShardState state = ShardState::kLoading;
   uint32_t slot_count = 0;
   std::vector<HeldUnit> held;
+  uint64_t held_version = 0;  // rises whenever `held` changes
   std::string zone;
   uint32_t slots_spare = 0;  // the last so many slots: what is there was loaded on order
   bool burst = false;        // holds replicas only
@@ -47,7 +48,7 @@ struct ShardDescriptor {
 // A placement with what is needed to reach its shards.
 struct PublishedPlacement {
   Placement placement;
-  std::vector<ShardDescriptor> shards;  // ascending id; `held` empty
+  std::vector<ShardDescriptor> shards;  // ascending id; `held` empty, its version that of the map
 };
 
 // kInvalidArgument naming what is out of range, contradictory or missing.

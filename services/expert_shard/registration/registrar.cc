@@ -152,6 +152,7 @@ absl::Status Registrar::Link::Register() {
   wire::ShardDescriptor shard = config_.shard;
   shard.state = report.state;
   shard.held = std::move(report.held);
+  shard.held_version = report.held_version;
   wire::ToProto(config_.model, *request.mutable_model());
   wire::ToProto(shard, *request.mutable_shard());
   request.set_sequence(sequence_);
@@ -163,8 +164,7 @@ absl::Status Registrar::Link::Register() {
     interval_ = absl::Milliseconds(int64_t{reply.heartbeat_interval_ms()});
   }
   idle_pause_ = absl::ZeroDuration();
-  // The list went with the descriptor, but a version is told with heartbeats only.
-  told_version_ = 0;
+  told_version_ = report.held_version;
   held_wanted_ = false;
   epochs_(Epoch{reply.epoch()});
   absl::MutexLock lock(&mutex_);

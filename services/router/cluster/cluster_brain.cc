@@ -23,7 +23,6 @@ constexpr absl::Duration kWatch = absl::Seconds(5);  // one look lasts
 constexpr size_t kWishesMax = 4096;                  // a dispatcher repeats what was dropped
 // A shard whose drain was refused asks again within it.
 constexpr absl::Duration kDrainPauseMax = absl::Seconds(5);
-constexpr absl::Duration kOverlayLife = absl::Seconds(5);
 constexpr uint64_t kMeasuredSteps = 1000;
 
 double UnitsOf(const ShardOrder& order) {
@@ -352,7 +351,7 @@ void ClusterBrain::OnOrderDone(const ShardOrder& order, absl::Duration began,
         registry_.SetHeld(order.shard, order.incarnation, outcome->held_version, outcome->held);
     PublishIfChanged();
   } else if (status.ok()) {
-    overlays_[order.shard] = {order.incarnation, outcome->held, now + kOverlayLife};
+    overlay_.Learn(order.shard, {order.incarnation, outcome->held_version, outcome->held});
     PublishOverlaid();
   }
   metrics_.moves_pending.Add(-UnitsOf(order));

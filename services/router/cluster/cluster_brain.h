@@ -32,6 +32,7 @@
 #include "services/router/cluster/cluster_service.h"
 #include "services/router/cluster/drain_watch.h"
 #include "services/router/cluster/placement_follower.h"
+#include "services/router/cluster/placement_overlay.h"
 #include "services/router/cluster/routing_reporter.h"
 #include "services/router/cluster/shard_directory.h"
 #include "services/router/cluster/shard_registry.h"
@@ -81,12 +82,6 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
     Epoch epoch{};           // the first without it
     uint64_t view_version = 0;
     absl::Duration published_at;
-  };
-  // What a load taught a follower before its leader told it.
-  struct Overlay {
-    uint64_t incarnation = 0;
-    std::vector<wire::HeldUnit> held;
-    absl::Duration until;
   };
   // Of a step that waits.
   struct Wish {
@@ -184,7 +179,7 @@ class ClusterBrain : public ShardDirectory, private ClusterControl {
   uint64_t hidden_version_ ABSL_GUARDED_BY(mutex_) = 0;  // view without the last hidden copies
   absl::Duration hidden_at_ ABSL_GUARDED_BY(mutex_);     // when they were hidden
   std::shared_ptr<const wire::PublishedPlacement> followed_ ABSL_GUARDED_BY(mutex_);
-  std::map<ShardId, Overlay> overlays_ ABSL_GUARDED_BY(mutex_);
+  PlacementOverlay overlay_ ABSL_GUARDED_BY(mutex_);
 
   absl::Duration pause_;                 // before the next round; the thread's
   std::atomic<int64_t> round_at_ns_{0};  // Clock::Elapsed() at the end of the last round; 0: none

@@ -38,44 +38,12 @@ void ClusterBrain::OnLeaderPlacement(std::shared_ptr<const wire::PublishedPlacem
   }
   absl::MutexLock lock(&mutex_);
   followed_ = std::move(published);
-  const absl::Duration now = clock_.Elapsed();
-  std::erase_if(overlays_, [now](const auto& o) { return now >= o.second.until; });
   PublishOverlaid();
   Wake();
 }
 
-// The leader's placement and what loads of our own taught us that it does not tell yet. An overlay
-// is forgotten only when the leader tells a placement: while it is gone nobody else knows.
 void ClusterBrain::PublishOverlaid() {
-  std::vector<PlacedUnit> units = followed_->placement.Units();
-  const size_t told = units.size();
-  for (const wire::ShardDescriptor& shard : followed_->shards) {
-    const auto it = overlays_.find(shard.shard);
-    if (it == overlays_.end() || it->second.incarnation != shard.incarnation ||
-        shard.state != wire::ShardState::kReady) {
-      continue;
-    }
-    for (const wire::HeldUnit& held : it->second.held) {
-      const bool known = std::any_of(units.begin(), units.end(), [&](const PlacedUnit& u) {
-        return u.replica.shard == shard.shard &&
-               ((u.layer == held.layer && u.expert == held.expert) || u.replica.slot == held.slot);
-      });
-      if (!known) {
-        units.push_back({held.layer, held.expert, {shard.shard, held.slot, held.weights_version}});
-      }
-    }
-  }
-  std::shared_ptr<const wire::PublishedPlacement> next = followed_;
-  if (units.size() != told) {
-    auto merged = Placement::Build(followed_->placement.epoch(), followed_->placement.shape(),
-                                   std::move(units));
-    if (merged.ok()) {
-      next = std::make_shared<const wire::PublishedPlacement>(
-          wire::PublishedPlacement{*std::move(merged), followed_->shards});
-    } else {
-      TESSERA_LOG(WARNING) << "a shard told impossible units: " << merged.status().message();
-    }
-  }
+  std::shared_ptr<const wire::PublishedPlacement> next = overlay_.Over(followed_);
   published_.Publish(next);
   sessions_.SetPlacement(std::move(next));
 }

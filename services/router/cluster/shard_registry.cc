@@ -142,7 +142,7 @@ absl::StatusOr<HeartbeatAnswer> ShardRegistry::Heartbeat(ShardHeartbeat heartbea
   member->sequence = std::max(member->sequence, heartbeat.sequence);
   HeartbeatAnswer answer;
   bool changed = false;
-  if (!member->held_version || heartbeat.held_version > *member->held_version) {
+  if (heartbeat.held_version > member->shard.held_version) {
     // No units under a new version: either they were left out, or it holds none. Asked once, it
     // would send them.
     if (heartbeat.held.empty() && !member->held_asked) {
@@ -153,7 +153,7 @@ absl::StatusOr<HeartbeatAnswer> ShardRegistry::Heartbeat(ShardHeartbeat heartbea
       next.held = heartbeat.held;
       TESSERA_RETURN_IF_ERROR(CheckHeld(next));
       TakeHeld(*member, std::move(heartbeat.held));
-      member->held_version = heartbeat.held_version;
+      member->shard.held_version = heartbeat.held_version;
       member->held_asked = false;
       changed = true;
     }
@@ -197,12 +197,12 @@ bool ShardRegistry::Lost(ShardId shard, uint64_t incarnation) {
 absl::Status ShardRegistry::SetHeld(ShardId shard, uint64_t incarnation, uint64_t held_version,
                                     std::vector<wire::HeldUnit> held) {
   TESSERA_ASSIGN_OR_RETURN(Member * member, FindMember(shard, incarnation));
-  if (held_version < member->held_version.value_or(0)) return absl::OkStatus();
+  if (held_version < member->shard.held_version) return absl::OkStatus();
   wire::ShardDescriptor next = member->shard;
   next.held = held;
   TESSERA_RETURN_IF_ERROR(CheckHeld(next));
   TakeHeld(*member, std::move(held));
-  member->held_version = held_version;
+  member->shard.held_version = held_version;
   member->held_asked = false;
   Publish();
   return absl::OkStatus();
@@ -268,8 +268,10 @@ void ShardRegistry::Publish() {
   for (const auto& [id, member] : members_) {
     wire::ShardDescriptor described = member.shard;
     described.held.clear();
+    const bool stands = member.shard.state == wire::ShardState::kReady;
+    if (!stands) described.held_version = 0;
     next.shards.push_back(std::move(described));
-    if (member.shard.state != wire::ShardState::kReady) continue;
+    if (!stands) continue;
     for (const wire::HeldUnit& held : member.shard.held) {
       if (member.hidden.contains({held.layer, held.expert})) continue;
       units.push_back({held.layer, held.expert, {id, held.slot, held.weights_version}});

@@ -129,9 +129,8 @@ class ShardRegistry {
     absl::Duration pause;  // as the last answer granted it
     float busy_ratio = 0;
     uint64_t calls_total = 0;
-    uint64_t sequence = 0;                 // of its last heartbeat, to whomever
-    std::optional<uint64_t> held_version;  // of shard.held; nothing: not told yet
-    bool held_asked = false;               // the last answer wanted `held`
+    uint64_t sequence = 0;    // of its last heartbeat, to whomever
+    bool held_asked = false;  // the last answer wanted `held`
     bool suspected = false;
     bool drained = false;  // says draining whatever its heartbeats tell
   };

@@ -47,6 +47,7 @@ TEST(PlacementWireTest, PlacementsSurviveTheRoundTrip) {
 TEST(PlacementWireTest, DescriptorsSurviveTheRoundTrip) {
   ShardDescriptor shard = Shard(3);
   shard.held = {{LayerIndex{1}, ExpertId{2}, 3, 4}};
+  shard.held_version = 1ull << 40;
   v1::ShardDescriptor message;
   ToProto(shard, message);
   const auto read = ToShardDescriptor(message);

@@ -159,8 +159,9 @@ TEST_F(RegistrarTest, RegistersThenBeatsAndSendsWhatItHoldsWhenThatChanges) {
     EXPECT_EQ(r.registered_[0].shard().state(), v1::SHARD_STATE_READY);
     ASSERT_EQ(r.registered_[0].shard().held_size(), 1);
     EXPECT_EQ(r.registered_[0].shard().held(0).weights_version(), 99u);
-    EXPECT_EQ(r.heartbeats_[0].held_size(), 1) << "the version of the list goes with it once";
-    EXPECT_EQ(r.heartbeats_[1].held_size(), 0);
+    EXPECT_EQ(r.registered_[0].shard().held_version(), 3u);
+    EXPECT_EQ(r.heartbeats_[0].held_version(), 3u);
+    EXPECT_EQ(r.heartbeats_[0].held_size(), 0) << "told already";
     EXPECT_EQ(r.heartbeats_[1].load().rows_queued(), 12u);
     EXPECT_EQ(r.heartbeats_[1].shard_id(), 4u);
   });

@@ -199,7 +199,8 @@ class FakeShard final : public v1::ExpertShard::Service {
             .data_address = absl::StrCat("loopback:", name_),
             .state = wire::ShardState::kReady,
             .slot_count = options_.slot_count,
-            .held = held_};
+            .held = held_,
+            .held_version = version_};
   }
   absl::StatusOr<wire::Hello> CheckGreeting(const wire::Hello& theirs) const {
     wire::SessionToken token;

@@ -74,16 +74,30 @@ TEST_F(ShardRegistryTest, AReadyShardStandsInTheMapALoadingOneWithoutUnits) {
 }
 
 TEST_F(ShardRegistryTest, TheEpochRisesOnlyWithTheMap) {
-  ASSERT_TRUE(Register(Shard(0, 5, {Held(1, 2, 0)})).ok());
+  wire::ShardDescriptor shard = Shard(0, 5, {Held(1, 2, 0)});
+  shard.held_version = 1;
+  ASSERT_TRUE(Register(shard).ok());
   const auto before = registry_.Snapshot();
-  ASSERT_TRUE(Register(Shard(0, 5, {Held(1, 2, 0)})).ok()) << "the same again";
-  ASSERT_TRUE(Beat(0, 5, 1, {Held(1, 2, 0)}).ok());
-  ASSERT_TRUE(Beat(0, 5, 1).ok());
-  ASSERT_TRUE(Beat(0, 5, 2, {Held(1, 2, 0)}).ok()) << "another version, the same units";
+  ASSERT_TRUE(Register(shard).ok()) << "the same again";
+  EXPECT_FALSE(Beat(0, 5, 1)->held_wanted) << "told when it registered";
   EXPECT_TRUE(registry_.Tick(now_).empty());
   EXPECT_EQ(registry_.Snapshot(), before);
-  ASSERT_TRUE(Beat(0, 5, 3, {Held(1, 2, 0, /*version=*/2)}).ok());
-  EXPECT_GT(registry_.Snapshot()->placement.epoch(), before->placement.epoch());
+  ASSERT_TRUE(Beat(0, 5, 2, {Held(1, 2, 0, /*version=*/2)}).ok());
+  const auto after = registry_.Snapshot();
+  EXPECT_GT(after->placement.epoch(), before->placement.epoch());
+  EXPECT_EQ(after->shards[0].held_version, 2u);
+}
+
+TEST_F(ShardRegistryTest, OfAShardThatIsNotReadyNoUnitsAndNoVersionStandInTheMap) {
+  wire::ShardDescriptor shard = Shard(0, 5, {Held(1, 2, 0)});
+  shard.state = wire::ShardState::kLoading;
+  shard.held_version = 7;
+  ASSERT_TRUE(Register(shard).ok());
+  EXPECT_EQ(registry_.Snapshot()->shards[0].held_version, 0u);
+  EXPECT_EQ(Copies(1, 2), 0u);
+  ASSERT_TRUE(Beat(0, 5, 7).ok()) << "ready";
+  EXPECT_EQ(registry_.Snapshot()->shards[0].held_version, 7u);
+  EXPECT_EQ(Copies(1, 2), 1u);
 }
 
 TEST_F(ShardRegistryTest, SilenceTakesAShardOut) {
