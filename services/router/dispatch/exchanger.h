@@ -206,14 +206,13 @@ class Exchanger {
   Packer packer_;
   DispatchPlanner planner_;
   DispatchPlan plan_;
-  ShardPlan whole_;                     // a call on its way to another shard, or to pieces
-  std::vector<uint32_t> weights_;       // [shard id]
-  std::vector<ShardId> weighed_ids_;    // of shards that can take something
-  std::vector<PeerId> weighed_peers_;   // [weighed_ids_]
-  std::vector<PeerLoad> loads_;         // [weighed_ids_]
-  bool weighed_ = false;                // weights_ are those of now
-  std::vector<const Replica*> chosen_;  // [segments of the call at hand]
-  std::vector<uint32_t> piece_of_;      // [segments of the call at hand]
+  ShardPlan whole_;                    // a call on its way to another shard, or to pieces
+  std::vector<uint32_t> weights_;      // [shard id]
+  std::vector<ShardId> weighed_ids_;   // of shards that can take something
+  std::vector<PeerId> weighed_peers_;  // [weighed_ids_]
+  std::vector<PeerLoad> loads_;        // [weighed_ids_]
+  bool weighed_ = false;               // weights_ are those of now
+  std::vector<uint32_t> piece_of_;     // [segments of the call at hand]
   std::vector<ShardId> pieces_;
   std::vector<ExpertId> experts_;
   std::vector<ShardId> unfit_;

@@ -1,6 +1,17 @@
 #include "services/router/dispatch/flight.h"
 
+#include <algorithm>
+
 namespace tessera::router {
+
+bool FlightCall::IsBanned(ShardId shard, uint64_t view_version) const {
+  return std::ranges::any_of(
+      bans, [&](const Ban& ban) { return ban.shard == shard && ban.view_version == view_version; });
+}
+
+bool FlightCall::HasAttemptAt(ShardId shard) const {
+  return std::ranges::find(attempts, shard, &Attempt::shard) != attempts.end();
+}
 
 void FlightCall::Clear() {
   state = State::kUnplaced;

@@ -76,6 +76,8 @@ struct FlightCall {
   wire::RowsView rows;           // [plan.rows or, in strict mode, plan.pair_rows; d_model]
 
   bool settled() const { return state == State::kAnswered || state == State::kDissolved; }
+  bool IsBanned(ShardId shard, uint64_t view_version) const;
+  bool HasAttemptAt(ShardId shard) const;
   // As new, memory kept.
   void Clear();
   // A part of `parent` goes on where that one stands.
