@@ -1,6 +1,8 @@
 #include "common/wire/placement_wire.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,6 +31,29 @@ bool Describes(const std::vector<ShardDescriptor>& shards, ShardId id) {
 }
 
 }  // namespace
+
+absl::Status CheckHeld(const ShardDescriptor& shard, const PlacementShape& shape) {
+  std::set<std::pair<LayerIndex, ExpertId>> units;
+  std::set<uint32_t> slots;
+  for (const HeldUnit& held : shard.held) {
+    const std::string name = absl::StrCat("shard ", ToIndex(shard.shard), ": expert ",
+                                          ToIndex(held.expert), " of layer ", ToIndex(held.layer));
+    if (ToIndex(held.layer) >= shape.layer_count || ToIndex(held.expert) >= shape.expert_count ||
+        held.slot >= shard.slot_count) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " in slot ", held.slot, " is out of range: ", shape.layer_count,
+                       " layers, ", shape.expert_count, " experts, ", shard.slot_count, " slots"));
+    }
+    if (!units.insert({held.layer, held.expert}).second) {
+      return absl::InvalidArgumentError(absl::StrCat(name, " is named twice"));
+    }
+    if (!slots.insert(held.slot).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " shares slot ", held.slot, " with another unit"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ShardDescriptor> ToShardDescriptor(const v1::ShardDescriptor& message) {
   if (message.shard_id() > Placement::kShardIdMax) {

@@ -37,7 +37,7 @@ struct ShardDescriptor {
   ShardState state = ShardState::kLoading;
   uint32_t slot_count = 0;
   std::vector<HeldUnit> held;
-  uint64_t held_version = 0;  // rises whenever `held` changes
+  uint64_t held_version = 0;  // rises when `held` changes; 0: not told
   std::string zone;
   uint32_t slots_spare = 0;  // the last so many slots: what is there was loaded on order
   bool burst = false;        // holds replicas only
@@ -48,8 +48,12 @@ struct ShardDescriptor {
 // A placement with what is needed to reach its shards.
 struct PublishedPlacement {
   Placement placement;
-  std::vector<ShardDescriptor> shards;  // ascending id; `held` empty, its version that of the map
+  std::vector<ShardDescriptor> shards;  // ascending id; `held` empty; held_version 0 unless ready
 };
+
+// What a shard says it holds: kInvalidArgument if a unit or its slot is out of range, or named
+// twice.
+absl::Status CheckHeld(const ShardDescriptor& shard, const PlacementShape& shape);
 
 // kInvalidArgument naming what is out of range, contradictory or missing.
 absl::StatusOr<ShardDescriptor> ToShardDescriptor(const v1::ShardDescriptor& message);

@@ -58,7 +58,7 @@ class ExpertTable {
   size_t slot_count() const { return slots_.size(); }
   size_t unit_count() const { return unit_count_; }
   size_t size_bytes() const { return size_bytes_; }  // of all weights
-  uint64_t version() const { return version_; }      // rises with every change
+  uint64_t version() const { return version_; }      // > 0, rises with every change
 
   // For who builds the next table. Requires a free slot, and a unit that is not held.
   void Put(std::shared_ptr<const HeldExpert> expert);
@@ -76,7 +76,7 @@ class ExpertTable {
   std::vector<uint32_t> slot_of_;  // [layer_count, expert_count]
   size_t unit_count_ = 0;
   size_t size_bytes_ = 0;
-  uint64_t version_ = 0;
+  uint64_t version_ = 1;
 };
 
 }  // namespace tessera::expert_shard

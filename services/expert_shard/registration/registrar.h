@@ -33,7 +33,7 @@ namespace tessera::expert_shard {
 struct RegistrarConfig {
   std::vector<std::string> router_addresses;  // host:port of gRPC; may be empty
   wire::ModelIdentity model;
-  wire::ShardDescriptor shard;  // `state` and `held` come from the reports
+  wire::ShardDescriptor shard;  // `state` and what it holds come from the reports
   ClusterSecret secret;
   TlsFiles tls;
   // Pauses after a failure grow from the first to the second, shortened by up to half at random.

@@ -22,7 +22,7 @@ struct ShardLoad {
 // What a shard tells about itself at one moment.
 struct ShardReport {
   wire::ShardState state = wire::ShardState::kLoading;
-  uint64_t held_version = 0;  // rises when `held` changes
+  uint64_t held_version = 0;  // > 0, rises when `held` changes
   std::vector<wire::HeldUnit> held;
   ShardLoad load;
 };

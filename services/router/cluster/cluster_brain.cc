@@ -351,7 +351,8 @@ void ClusterBrain::OnOrderDone(const ShardOrder& order, absl::Duration began,
         registry_.SetHeld(order.shard, order.incarnation, outcome->held_version, outcome->held);
     PublishIfChanged();
   } else if (status.ok()) {
-    overlay_.Learn(order.shard, {order.incarnation, outcome->held_version, outcome->held});
+    status = overlay_.Learn(*followed_, order.shard, order.incarnation, outcome->held_version,
+                            outcome->held);
     PublishOverlaid();
   }
   metrics_.moves_pending.Add(-UnitsOf(order));

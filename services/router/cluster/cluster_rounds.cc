@@ -43,7 +43,7 @@ void ClusterBrain::OnLeaderPlacement(std::shared_ptr<const wire::PublishedPlacem
 }
 
 void ClusterBrain::PublishOverlaid() {
-  std::shared_ptr<const wire::PublishedPlacement> next = overlay_.Over(followed_);
+  std::shared_ptr<const wire::PublishedPlacement> next = overlay_.Apply(followed_);
   published_.Publish(next);
   sessions_.SetPlacement(std::move(next));
 }

@@ -3,50 +3,58 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/base/log.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/status.h"
 #include "common/moe/placement.h"
 
 namespace tessera::router {
 
-void PlacementOverlay::Learn(ShardId shard, HeldUnits held) {
-  HeldUnits& known = learnt_[shard];
-  if (known.incarnation == held.incarnation && known.held_version > held.held_version) return;
-  known = std::move(held);
+absl::Status PlacementOverlay::Learn(const wire::PublishedPlacement& told, ShardId shard,
+                                     uint64_t incarnation, uint64_t held_version,
+                                     std::vector<wire::HeldUnit> held) {
+  const auto it = std::ranges::find(told.shards, shard, &wire::ShardDescriptor::shard);
+  if (it == told.shards.end() || it->incarnation != incarnation) {
+    return absl::NotFoundError(absl::StrCat("shard ", ToIndex(shard), ", incarnation ", incarnation,
+                                            ", left the leader's placement"));
+  }
+  wire::ShardDescriptor learnt = *it;
+  learnt.held_version = held_version;
+  learnt.held = std::move(held);
+  TESSERA_RETURN_IF_ERROR(wire::CheckHeld(learnt, told.placement.shape()));
+  learnt_[shard] = std::move(learnt);
+  return absl::OkStatus();
 }
 
 void PlacementOverlay::Forget(const std::vector<wire::ShardDescriptor>& told) {
   std::erase_if(learnt_, [&](const auto& entry) {
-    const auto& [id, held] = entry;
+    const auto& [id, learnt] = entry;
     const auto shard = std::ranges::find(told, id, &wire::ShardDescriptor::shard);
-    return shard == told.end() || shard->incarnation != held.incarnation ||
-           shard->held_version >= held.held_version;
+    return shard == told.end() || shard->incarnation != learnt.incarnation ||
+           shard->state != wire::ShardState::kReady || shard->held_version == 0 ||
+           shard->held_version >= learnt.held_version;
   });
 }
 
-std::shared_ptr<const wire::PublishedPlacement> PlacementOverlay::Over(
+std::shared_ptr<const wire::PublishedPlacement> PlacementOverlay::Apply(
     std::shared_ptr<const wire::PublishedPlacement> told) {
   Forget(told->shards);
+  if (learnt_.empty()) return told;
   wire::PublishedPlacement next{.placement = {}, .shards = told->shards};
   std::vector<PlacedUnit> units;
-  bool differs = false;
-  for (wire::ShardDescriptor& shard : next.shards) {
-    const auto it = learnt_.find(shard.shard);
-    if (it == learnt_.end() || shard.state != wire::ShardState::kReady) continue;
-    differs = true;
-    shard.held_version = it->second.held_version;
-    for (const wire::HeldUnit& unit : it->second.units) {
-      units.push_back({unit.layer, unit.expert, {shard.shard, unit.slot, unit.weights_version}});
-    }
-  }
-  if (!differs) return told;
-  for (const PlacedUnit& unit : told->placement.Units()) {  // of ready shards, as placements are
+  for (const PlacedUnit& unit : told->placement.Units()) {
     if (!learnt_.contains(unit.replica.shard)) units.push_back(unit);
   }
-  auto built = Placement::Build(told->placement.epoch(), told->placement.shape(), std::move(units));
-  if (!built.ok()) {
-    TESSERA_LOG(WARNING) << "a shard told impossible units: " << built.status().message();
-    return told;
+  for (wire::ShardDescriptor& shard : next.shards) {
+    const auto it = learnt_.find(shard.shard);
+    if (it == learnt_.end()) continue;
+    shard.held_version = it->second.held_version;
+    for (const wire::HeldUnit& held : it->second.held) {
+      units.push_back({held.layer, held.expert, {shard.shard, held.slot, held.weights_version}});
+    }
   }
+  auto built = Placement::Build(told->placement.epoch(), told->placement.shape(), std::move(units));
+  TESSERA_CHECK(built.ok());  // Learn saw every shard's units
   next.placement = *std::move(built);
   return std::make_shared<const wire::PublishedPlacement>(std::move(next));
 }

@@ -9,34 +9,34 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/base/ids.h"
 #include "common/wire/placement_wire.h"
 
 namespace tessera::router {
 
-// What one life of a shard holds, as it told itself.
-struct HeldUnits {
-  uint64_t incarnation = 0;
-  uint64_t held_version = 0;  // rises whenever `units` change
-  std::vector<wire::HeldUnit> units;
-};
-
 // Thread-compatible.
 class PlacementOverlay {
  public:
-  // Ignored if something newer of the same life is known: answers may overtake each other.
-  void Learn(ShardId shard, HeldUnits held);
+  // What `shard` holds, as it answered an order.
+  //   kNotFound         this life of it is not in the leader's placement `told`
+  //   kInvalidArgument  units or slots out of range, or named twice
+  // After an error nothing has changed.
+  absl::Status Learn(const wire::PublishedPlacement& told, ShardId shard, uint64_t incarnation,
+                     uint64_t held_version, std::vector<wire::HeldUnit> held);
 
-  // The leader's placement, in which ready shards hold what they last told. Of a shard the leader
-  // tells as new or newer, tells another life of, or does not name, what was learnt is forgotten.
-  // `told` itself if nothing differs, or if a shard told what no placement can have.
-  std::shared_ptr<const wire::PublishedPlacement> Over(
+  // The leader's placement, in which shards hold what was learnt of them: all of it, so also a copy
+  // that the leader hides until it is dropped, which makes a newer version. What was learnt of a
+  // shard is forgotten once the leader tells the same version or a later one, no version, another
+  // life, that it is not ready, or does not name it: then the shard tells it everything anew.
+  // `told` itself if nothing is left.
+  std::shared_ptr<const wire::PublishedPlacement> Apply(
       std::shared_ptr<const wire::PublishedPlacement> told);
 
  private:
   void Forget(const std::vector<wire::ShardDescriptor>& told);
 
-  std::map<ShardId, HeldUnits> learnt_;
+  std::map<ShardId, wire::ShardDescriptor> learnt_;
 };
 
 }  // namespace tessera::router

@@ -35,26 +35,7 @@ ShardRegistry::ShardRegistry(ShardRegistryConfig config) : config_(std::move(con
 }
 
 absl::Status ShardRegistry::CheckHeld(const wire::ShardDescriptor& shard) const {
-  std::set<Unit> units;
-  std::set<uint32_t> slots;
-  for (const wire::HeldUnit& held : shard.held) {
-    const std::string name = absl::StrCat("shard ", ToIndex(shard.shard), ": expert ",
-                                          ToIndex(held.expert), " of layer ", ToIndex(held.layer));
-    if (ToIndex(held.layer) >= config_.model.layer_count ||
-        ToIndex(held.expert) >= config_.model.expert_count || held.slot >= shard.slot_count) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          name, " in slot ", held.slot, " is out of range: ", config_.model.layer_count,
-          " layers, ", config_.model.expert_count, " experts, ", shard.slot_count, " slots"));
-    }
-    if (!units.insert({held.layer, held.expert}).second) {
-      return absl::InvalidArgumentError(absl::StrCat(name, " is named twice"));
-    }
-    if (!slots.insert(held.slot).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, " shares slot ", held.slot, " with another unit"));
-    }
-  }
-  return absl::OkStatus();
+  return wire::CheckHeld(shard, {config_.model.layer_count, config_.model.expert_count});
 }
 
 absl::Status ShardRegistry::CheckDescriptor(const wire::ShardDescriptor& shard) const {
@@ -99,6 +80,10 @@ absl::StatusOr<Epoch> ShardRegistry::Register(const wire::ModelIdentity& model,
         absl::StrCat(members_.size(), " shards are registered, no more are taken"));
   }
   Member& member = members_[shard.shard];
+  if (shard.held_version < member.shard.held_version) {  // a load's answer overtook it
+    shard.held = std::move(member.shard.held);
+    shard.held_version = member.shard.held_version;
+  }
   member = Member{.hidden = std::move(member.hidden),
                   .heard_at = now,
                   .sequence = std::max(member.sequence, sequence),
@@ -269,7 +254,7 @@ void ShardRegistry::Publish() {
     wire::ShardDescriptor described = member.shard;
     described.held.clear();
     const bool stands = member.shard.state == wire::ShardState::kReady;
-    if (!stands) described.held_version = 0;
+    if (!stands) described.held_version = 0;  // while it loads the map would change all the time
     next.shards.push_back(std::move(described));
     if (!stands) continue;
     for (const wire::HeldUnit& held : member.shard.held) {

@@ -33,7 +33,8 @@ void Exchanger::BeginStep(std::span<const TraceContext> traces) {
 }
 
 absl::Status Exchanger::Begin(Flight& flight) {
-  flight.started = flight.planned = rooms_.clock.Elapsed();  // that is all if nothing was chosen
+  flight.started = rooms_.clock.Elapsed();
+  flight.planned = flight.started;  // if nothing was chosen there is nothing to plan
   flight.view = rooms_.directory.View();
   flight.deadline = flight.started + config_.exchange_timeout;
   flight.call_count = 0;

@@ -169,13 +169,15 @@ TEST_F(RegistrarTest, RegistersThenBeatsAndSendsWhatItHoldsWhenThatChanges) {
     absl::MutexLock lock(&mutex_);
     EXPECT_EQ(epoch_, Epoch{8});
     report_.held_version = 4;
-    report_.held.clear();
+    report_.held.push_back({LayerIndex{1}, ExpertId{3}, 6, 99});
     report_.state = wire::ShardState::kDraining;
   }
   registrar_->Hurry();
   EXPECT_TRUE(router_.Await([](FakeRouter& r) {
-    return r.heartbeats_.back().held_version() == 4 &&
-           r.heartbeats_.back().state() == v1::SHARD_STATE_DRAINING;
+    return std::ranges::any_of(r.heartbeats_, [](const v1::HeartbeatRequest& heartbeat) {
+      return heartbeat.held_version() == 4 && heartbeat.held_size() == 2 &&
+             heartbeat.state() == v1::SHARD_STATE_DRAINING;
+    });
   }));
   EXPECT_EQ(registrar_->registered_count(), 1u);
 }

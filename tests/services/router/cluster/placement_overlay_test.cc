@@ -14,6 +14,7 @@ namespace tessera::router {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using wire::HeldUnit;
 using wire::PublishedPlacement;
@@ -60,73 +61,99 @@ std::vector<std::string> Copies(const PublishedPlacement& published) {
   return copies;
 }
 
-TEST(PlacementOverlayTest, WithoutLoadsTheLeadersPlacementStands) {
-  PlacementOverlay overlay;
-  const auto told = Leader({{0, 3, {Held(0, 0)}}, {1, 3, {Held(1, 0)}}});
-  EXPECT_EQ(overlay.Over(told), told);
-}
-
-TEST(PlacementOverlayTest, ALoadHoldsUntilTheLeaderTellsIt) {
-  PlacementOverlay overlay;
-  const std::vector<Told> before = {{0, 3, {Held(0, 0)}}, {1, 3, {Held(1, 0)}}};
-  overlay.Learn(ShardId{1}, {kLife, 4, {Held(1, 0), Held(0, 1)}});
-  for (int times = 0; times < 3; ++times) {  // of other shards it tells news meanwhile
-    EXPECT_THAT(Copies(*overlay.Over(Leader(before))), ElementsAre("0@0/0", "0@1/1", "1@1/0"));
+class PlacementOverlayTest : public ::testing::Test {
+ protected:
+  absl::Status Learn(const std::shared_ptr<const PublishedPlacement>& told, uint32_t shard,
+                     uint64_t held_version, std::vector<HeldUnit> held,
+                     uint64_t incarnation = kLife) {
+    return overlay_.Learn(*told, ShardId{shard}, incarnation, held_version, std::move(held));
   }
-  const auto after = Leader({{0, 3, {Held(0, 0)}}, {1, 4, {Held(1, 0), Held(0, 1)}}});
-  EXPECT_EQ(overlay.Over(after), after);
-  EXPECT_THAT(Copies(*overlay.Over(Leader(before))), ElementsAre("0@0/0", "1@1/0")) << "forgotten";
+  std::vector<std::string> Applied(const std::vector<Told>& told) {
+    return Copies(*overlay_.Apply(Leader(told)));
+  }
+
+  PlacementOverlay overlay_;
+  // Shard 0 holds expert 0 and shard 1 expert 1, both of version 3.
+  const std::vector<Told> before_ = {{0, 3, {Held(0, 0)}}, {1, 3, {Held(1, 0)}}};
+};
+
+TEST_F(PlacementOverlayTest, WithoutLoadsTheLeadersPlacementStands) {
+  const auto told = Leader(before_);
+  EXPECT_EQ(overlay_.Apply(told), told);
 }
 
-TEST(PlacementOverlayTest, WhatTheShardLetGoSinceGoesWithTheLeadersNewerWord) {
-  PlacementOverlay overlay;
-  overlay.Learn(ShardId{0}, {kLife, 4, {Held(0, 0), Held(1, 1)}});
-  EXPECT_THAT(Copies(*overlay.Over(Leader({{0, 5, {Held(0, 0)}}}))), ElementsAre("0@0/0"));
+TEST_F(PlacementOverlayTest, ALoadHoldsUntilTheLeaderTellsItsVersion) {
+  ASSERT_TRUE(Learn(Leader(before_), 1, 4, {Held(1, 0), Held(0, 1)}).ok());
+  const auto seen = overlay_.Apply(Leader(before_));
+  EXPECT_THAT(Copies(*seen), ElementsAre("0@0/0", "0@1/1", "1@1/0"));
+  EXPECT_EQ(seen->shards[0].held_version, 3u);
+  EXPECT_EQ(seen->shards[1].held_version, 4u);
+  std::vector<Told> later = before_;  // news of shard 0 only
+  later[0] = {0, 5, {Held(0, 0), Held(3, 4)}};
+  EXPECT_THAT(Applied(later), ElementsAre("0@0/0", "0@1/1", "1@1/0", "3@0/4"));
+  later[1] = {1, 4, {Held(1, 0), Held(0, 1)}};
+  const auto told = Leader(later);
+  EXPECT_EQ(overlay_.Apply(told), told);
+  EXPECT_THAT(Applied(before_), ElementsAre("0@0/0", "1@1/0")) << "forgotten";
 }
 
-TEST(PlacementOverlayTest, ASlotIsBelievedToHoldWhatTheShardToldLast) {
-  PlacementOverlay overlay;
-  overlay.Learn(ShardId{0}, {kLife, 4, {Held(1, 0)}});
-  EXPECT_THAT(Copies(*overlay.Over(Leader({{0, 3, {Held(0, 0)}}}))), ElementsAre("1@0/0"));
+TEST_F(PlacementOverlayTest, WhatTheShardLetGoSinceGoesWithTheLeadersNewerWord) {
+  ASSERT_TRUE(Learn(Leader(before_), 0, 4, {Held(0, 0), Held(1, 1)}).ok());
+  EXPECT_THAT(Applied({{0, 5, {Held(0, 0)}}}), ElementsAre("0@0/0"));
 }
 
-TEST(PlacementOverlayTest, AnswersThatOvertakeEachOtherLeaveTheNewest) {
-  PlacementOverlay overlay;
-  overlay.Learn(ShardId{0}, {kLife, 6, {Held(0, 0), Held(1, 1), Held(2, 2)}});
-  overlay.Learn(ShardId{0}, {kLife, 5, {Held(0, 0), Held(1, 1)}});
-  EXPECT_THAT(Copies(*overlay.Over(Leader({{0, 4, {Held(0, 0)}}}))),
-              ElementsAre("0@0/0", "1@0/1", "2@0/2"));
+TEST_F(PlacementOverlayTest, AShardHoldsWhatItToldLastAndNothingElse) {
+  ASSERT_TRUE(Learn(Leader(before_), 0, 4, {Held(1, 0)}).ok());
+  EXPECT_THAT(Applied(before_), ElementsAre("1@0/0", "1@1/0"));
+  ASSERT_TRUE(Learn(Leader(before_), 0, 5, {Held(1, 0), Held(2, 1)}).ok());
+  EXPECT_THAT(Applied(before_), ElementsAre("1@0/0", "1@1/0", "2@0/1"));
 }
 
-TEST(PlacementOverlayTest, AnotherLifeOfTheShardHoldsNothingOfIt) {
-  PlacementOverlay overlay;
-  overlay.Learn(ShardId{0}, {kLife, 9, {Held(0, 0), Held(1, 1)}});
-  const auto told = Leader({{0, 1, {Held(0, 0)}, kLife + 1}});
-  EXPECT_EQ(overlay.Over(told), told);
-  overlay.Learn(ShardId{0}, {kLife + 1, 2, {Held(2, 0)}});
-  EXPECT_THAT(Copies(*overlay.Over(told)), ElementsAre("2@0/0")) << "versions begin anew with it";
+TEST_F(PlacementOverlayTest, AHiddenCopyIsSeenUntilItsDropMakesANewerVersion) {
+  const std::vector<Told> hides = {{0, 3, {Held(0, 0)}}};  // of expert 2, which version 3 has
+  ASSERT_TRUE(Learn(Leader(hides), 0, 4, {Held(0, 0), Held(1, 1), Held(2, 2)}).ok());
+  EXPECT_THAT(Applied(hides), ElementsAre("0@0/0", "1@0/1", "2@0/2"));
+  EXPECT_THAT(Applied({{0, 5, {Held(0, 0), Held(1, 1)}}}), ElementsAre("0@0/0", "1@0/1"));
 }
 
-TEST(PlacementOverlayTest, AShardThatIsNotReadyHoldsNothingButIsRemembered) {
-  PlacementOverlay overlay;
-  overlay.Learn(ShardId{0}, {kLife, 4, {Held(0, 0)}});
-  EXPECT_THAT(Copies(*overlay.Over(Leader({{0, 0, {}, kLife, ShardState::kLoading}}))), IsEmpty());
-  EXPECT_THAT(Copies(*overlay.Over(Leader({{0, 3, {}}}))), ElementsAre("0@0/0"));
+TEST_F(PlacementOverlayTest, OneOfTwoShardsIsForgottenTheOtherNot) {
+  ASSERT_TRUE(Learn(Leader(before_), 0, 4, {Held(0, 0), Held(2, 1)}).ok());
+  ASSERT_TRUE(Learn(Leader(before_), 1, 4, {Held(1, 0), Held(3, 1)}).ok());
+  EXPECT_THAT(Applied({before_[0], {1, 9, {Held(1, 0)}}}), ElementsAre("0@0/0", "1@1/0", "2@0/1"));
 }
 
-TEST(PlacementOverlayTest, AShardThatTheLeaderDoesNotNameIsForgotten) {
-  PlacementOverlay overlay;
-  overlay.Learn(ShardId{0}, {kLife, 4, {Held(0, 0)}});
-  EXPECT_THAT(Copies(*overlay.Over(Leader({}))), IsEmpty());
-  EXPECT_THAT(Copies(*overlay.Over(Leader({{0, 3, {}}}))), IsEmpty())
-      << "it registered anew, and told the leader everything";
+TEST_F(PlacementOverlayTest, AnotherLifeOfTheShardHoldsNothingOfIt) {
+  ASSERT_TRUE(Learn(Leader(before_), 0, 9, {Held(0, 0), Held(1, 1)}).ok());
+  const std::vector<Told> anew = {{0, 1, {Held(0, 0)}, kLife + 1}};
+  ASSERT_TRUE(Learn(Leader(anew), 0, 2, {Held(2, 0)}, kLife + 1).ok()) << "its versions begin anew";
+  EXPECT_THAT(Applied(anew), ElementsAre("2@0/0"));
+  ASSERT_TRUE(Learn(Leader(anew), 0, 9, {Held(3, 0)}, kLife + 1).ok());
+  const auto third = Leader({{0, 1, {Held(0, 0)}, kLife + 2}});
+  EXPECT_EQ(overlay_.Apply(third), third);
 }
 
-TEST(PlacementOverlayTest, ImpossibleUnitsLeaveTheLeadersPlacement) {
-  PlacementOverlay overlay;
-  overlay.Learn(ShardId{0}, {kLife, 4, {Held(0, 0), Held(99, 1)}});  // there are 8 experts
-  const auto told = Leader({{0, 3, {Held(0, 0)}}});
-  EXPECT_EQ(overlay.Over(told), told);
+TEST_F(PlacementOverlayTest, ALeaderThatTellsNoVersionIsBelieved) {
+  ASSERT_TRUE(Learn(Leader(before_), 0, 4, {Held(0, 0), Held(1, 1)}).ok());
+  EXPECT_THAT(Applied({{0, 0, {Held(0, 0)}}}), ElementsAre("0@0/0"));
+}
+
+TEST_F(PlacementOverlayTest, AShardThatIsNotReadyOrNotNamedIsForgotten) {
+  ASSERT_TRUE(Learn(Leader(before_), 0, 4, {Held(2, 0)}).ok());
+  ASSERT_TRUE(Learn(Leader(before_), 1, 4, {Held(3, 0)}).ok());
+  EXPECT_THAT(Applied({{0, 0, {}, kLife, ShardState::kDraining}}), IsEmpty());
+  EXPECT_THAT(Applied(before_), ElementsAre("0@0/0", "1@1/0"));
+}
+
+TEST_F(PlacementOverlayTest, WhatNoPlacementCanHaveIsRefused) {
+  ASSERT_TRUE(Learn(Leader(before_), 1, 4, {Held(1, 0), Held(0, 1)}).ok());
+  const absl::Status range = Learn(Leader(before_), 0, 4, {Held(0, 0), Held(99, 1)});
+  EXPECT_EQ(range.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(range.message()), HasSubstr("expert 99 of layer 1 in slot 1"));
+  EXPECT_FALSE(Learn(Leader(before_), 0, 4, {Held(0, 0), Held(0, 1)}).ok()) << "twice";
+  EXPECT_FALSE(Learn(Leader(before_), 0, 4, {Held(0, 8)}).ok()) << "there are 8 slots";
+  EXPECT_EQ(Learn(Leader(before_), 2, 4, {}).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Learn(Leader(before_), 0, 4, {}, kLife + 1).code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Applied(before_), ElementsAre("0@0/0", "0@1/1", "1@1/0")) << "all else as it was";
 }
 
 }  // namespace

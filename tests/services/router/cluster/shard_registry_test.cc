@@ -86,6 +86,25 @@ TEST_F(ShardRegistryTest, TheEpochRisesOnlyWithTheMap) {
   const auto after = registry_.Snapshot();
   EXPECT_GT(after->placement.epoch(), before->placement.epoch());
   EXPECT_EQ(after->shards[0].held_version, 2u);
+  ASSERT_TRUE(Beat(0, 5, 3, {Held(1, 2, 0, /*version=*/2)}).ok());
+  EXPECT_GT(epoch(), static_cast<uint64_t>(after->placement.epoch()))
+      << "followers compare versions, so a new one is news though the units are the same";
+}
+
+TEST_F(ShardRegistryTest, ARegistrationThatALoadsAnswerOvertookKeepsTheNewerList) {
+  wire::ShardDescriptor shard = Shard(0, 5, {Held(1, 2, 0)});
+  shard.held_version = 10;
+  ASSERT_TRUE(Register(shard).ok());
+  ASSERT_TRUE(registry_.SetHeld(ShardId{0}, 5, 11, {Held(1, 2, 0), Held(1, 3, 1)}).ok());
+  EXPECT_EQ(registry_.Snapshot()->shards[0].held_version, 11u);
+  ASSERT_TRUE(Register(shard).ok());
+  EXPECT_EQ(registry_.Snapshot()->shards[0].held_version, 11u);
+  EXPECT_EQ(Copies(1, 3), 1u);
+  shard.incarnation = 6;  // another life, whose versions begin anew
+  registry_.Suspect(ShardId{0}, 5);
+  ASSERT_TRUE(Register(shard).ok());
+  EXPECT_EQ(registry_.Snapshot()->shards[0].held_version, 10u);
+  EXPECT_EQ(Copies(1, 3), 0u);
 }
 
 TEST_F(ShardRegistryTest, OfAShardThatIsNotReadyNoUnitsAndNoVersionStandInTheMap) {

@@ -55,6 +55,9 @@ TEST(Dispatcher, EachShardIsCalledOncePerLayerAndCounted) {
   EXPECT_EQ(bench.ShardTotal("calls", "shard=\"1\""), 10);
   EXPECT_EQ(bench.ShardTotal("retries"), 0);
   EXPECT_EQ(bench.Total("tessera_router_dispatch_seconds_count"), 10);
+  EXPECT_NEAR(bench.Total("tessera_router_layer_seconds_total", "phase=\"plan\"") +
+                  bench.Total("tessera_router_layer_seconds_total", "phase=\"post\""),
+              bench.Total("tessera_router_dispatch_seconds_sum"), 1e-12);
   EXPECT_EQ(bench.Total("tessera_router_expert_wait_seconds_count"), 10);
   EXPECT_EQ(bench.Total("tessera_router_combine_seconds_count"), 10);
   EXPECT_EQ(bench.Total("tessera_router_shard_call_seconds_count"), 20);
