@@ -80,7 +80,7 @@ async function look(cluster) {
 }
 
 // What was counted in some seconds under traffic, and which share of the processors' time others took.
-async function turn(cluster) {
+async function turn(cluster, seconds) {
   let going = true;
   const lane = async () => {
     while (going) {
@@ -95,20 +95,20 @@ async function turn(cluster) {
   const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
   await Promise.race([lanes, pause(0.4)]);
   const before = await look(cluster);
-  await Promise.race([lanes, pause(options.seconds)]);
+  await Promise.race([lanes, pause(seconds)]);
   const after = await look(cluster);
   going = false;
   await lanes;
   const m = Object.fromEntries(Object.keys(after).map((key) => [key, after[key] - before[key]]));
   for (const [name, value] of Object.entries(m)) if (!Number.isFinite(value)) throw new Error(`${name} could not be read`);
   const foreign = m.stolen + Math.max(0, m.used - 100 * (m.programs + m.clients));
-  return { ...m, others: foreign / (100 * m.at * availableParallelism()) };
+  return { ...m, stepsBefore: before.steps, others: foreign / (100 * m.at * availableParallelism()) };
 }
 
 // A turn that was left alone.
 async function measure(cluster, allTurns) {
   while (allTurns.length < 4 * options.rounds) {
-    const m = await turn(cluster);
+    const m = await turn(cluster, options.seconds);
     allTurns.push(m);
     if (m.others <= 0.03) return m;
   }
@@ -164,7 +164,7 @@ let failed = false;
 try {
   const start = (shards, ...flags) => startCluster({ model: path.join(root, "deploy/models/tessera-demo"), shards, flags: ["--threads=1", ...flags] });
   clusters.set("recorded", await start(counts[0], `--record_routing=${trace}`));
-  for (let times = 0; times < 4; ++times) await turn(clusters.get("recorded"));
+  const recorded = await turn(clusters.get("recorded"), 6);
   await clusters.get("recorded").stop(); // the trace is whole then
   clusters.delete("recorded");
   for (const shards of counts) clusters.set(shards, await start(shards));
@@ -191,7 +191,9 @@ try {
   const ofRounds = first.map((m) => costs(m, post_us, layersAndTopK));
   const us = Object.fromEntries(Object.keys(ofRounds[0]).map((name) => [name, median(ofRounds.map((given) => given[name]))]));
   const rows = (shards) => measured.get(shards).reduce((sum, m) => sum + m.rows, 0) / measured.get(shards).reduce((sum, m) => sum + m.steps, 0);
-  const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false", "--steps=2500", "--warmup_steps=100",
+  const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false", 
+    // Of the trace what was recorded while all lanes went, not how they began and ended.
+    `--warmup_steps=${recorded.stepsBefore}`, `--steps=${recorded.steps}`,
     `--processors=${availableParallelism()}`, "--link_gigabits=1000000", ...Object.entries(us).map(([name, value]) => `--${name}=${value.toFixed(3)}`)];
   console.log(`tessera ${flags.join(" ")} --shards=N\n`);
   console.log("| shards | measured (steps/s) | simulated | simulated / measured | rows a step, both | simulated / median of all turns |\n|---|---|---|---|---|---|");
