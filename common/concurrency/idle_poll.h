@@ -29,8 +29,10 @@ bool WouldHalt(size_t compute_threads);
 
 // Keeps the processors of this machine from halting while processes work for each other by turns.
 // One that halts is woken in 50 to 100 us on a virtual machine, one that polls in 5 to 20 us. A
-// thread for each processor of the affinity mask polls there under SCHED_IDLE: it runs only where
-// nobody else wants to, and gives way at once. Without work nothing polls.
+// thread for each processor of the affinity mask polls there under SCHED_IDLE: it gives way at once
+// to whoever wants to run of the same scheduling group. Between groups, which are control groups
+// and, where sched_autogroup_enabled is 1, sessions, the kernel shares by group: programs of other
+// sessions were seen to start seconds late beside it. Without work nothing polls.
 class IdlePoll {
  public:
   // Polling goes on for `linger` (> 0) behind each Extend(). `clock` must outlive it. Where the
