@@ -51,10 +51,10 @@ function threadSeconds(pid, name) {
   return sum;
 }
 
-// Hundredths of a second for which processors of this machine were used, were idle, and were with other guests of its host.
+// Hundredths of a second for which processors of this machine were used, and were with other guests of its host.
 function machineTicks() {
-  const [user, nice, system, idle, iowait, irq, softirq, steal] = readFileSync("/proc/stat", "utf8").split("\n")[0].trim().split(/\s+/).slice(1).map(Number);
-  return { used: user + nice + system + irq + softirq, idle: idle + iowait, stolen: steal };
+  const [user, nice, system, , , irq, softirq, stolen] = readFileSync("/proc/stat", "utf8").split("\n")[0].trim().split(/\s+/).slice(1).map(Number);
+  return { used: user + nice + system + irq + softirq, stolen };
 }
 
 async function look(cluster) {
@@ -92,7 +92,7 @@ async function turn(cluster, seconds) {
     }
   };
   const lanes = Promise.all(Array.from({ length: options.lanes }, lane));
-  const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+  const pause = (duration) => new Promise((resolve) => setTimeout(resolve, 1000 * duration));
   await Promise.race([lanes, pause(0.4)]);
   const before = await look(cluster);
   await Promise.race([lanes, pause(seconds)]);
@@ -191,7 +191,7 @@ try {
   const ofRounds = first.map((m) => costs(m, post_us, layersAndTopK));
   const us = Object.fromEntries(Object.keys(ofRounds[0]).map((name) => [name, median(ofRounds.map((given) => given[name]))]));
   const rows = (shards) => measured.get(shards).reduce((sum, m) => sum + m.rows, 0) / measured.get(shards).reduce((sum, m) => sum + m.steps, 0);
-  const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false", 
+  const flags = ["plan", "--simulate", "--json", `--routing=${trace}`, "--balance=false",
     // Of the trace what was recorded while all lanes went, not how they began and ended.
     `--warmup_steps=${recorded.stepsBefore}`, `--steps=${recorded.steps}`,
     `--processors=${availableParallelism()}`, "--link_gigabits=1000000", ...Object.entries(us).map(([name, value]) => `--${name}=${value.toFixed(3)}`)];
